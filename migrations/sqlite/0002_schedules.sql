@@ -1,0 +1,22 @@
+-- Which replica ran which tick, where a pass left off, and which queue it filled.
+
+CREATE TABLE schedule_ticks (
+    schedule TEXT NOT NULL,
+    tick TEXT NOT NULL,
+    claimed_at TEXT NOT NULL,
+    PRIMARY KEY (schedule, tick)
+) STRICT;
+
+-- A pass that met a full queue goes on here next time, so that nobody starves.
+CREATE TABLE schedule_cursors (
+    schedule TEXT NOT NULL PRIMARY KEY,
+    created_at TEXT NOT NULL,
+    id BLOB NOT NULL
+) STRICT;
+
+-- The incarnation of the queue that the enqueue slots were taken for: when the queue is lost
+-- (a flushed Redis), its epoch changes and the slots are free again.
+CREATE TABLE queue_epochs (
+    queue TEXT NOT NULL PRIMARY KEY,
+    epoch BLOB NOT NULL
+) STRICT;

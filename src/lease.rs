@@ -1,0 +1,145 @@
+//! A fenced lease on a row: one run at a time, also over processes that stall or die.
+//!
+//! The row has an owner token and an expiry. [`Lease::take`] wins when the row is free or the
+//! last owner's time is up; a task of its own renews it well before it expires; [`Lease::release`]
+//! frees it. Every write of the run carries the token ([`Lease::token`]), so a run that lost its
+//! lease can write nothing, whatever it believes. A lease is short and renewed rather than long: work of a
+//! killed process is free again after [`TTL`].
+//!
+//! The statements are of the table's domain ([`LeaseTable`]); this module only decides when.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::query;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::db::{Db, on};
+
+/// How long a lease lasts without renewal.
+pub const TTL: Duration = Duration::from_secs(20);
+/// How often it is renewed.
+const RENEW_EVERY: Duration = Duration::from_secs(5);
+
+/// The three statements of a table whose rows can be leased.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LeaseTable {
+    /// `$1` id, `$2` token, `$3` expiry, `$4` now: takes a row that nobody holds.
+    pub(crate) take: &'static str,
+    /// `$1` id, `$2` token, `$3` expiry: moves the expiry of a row we hold.
+    pub(crate) renew: &'static str,
+    /// `$1` id, `$2` token: frees a row we hold.
+    pub(crate) release: &'static str,
+}
+
+/// A lease that is held; its renewal ends when it is released or dropped.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    row: Row,
+    lost: CancellationToken,
+    renewal: JoinHandle<()>,
+}
+
+#[derive(Clone, Debug)]
+struct Row {
+    db: Db,
+    table: LeaseTable,
+    id: Uuid,
+    token: Uuid,
+    clock: Clock,
+}
+
+impl Lease {
+    /// Takes the lease of a row; none when somebody holds it or the row is gone.
+    pub(crate) async fn take(
+        db: &Db,
+        table: LeaseTable,
+        id: Uuid,
+        token: Uuid,
+        clock: &Clock,
+    ) -> sqlx::Result<Option<Self>> {
+        let row = Row { db: db.clone(), table, id, token, clock: clock.clone() };
+        if !row.take().await? {
+            return Ok(None);
+        }
+        let lost = CancellationToken::new();
+        let renewal = tokio::spawn(keep(row.clone(), lost.clone()));
+        Ok(Some(Self { row, lost, renewal }))
+    }
+
+    /// Fences the writes of this run.
+    pub(crate) fn token(&self) -> Uuid {
+        self.row.token
+    }
+
+    /// Fires when the lease is found to be somebody else's.
+    pub(crate) fn lost(&self) -> &CancellationToken {
+        &self.lost
+    }
+
+    /// Frees the row, unless it is somebody else's by now.
+    pub(crate) async fn release(self) -> sqlx::Result<()> {
+        self.renewal.abort();
+        self.row.release().await
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.renewal.abort();
+    }
+}
+
+impl Row {
+    async fn take(&self) -> sqlx::Result<bool> {
+        let now = self.clock.now();
+        let mut tx = self.db.write().await?;
+        let done = on!(&mut tx, conn => query(self.table.take)
+            .bind(self.id).bind(self.token).bind(now + TTL).bind(now)
+            .execute(conn).await.map(|done| done.rows_affected() == 1))?;
+        tx.save().await?;
+        Ok(done)
+    }
+
+    async fn renew(&self, until: DateTime<Utc>) -> sqlx::Result<bool> {
+        let mut tx = self.db.write().await?;
+        let done = on!(&mut tx, conn => query(self.table.renew)
+            .bind(self.id).bind(self.token).bind(until)
+            .execute(conn).await.map(|done| done.rows_affected() == 1))?;
+        tx.save().await?;
+        Ok(done)
+    }
+
+    async fn release(&self) -> sqlx::Result<()> {
+        let mut tx = self.db.write().await?;
+        on!(&mut tx, conn => query(self.table.release)
+            .bind(self.id).bind(self.token)
+            .execute(conn).await.map(|_| ()))?;
+        tx.save().await
+    }
+}
+
+/// Renews until the lease is lost: found with somebody else, or not renewed in time.
+async fn keep(row: Row, lost: CancellationToken) {
+    let mut ticks = interval_at(Instant::now() + RENEW_EVERY, RENEW_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut expires = Instant::now() + TTL;
+    loop {
+        ticks.tick().await;
+        let renewed = row.renew(row.clock.now() + TTL).await;
+        match renewed {
+            Ok(true) => expires = Instant::now() + TTL,
+            Ok(false) => break,
+            Err(error) => warn!(%error, "failed to renew the lease of row {}", row.id),
+        }
+        if Instant::now() >= expires {
+            break;
+        }
+    }
+    lost.cancel();
+}

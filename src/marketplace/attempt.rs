@@ -1,0 +1,107 @@
+//! One question to the marketplace about one receipt, and what its answer means for the row.
+//!
+//! An import and a run share this; they differ in what comes after a failure.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures::FutureExt;
+use tracing::error;
+
+use super::connector::{ConnectorError, ReceiptRequest, Verdict};
+use super::model::{RowOutcome, Store, SyncLogId, SyncLogStatus};
+use super::money::Money;
+use crate::App;
+use crate::retry::Backoff;
+
+/// The marketplace says that the receipt is not one of its orders.
+const INVALID_RECEIPT: &str = "invalid_receipt";
+/// Something failed on our side of the call.
+const INTERNAL: &str = "MarketplaceError: internal error";
+
+/// What one call came to.
+#[derive(Clone, Debug)]
+pub(super) enum Attempt {
+    /// The order exists.
+    Success { order_id: String, amount: Money, imported_at: DateTime<Utc> },
+    /// It was not imported, for this reason.
+    Failed { reason: String },
+    /// We are too fast; the marketplace may say for how long.
+    RateLimited { reason: String, retry_after: Option<Duration> },
+}
+
+/// Asks the marketplace. Whatever goes wrong, also a panic, is an outcome of this row alone.
+pub(super) async fn attempt(app: &App, store: &Store, receipt: &str) -> Attempt {
+    let request = ReceiptRequest {
+        marketplace: store.marketplace,
+        receipt,
+        currency: Some(&store.currency),
+        access_token: Some(&store.access_token),
+        credentials_override: None,
+    };
+    match AssertUnwindSafe(app.connector.validate(request)).catch_unwind().await {
+        Ok(Ok(Verdict::Valid { order_id, amount, imported_at })) => {
+            Attempt::Success { order_id, amount, imported_at }
+        }
+        Ok(Ok(Verdict::Invalid)) => Attempt::Failed { reason: INVALID_RECEIPT.to_owned() },
+        Ok(Err(error @ ConnectorError::RateLimited { retry_after, .. })) => {
+            Attempt::RateLimited { reason: error.reason(), retry_after }
+        }
+        Ok(Err(error)) => Attempt::Failed { reason: error.reason() },
+        Err(_) => {
+            error!(storeId = %store.id, "the connector of store {} panicked", store.id);
+            Attempt::Failed { reason: INTERNAL.to_owned() }
+        }
+    }
+}
+
+impl Attempt {
+    /// What is written whoever asked; the retry is up to the caller.
+    pub(super) fn row(&self, id: SyncLogId) -> RowOutcome {
+        let row = RowOutcome {
+            id,
+            status: SyncLogStatus::Failed,
+            order_id: None,
+            amount_minor: None,
+            currency: None,
+            imported_at: None,
+            error_details: None,
+            attempt: 0,
+            failed_attempt: 0,
+            next_retry_at: None,
+            dead_at: None,
+            claimed_until: None,
+        };
+        match self {
+            Self::Success { order_id, amount, imported_at } => RowOutcome {
+                status: SyncLogStatus::Success,
+                order_id: Some(order_id.clone()),
+                amount_minor: Some(amount.minor()),
+                currency: Some(amount.currency().to_string()),
+                imported_at: Some(*imported_at),
+                ..row
+            },
+            Self::Failed { reason } => RowOutcome { error_details: Some(reason.clone()), ..row },
+            Self::RateLimited { reason, .. } => RowOutcome {
+                status: SyncLogStatus::RateLimited,
+                error_details: Some(reason.clone()),
+                ..row
+            },
+        }
+    }
+
+    /// Until when the marketplace wants to be left in peace.
+    pub(super) fn pause_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match self {
+            Self::RateLimited { retry_after: Some(pause), .. } => Some(now + *pause),
+            _ => None,
+        }
+    }
+
+    /// When to try again: after the backoff of this failure, or later if the marketplace says so.
+    pub(super) fn retry_at(&self, backoff: &Backoff, failures: u32, now: DateTime<Utc>) -> DateTime<Utc> {
+        let due = now + backoff.delay(failures);
+        self.pause_until(now).map_or(due, |pause| due.max(pause))
+    }
+}

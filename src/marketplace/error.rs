@@ -1,0 +1,18 @@
+//! What can go wrong with stores and their orders.
+
+/// Named for what is wrong.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// No store has this token, or it was deleted meanwhile.
+    #[error("store not found")]
+    StoreNotFound,
+    /// Another run has taken the store over; nothing may be written any more.
+    #[error("the lease of the store is another run's")]
+    LeaseLost,
+    /// The process is going down.
+    #[error("the work was interrupted")]
+    Interrupted,
+    /// The database refused, or is away.
+    #[error("the database failed: {0}")]
+    Database(#[from] sqlx::Error),
+}

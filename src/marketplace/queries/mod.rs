@@ -1,0 +1,8 @@
+//! Every statement of this domain: a function a statement, named by meaning.
+//!
+//! [`stores`]: stores and their leases. [`orders`]: receipts and their outcomes.
+//! [`schedule`]: which stores are due, and their enqueue slots.
+
+pub(crate) mod orders;
+pub(crate) mod schedule;
+pub(crate) mod stores;

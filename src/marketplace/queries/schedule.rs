@@ -1,0 +1,137 @@
+//! Which stores are due, and their enqueue slots.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use jobs::StoreId;
+use sqlx::types::Json;
+use sqlx::{FromRow, query, query_as, query_scalar};
+use uuid::Uuid;
+
+use crate::db::{Tx, on, sql};
+
+/// A store that has something due.
+#[derive(Clone, Copy, Debug, FromRow)]
+pub(crate) struct DueStore {
+    /// Its id.
+    pub(crate) id: StoreId,
+    /// Orders stores, with the id.
+    pub(crate) created_at: DateTime<Utc>,
+}
+
+/// The instants that decide whether a store is due.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DueAt {
+    /// Now.
+    pub(crate) now: DateTime<Utc>,
+    /// A store that was attempted later than this is left in peace …
+    pub(crate) throttle: DateTime<Utc>,
+    /// … unless a row has been due since before this.
+    pub(crate) overdue: DateTime<Utc>,
+}
+
+/// A page of due stores behind the cursor, in the order they were registered.
+///
+/// Each store costs at most four looks into `sync_logs_due_idx`, however many rows it has.
+pub(crate) async fn due_stores(
+    tx: &mut Tx,
+    after: (DateTime<Utc>, Uuid),
+    due: DueAt,
+    limit: u32,
+) -> sqlx::Result<Vec<DueStore>> {
+    on!(tx, conn => query_as(sql!(
+        "SELECT s.id, s.created_at
+         FROM stores AS s
+         WHERE (s.created_at, s.id) > ($1, $2)
+           AND (s.paused_until IS NULL OR s.paused_until <= $3)
+           AND (
+             ((s.last_sync_at IS NULL OR s.last_sync_at < $4) AND (
+               EXISTS (SELECT 1 FROM sync_logs AS l WHERE l.store_id = s.id
+                   AND l.status <> 'success' AND l.dead_at IS NULL AND l.next_retry_at IS NULL)
+               OR EXISTS (SELECT 1 FROM sync_logs AS l WHERE l.store_id = s.id
+                   AND l.status <> 'success' AND l.dead_at IS NULL AND l.next_retry_at <= $3)
+             ))
+             OR EXISTS (SELECT 1 FROM sync_logs AS l WHERE l.store_id = s.id
+                 AND l.status <> 'success' AND l.dead_at IS NULL
+                 AND l.next_retry_at IS NULL AND l.created_at < $5)
+             OR EXISTS (SELECT 1 FROM sync_logs AS l WHERE l.store_id = s.id
+                 AND l.status <> 'success' AND l.dead_at IS NULL AND l.next_retry_at < $5)
+           )
+         ORDER BY s.created_at, s.id
+         LIMIT $6"))
+        .bind(after.0).bind(after.1).bind(due.now).bind(due.throttle).bind(due.overdue)
+        .bind(i64::from(limit))
+        .fetch_all(conn).await)
+}
+
+/// Takes the enqueue slots of these stores until `until`; returns the ones that were free.
+pub(crate) async fn claim_slots(
+    tx: &mut Tx,
+    stores: &[StoreId],
+    until: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<HashSet<StoreId>> {
+    // In the order of ids, so that two passes at once cannot wait for each other.
+    let sql = tx.pick(
+        sql!(postgres:
+            "UPDATE stores
+             SET enqueued_until = $2
+             WHERE id IN (
+                 SELECT id FROM stores
+                 WHERE id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
+                   AND (enqueued_until IS NULL OR enqueued_until <= $3)
+                 ORDER BY id
+                 FOR UPDATE
+             )
+             RETURNING id"),
+        sql!(sqlite:
+            "UPDATE stores
+             SET enqueued_until = $2
+             WHERE id IN (SELECT unhex(replace(value, '-', '')) FROM json_each($1))
+               AND (enqueued_until IS NULL OR enqueued_until <= $3)
+             RETURNING id"),
+    );
+    let ids: Vec<StoreId> = on!(tx, conn => query_scalar(sql)
+        .bind(Json(stores)).bind(until).bind(now)
+        .fetch_all(conn).await)?;
+    Ok(ids.into_iter().collect())
+}
+
+/// Moves the slots that were claimed until `from`: on, once the jobs are in the queue, or to
+/// the past, when they did not get there. A slot that a run holds by now is left alone.
+pub(crate) async fn move_slots(
+    tx: &mut Tx,
+    stores: &[StoreId],
+    from: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let sql = tx.pick(
+        sql!(postgres:
+            "UPDATE stores
+             SET enqueued_until = $3
+             WHERE id IN (
+                 SELECT id FROM stores
+                 WHERE id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
+                   AND enqueued_until = $2
+                 ORDER BY id
+                 FOR UPDATE
+             )"),
+        sql!(sqlite:
+            "UPDATE stores
+             SET enqueued_until = $3
+             WHERE id IN (SELECT unhex(replace(value, '-', '')) FROM json_each($1))
+               AND enqueued_until = $2"),
+    );
+    on!(tx, conn => query(sql).bind(Json(stores)).bind(from).bind(until)
+        .execute(conn).await.map(|_| ()))
+}
+
+/// Frees the slots of every store that no run holds: the queue they were taken for is gone.
+pub(crate) async fn free_all_slots(tx: &mut Tx, now: DateTime<Utc>) -> sqlx::Result<u64> {
+    on!(tx, conn => query(sql!(
+        "UPDATE stores
+         SET enqueued_until = NULL
+         WHERE enqueued_until > $1 AND (lease_expires_at IS NULL OR lease_expires_at <= $1)"))
+        .bind(now)
+        .execute(conn).await.map(|done| done.rows_affected()))
+}

@@ -1,0 +1,174 @@
+//! Stores and their leases.
+
+use chrono::{DateTime, Utc};
+use jobs::StoreId;
+use secrecy::ExposeSecret;
+use sqlx::{query, query_as, query_scalar};
+use uuid::Uuid;
+
+use crate::db::{Tx, on, sql};
+use crate::lease::LeaseTable;
+use crate::marketplace::model::{Marketplace, NewStore, Store, SyncStatus, SyncToken};
+
+/// Inserts a store, or updates the one that this organization has under this name already;
+/// its id, token and history stay.
+pub(crate) async fn upsert_store(
+    tx: &mut Tx,
+    id: StoreId,
+    token: SyncToken,
+    store: &NewStore,
+    now: DateTime<Utc>,
+) -> sqlx::Result<(StoreId, SyncToken)> {
+    on!(tx, conn => query_as(sql!(
+        "INSERT INTO stores (id, organization_id, marketplace, external_store_id, store_name,
+             access_token, currency, sync_token, sync_status, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'pending', $9, $9)
+         ON CONFLICT (organization_id, marketplace, external_store_id) DO UPDATE
+         SET store_name = excluded.store_name,
+             access_token = excluded.access_token,
+             currency = excluded.currency,
+             updated_at = excluded.updated_at
+         RETURNING id, sync_token"))
+        .bind(id).bind(&store.organization_id).bind(store.marketplace)
+        .bind(&store.external_store_id).bind(&store.store_name)
+        .bind(store.access_token.expose_secret()).bind(&store.currency)
+        .bind(token).bind(now)
+        .fetch_one(conn).await)
+}
+
+/// The store that a token opens.
+pub(crate) async fn store_by_token(tx: &mut Tx, token: SyncToken) -> sqlx::Result<Option<Store>> {
+    on!(tx, conn => query_as(sql!(
+        "SELECT id, organization_id, marketplace, access_token, currency, sync_status,
+             last_sync_at, imported_success_count
+         FROM stores
+         WHERE sync_token = $1"))
+        .bind(token)
+        .fetch_optional(conn).await)
+}
+
+/// A store by its id.
+pub(crate) async fn store_by_id(tx: &mut Tx, id: StoreId) -> sqlx::Result<Option<Store>> {
+    on!(tx, conn => query_as(sql!(
+        "SELECT id, organization_id, marketplace, access_token, currency, sync_status,
+             last_sync_at, imported_success_count
+         FROM stores
+         WHERE id = $1"))
+        .bind(id)
+        .fetch_optional(conn).await)
+}
+
+/// A store by what its organization and marketplace call it.
+pub(crate) async fn store_by_name(
+    tx: &mut Tx,
+    organization_id: &str,
+    marketplace: Marketplace,
+    external_store_id: &str,
+) -> sqlx::Result<Option<Store>> {
+    on!(tx, conn => query_as(sql!(
+        "SELECT id, organization_id, marketplace, access_token, currency, sync_status,
+             last_sync_at, imported_success_count
+         FROM stores
+         WHERE organization_id = $1 AND marketplace = $2 AND external_store_id = $3"))
+        .bind(organization_id).bind(marketplace).bind(external_store_id)
+        .fetch_optional(conn).await)
+}
+
+/// Locks the store for the rest of the transaction, so that the outcomes of one store are
+/// written one after the other and each sees the ones before; tells whether it exists.
+pub(crate) async fn lock_store(tx: &mut Tx, id: StoreId) -> sqlx::Result<bool> {
+    // SQLite has one writer anyway.
+    let sql = tx.pick(
+        sql!(postgres: "SELECT 1 FROM stores WHERE id = $1 FOR UPDATE"),
+        sql!(sqlite: "SELECT 1 FROM stores WHERE id = $1"),
+    );
+    on!(tx, conn => query(sql).bind(id).fetch_optional(conn).await.map(|row| row.is_some()))
+}
+
+/// Like [`lock_store`], if the lease is still ours: the fence of a run's writes.
+pub(crate) async fn lock_leased_store(tx: &mut Tx, id: StoreId, lease: Uuid) -> sqlx::Result<bool> {
+    let sql = tx.pick(
+        sql!(postgres: "SELECT 1 FROM stores WHERE id = $1 AND lease_token = $2 FOR UPDATE"),
+        sql!(sqlite: "SELECT 1 FROM stores WHERE id = $1 AND lease_token = $2"),
+    );
+    on!(tx, conn => query(sql).bind(id).bind(lease)
+        .fetch_optional(conn).await.map(|row| row.is_some()))
+}
+
+/// Writes what an attempt came to: the new successes, the status, the time.
+pub(crate) async fn record_attempt(
+    tx: &mut Tx,
+    id: StoreId,
+    successes: i64,
+    status: SyncStatus,
+    now: DateTime<Utc>,
+) -> sqlx::Result<i64> {
+    on!(tx, conn => query_scalar(sql!(
+        "UPDATE stores
+         SET imported_success_count = imported_success_count + $2,
+             sync_status = $3,
+             last_sync_at = $4,
+             updated_at = $4
+         WHERE id = $1
+         RETURNING imported_success_count"))
+        .bind(id).bind(successes).bind(status).bind(now)
+        .fetch_one(conn).await)
+}
+
+/// Lets nobody enqueue the store before `until`: its marketplace asked for a pause.
+pub(crate) async fn pause_store(tx: &mut Tx, id: StoreId, until: DateTime<Utc>) -> sqlx::Result<()> {
+    on!(tx, conn => query(sql!("UPDATE stores SET paused_until = $2 WHERE id = $1"))
+        .bind(id).bind(until)
+        .execute(conn).await.map(|_| ()))
+}
+
+/// Stores whose success count differs from their successful rows: id, count, truth.
+pub(crate) async fn drifted_counts(tx: &mut Tx) -> sqlx::Result<Vec<(StoreId, i64, i64)>> {
+    on!(tx, conn => query_as(sql!(
+        "SELECT s.id, s.imported_success_count, COALESCE(l.successes, 0)
+         FROM stores AS s
+         LEFT JOIN (
+             SELECT store_id, COUNT(*) AS successes
+             FROM sync_logs
+             WHERE status = 'success'
+             GROUP BY store_id
+         ) AS l ON l.store_id = s.id
+         WHERE s.imported_success_count <> COALESCE(l.successes, 0)
+         ORDER BY s.id"))
+        .fetch_all(conn).await)
+}
+
+/// Sets the count of a locked store to its successful rows.
+pub(crate) async fn repair_count(tx: &mut Tx, id: StoreId, now: DateTime<Utc>) -> sqlx::Result<i64> {
+    on!(tx, conn => query_scalar(sql!(
+        "UPDATE stores
+         SET imported_success_count = (
+                 SELECT COUNT(*) FROM sync_logs WHERE store_id = $1 AND status = 'success'
+             ),
+             updated_at = $2
+         WHERE id = $1
+         RETURNING imported_success_count"))
+        .bind(id).bind(now)
+        .fetch_one(conn).await)
+}
+
+/// The lease of a store's run. While a run holds it, the store counts as enqueued.
+pub(crate) fn store_lease() -> LeaseTable {
+    LeaseTable {
+        take: sql!(
+            "UPDATE stores
+             SET lease_token = $2, lease_expires_at = $3, enqueued_until = $3
+             WHERE id = $1 AND (lease_expires_at IS NULL OR lease_expires_at <= $4)"
+        ),
+        renew: sql!(
+            "UPDATE stores
+             SET lease_expires_at = $3, enqueued_until = $3
+             WHERE id = $1 AND lease_token = $2"
+        ),
+        release: sql!(
+            "UPDATE stores
+             SET lease_token = NULL, lease_expires_at = NULL, enqueued_until = NULL
+             WHERE id = $1 AND lease_token = $2"
+        ),
+    }
+}

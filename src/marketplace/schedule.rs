@@ -1,0 +1,190 @@
+//! What a `sync` tick enqueues: one [`SyncStore`] for every store that has something due.
+//!
+//! A tick never works. It pages through the due stores, takes their enqueue slots in SQL (so
+//! "waiting or running already" is known and counted, whatever the transport) and pushes the
+//! jobs. A slot is short until the jobs are in the queue, so a crash in between costs seconds;
+//! then it lasts until the run ends, or [`SLOT`] at most. When the queue is full the rest stays
+//! rows, and the next pass goes on where this one stopped, so that nobody starves. When the
+//! queue was lost, which its epoch tells, all slots are free again.
+
+use std::collections::HashSet;
+
+use chrono::TimeDelta;
+use jobs::{Job, QueueError, StoreId, SyncStore};
+use serde::Serialize;
+use tracing::{debug, error, info, warn};
+
+use super::error::Error;
+use super::queries::schedule::{
+    DueAt, DueStore, claim_slots, due_stores, free_all_slots, move_slots,
+};
+use crate::App;
+use crate::schedule::{self, Position};
+
+/// Stores a page.
+const PAGE: u32 = 100;
+/// A row that has been due for so long beats the throttle.
+const OVERDUE: TimeDelta = TimeDelta::minutes(10);
+/// How long a slot lasts while its job is on the way into the queue.
+const SLOT_BEFORE_PUSH: TimeDelta = TimeDelta::seconds(30);
+/// How long a slot lasts while its job waits.
+const SLOT: TimeDelta = TimeDelta::minutes(5);
+
+/// What a pass did; also its log line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Pass {
+    /// Stores seen that have something due.
+    pub(crate) scanned_stores: u64,
+    /// Jobs put into the queue.
+    pub(crate) enqueued_jobs: u64,
+    /// Jobs that could not be put into the queue.
+    pub(crate) failed_jobs: u64,
+    /// The queue was full before the end.
+    pub(crate) is_cut_short: bool,
+}
+
+/// What became of a page.
+enum Page {
+    Done,
+    QueueFull,
+    QueueFailed,
+}
+
+/// One pass over all due stores.
+pub(crate) async fn enqueue_due_stores(app: &App) -> Result<Pass, Error> {
+    free_slots_of_lost_queue(app).await?;
+    let start = schedule::position(&app.db, jobs::schedule::SYNC.name).await?;
+    let mut pass = Pass::default();
+    let mut after = start.unwrap_or(Position::BEGINNING);
+    // From where the last pass was cut short to the end, then from the beginning to there.
+    let mut wraps = start.is_some();
+    let mut stopped_at = None;
+    loop {
+        let stores = page(app, after, (!wraps).then_some(start).flatten()).await?;
+        let last = stores.last().map(|store| Position { created_at: store.created_at, id: store.id.0 });
+        pass.scanned_stores += u64::try_from(stores.len()).unwrap_or_default();
+        match enqueue(app, &stores, &mut pass).await? {
+            Page::Done => {}
+            Page::QueueFull => {
+                pass.is_cut_short = true;
+                stopped_at = Some(after);
+                break;
+            }
+            Page::QueueFailed => break,
+        }
+        match last {
+            Some(last) if stores.len() == PAGE as usize => after = last,
+            _ if wraps => (wraps, after) = (false, Position::BEGINNING),
+            _ => break,
+        }
+    }
+    schedule::set_position(&app.db, jobs::schedule::SYNC.name, stopped_at).await?;
+    info!(
+        event = "scheduler_run",
+        scannedStores = pass.scanned_stores,
+        enqueuedJobs = pass.enqueued_jobs,
+        isCutShort = pass.is_cut_short,
+        "enqueued {} of {} due stores", pass.enqueued_jobs, pass.scanned_stores
+    );
+    Ok(pass)
+}
+
+/// When Redis was flushed, what the slots stand for is gone.
+async fn free_slots_of_lost_queue(app: &App) -> Result<(), Error> {
+    let epoch = match app.queue.epoch().await {
+        Ok(epoch) => epoch,
+        // The pass itself tells what cannot be enqueued.
+        Err(error) => {
+            warn!(%error, "the queue does not answer");
+            return Ok(());
+        }
+    };
+    let mut tx = app.db.write().await?;
+    if schedule::note_epoch(&mut tx, SyncStore::QUEUE, epoch).await? {
+        let freed = free_all_slots(&mut tx, app.clock.now()).await?;
+        if freed > 0 {
+            warn!(event = "queue_lost", queue = SyncStore::QUEUE, freed, "the queue was lost: {freed} stores can be enqueued again");
+        }
+    }
+    tx.save().await?;
+    Ok(())
+}
+
+async fn page(app: &App, after: Position, until: Option<Position>) -> Result<Vec<DueStore>, Error> {
+    let now = app.clock.now();
+    let due = DueAt {
+        now,
+        throttle: now - app.settings.sync.throttle,
+        overdue: now - OVERDUE,
+    };
+    let mut tx = app.db.read().await?;
+    let mut stores = due_stores(&mut tx, (after.created_at, after.id), due, PAGE).await?;
+    tx.save().await?;
+    if let Some(until) = until {
+        stores.retain(|store| (store.created_at, store.id.0) <= (until.created_at, until.id));
+    }
+    Ok(stores)
+}
+
+/// Takes the slots of a page, pushes the jobs whose slot was free, and keeps the slots.
+async fn enqueue(app: &App, stores: &[DueStore], pass: &mut Pass) -> Result<Page, Error> {
+    if stores.is_empty() {
+        return Ok(Page::Done);
+    }
+    let room = match app.queue.room::<SyncStore>().await {
+        Ok(room) => room,
+        Err(error) => {
+            let ids: Vec<StoreId> = stores.iter().map(|store| store.id).collect();
+            log_failure(&ids, &error, pass);
+            return Ok(Page::QueueFailed);
+        }
+    };
+    if room < stores.len() {
+        debug!(event = "queue_full", queue = SyncStore::QUEUE, "the queue is full; the rest waits as rows");
+        return Ok(Page::QueueFull);
+    }
+    let ids: Vec<StoreId> = stores.iter().map(|store| store.id).collect();
+    let now = app.clock.now();
+    let claimed_until = now + SLOT_BEFORE_PUSH;
+    let mut tx = app.db.write().await?;
+    let claimed = claim_slots(&mut tx, &ids, claimed_until, now).await?;
+    tx.save().await?;
+    log_already_enqueued(&ids, &claimed);
+    let claimed: Vec<StoreId> = ids.into_iter().filter(|id| claimed.contains(id)).collect();
+    if claimed.is_empty() {
+        return Ok(Page::Done);
+    }
+    let jobs: Vec<SyncStore> = claimed.iter().map(|store_id| SyncStore { store_id: *store_id }).collect();
+    let pushed = app.queue.push(&jobs).await;
+    let until = if pushed.is_ok() { now + SLOT } else { now };
+    let mut tx = app.db.write().await?;
+    move_slots(&mut tx, &claimed, claimed_until, until).await?;
+    tx.save().await?;
+    match pushed {
+        Ok(()) => {
+            pass.enqueued_jobs += u64::try_from(claimed.len()).unwrap_or_default();
+            Ok(Page::Done)
+        }
+        Err(QueueError::Full { .. }) => Ok(Page::QueueFull),
+        Err(error) => {
+            log_failure(&claimed, &error, pass);
+            Ok(Page::QueueFailed)
+        }
+    }
+}
+
+fn log_already_enqueued(ids: &[StoreId], claimed: &HashSet<StoreId>) {
+    for store_id in ids.iter().filter(|id| !claimed.contains(id)) {
+        let job_id = SyncStore { store_id: *store_id }.identity();
+        info!(event = "already_enqueued", storeId = %store_id, jobId = job_id, "store {store_id} waits or runs already");
+    }
+}
+
+fn log_failure(ids: &[StoreId], error: &QueueError, pass: &mut Pass) {
+    pass.failed_jobs += u64::try_from(ids.len()).unwrap_or_default();
+    for store_id in ids {
+        let job_id = SyncStore { store_id: *store_id }.identity();
+        error!(event = "enqueue_failed", storeId = %store_id, jobId = job_id, %error, "failed to enqueue store {store_id}");
+    }
+}

@@ -1,0 +1,400 @@
+//! What [`SyncStore`](jobs::SyncStore) does, top to bottom.
+//!
+//! It takes the lease of the store, asks the marketplace again about every row that is due, in
+//! batches, oldest first, each row at most once, and announces the run: one `sync.started`, one
+//! closing event. A store with nothing due costs one query and announces nothing.
+//!
+//! It may always run twice: the lease lets one run in, every write is fenced by it, no write goes
+//! over a success, and the count grows only with a row that changed. What is due is in the rows,
+//! so a run that dies, or a job that is lost, delays work until the next scheduler pass.
+
+use std::collections::HashSet;
+use std::sync::OnceLock;
+
+use chrono::{DateTime, Utc};
+use futures::{StreamExt, stream};
+use jobs::{Job, StoreId, SyncStore};
+use serde_json::json;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+use uuid::Uuid;
+
+use super::attempt::{Attempt, attempt};
+use super::error::Error;
+use super::import::count;
+use super::model::{DueRow, RowOutcome, Store, SyncLogId, SyncLogStatus, SyncStatus};
+use super::queries::orders::RowCursor;
+use super::queries::{orders, stores};
+use super::status::sync_status;
+use crate::App;
+use crate::lease::Lease;
+use crate::webhooks::{self, EventType};
+
+/// A run ends after so many batches; the scheduler brings the store back.
+const MAX_BATCHES: u32 = 10;
+
+/// How many rows came to what.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    processed: usize,
+    success: usize,
+    failed: usize,
+    rate_limited: usize,
+}
+
+/// Runs the job: a store's due rows, unless another run is at it.
+pub(crate) async fn sync_store(
+    app: &App,
+    job: SyncStore,
+    stop: &CancellationToken,
+) -> Result<(), Error> {
+    let started = Instant::now();
+    let store_id = job.store_id;
+    let token = app.ids.new_id(app.clock.now());
+    let Some(lease) = Lease::take(&app.db, stores::store_lease(), store_id.0, token, &app.clock).await?
+    else {
+        return skip(app, store_id).await;
+    };
+    let outcome = run(app, store_id, &lease, stop).await;
+    match outcome {
+        Err(Error::LeaseLost) => {
+            warn!(event = "lock_lost", storeId = %store_id, "store {store_id} is another run's by now");
+            return Ok(());
+        }
+        // A database that is gone cannot be told; then the lease ends by itself.
+        _ => {
+            if let Err(error) = lease.release().await {
+                warn!(%error, storeId = %store_id, "failed to release the lease of store {store_id}");
+            }
+        }
+    }
+    let (counts, status) = outcome?;
+    info!(
+        event = "job_completed",
+        queue = SyncStore::QUEUE,
+        jobId = job.identity(),
+        storeId = %store_id,
+        processedCount = counts.processed,
+        successCount = counts.success,
+        failedCount = counts.failed,
+        rateLimitedCount = counts.rate_limited,
+        syncStatus = status.map(|status| status.to_string()),
+        durationMs = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "synced store {store_id}"
+    );
+    Ok(())
+}
+
+/// The lease was not to be had.
+async fn skip(app: &App, store_id: StoreId) -> Result<(), Error> {
+    let mut tx = app.db.read().await?;
+    let store = stores::store_by_id(&mut tx, store_id).await?;
+    tx.save().await?;
+    match store {
+        Some(_) => {
+            info!(event = "already_running", storeId = %store_id, "store {store_id} is being synced already");
+        }
+        None => {
+            warn!(event = "store_not_found", storeId = %store_id, "store {store_id} does not exist any more");
+        }
+    }
+    Ok(())
+}
+
+async fn run(
+    app: &App,
+    store_id: StoreId,
+    lease: &Lease,
+    stop: &CancellationToken,
+) -> Result<(Counts, Option<SyncStatus>), Error> {
+    let mut tx = app.db.read().await?;
+    let store = stores::store_by_id(&mut tx, store_id).await?;
+    tx.save().await?;
+    let Some(store) = store else {
+        warn!(event = "store_not_found", storeId = %store_id, "store {store_id} does not exist any more");
+        return Ok((Counts::default(), None));
+    };
+    let mut run = Run {
+        app,
+        lease,
+        stop,
+        status: store.sync_status,
+        store,
+        // Before every row.
+        cursor: RowCursor { created_at: DateTime::UNIX_EPOCH, id: SyncLogId(Uuid::nil()) },
+        totals: Counts::default(),
+    };
+    let first = run.next_batch().await?;
+    if first.is_empty() {
+        return Ok((Counts::default(), Some(run.status)));
+    }
+    run.announce_start().await?;
+    match run.batches(first).await {
+        Ok(()) => Ok((run.totals, Some(run.status))),
+        Err(Error::LeaseLost) => Err(Error::LeaseLost),
+        Err(cause) => {
+            if let Err(error) = run.announce_abort().await {
+                warn!(%error, storeId = %store_id, "failed to announce that the run of store {store_id} ended");
+            }
+            Err(cause)
+        }
+    }
+}
+
+/// One run of one store.
+struct Run<'a> {
+    app: &'a App,
+    lease: &'a Lease,
+    stop: &'a CancellationToken,
+    store: Store,
+    cursor: RowCursor,
+    totals: Counts,
+    status: SyncStatus,
+}
+
+/// What a batch came to.
+struct Batch {
+    rows: Vec<RowOutcome>,
+    pause_until: Option<DateTime<Utc>>,
+}
+
+impl Run<'_> {
+    async fn next_batch(&mut self) -> Result<Vec<DueRow>, Error> {
+        let mut tx = self.app.db.read().await?;
+        let now = self.app.clock.now();
+        let limit = self.app.settings.sync.chunk_size;
+        let batch = orders::due_rows(&mut tx, self.store.id, self.cursor, now, limit).await?;
+        tx.save().await?;
+        if let Some(last) = batch.last() {
+            self.cursor = RowCursor { created_at: last.created_at, id: last.id };
+        }
+        Ok(batch)
+    }
+
+    async fn batches(&mut self, mut due: Vec<DueRow>) -> Result<(), Error> {
+        let chunk_size = usize::try_from(self.app.settings.sync.chunk_size).unwrap_or(usize::MAX);
+        for iteration in 1..=MAX_BATCHES {
+            let was_full = due.len() >= chunk_size;
+            let batch = self.ask_marketplace(&due).await;
+            let is_cut_short = batch.rows.len() < due.len();
+            let is_last = !was_full || is_cut_short || iteration == MAX_BATCHES;
+            let processed = batch.rows.len();
+            let has_backlog = self.write(&batch, is_last, is_cut_short).await?;
+            if is_last {
+                if has_backlog && iteration == MAX_BATCHES {
+                    info!(
+                        event = "remaining_backlog",
+                        storeId = %self.store.id,
+                        iterations = iteration,
+                        lastBatchProcessed = processed,
+                        "store {} has more rows due", self.store.id
+                    );
+                }
+                return Ok(());
+            }
+            due = self.next_batch().await?;
+            if due.is_empty() {
+                let nothing = Batch { rows: Vec::new(), pause_until: None };
+                self.write(&nothing, true, false).await?;
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks about each row, several at a time. When the process shuts down, the lease is lost or
+    /// the marketplace wants a pause, no further call is made; the rows not asked about stay due.
+    async fn ask_marketplace(&self, due: &[DueRow]) -> Batch {
+        let pause: OnceLock<()> = OnceLock::new();
+        let attempts: Vec<(&DueRow, Attempt)> = stream::iter(due)
+            .map(|row| {
+                let pause = &pause;
+                async move {
+                    let is_over = self.stop.is_cancelled() || self.lease.lost().is_cancelled();
+                    if is_over || pause.get().is_some() {
+                        return None;
+                    }
+                    let attempt = attempt(self.app, &self.store, &row.receipt).await;
+                    if matches!(attempt, Attempt::RateLimited { retry_after: Some(_), .. }) {
+                        pause.get_or_init(|| ());
+                    }
+                    Some((row, attempt))
+                }
+            })
+            .buffer_unordered(self.app.settings.sync.row_concurrency)
+            .filter_map(|attempt| async move { attempt })
+            .collect()
+            .await;
+        let now = self.app.clock.now();
+        Batch {
+            rows: attempts.iter().map(|(row, attempt)| self.outcome(row, attempt, now)).collect(),
+            pause_until: attempts.iter().filter_map(|(_, attempt)| attempt.pause_until(now)).max(),
+        }
+    }
+
+    fn outcome(&self, due: &DueRow, attempt: &Attempt, now: DateTime<Utc>) -> RowOutcome {
+        let settings = &self.app.settings.sync;
+        let row = RowOutcome {
+            attempt: due.attempt,
+            failed_attempt: due.failed_attempt,
+            ..attempt.row(due.id)
+        };
+        match attempt {
+            Attempt::Success { .. } => row,
+            Attempt::RateLimited { .. } => {
+                let times = due.attempt.saturating_add(1);
+                let next = attempt.retry_at(&settings.backoff, times.unsigned_abs(), now);
+                RowOutcome { attempt: times, failed_attempt: 0, next_retry_at: Some(next), ..row }
+            }
+            Attempt::Failed { .. } => {
+                let times = due.failed_attempt.saturating_add(1);
+                let is_dead = times.unsigned_abs() >= settings.failed_max_attempts;
+                let next = attempt.retry_at(&settings.backoff, times.unsigned_abs(), now);
+                RowOutcome {
+                    failed_attempt: times,
+                    next_retry_at: (!is_dead).then_some(next),
+                    dead_at: is_dead.then_some(now),
+                    ..row
+                }
+            }
+        }
+    }
+
+    /// Writes a batch in one fenced transaction, with the store's count and status and, if it is
+    /// the last, the closing event; tells whether rows are left that are due.
+    async fn write(
+        &mut self,
+        batch: &Batch,
+        is_last: bool,
+        is_cut_short: bool,
+    ) -> Result<bool, Error> {
+        let now = self.app.clock.now();
+        let mut tx = self.app.db.write().await?;
+        if !stores::lock_leased_store(&mut tx, self.store.id, self.lease.token()).await? {
+            return Err(Error::LeaseLost);
+        }
+        let written = orders::record_outcomes(&mut tx, &batch.rows, now).await?;
+        let counts = Counts::of(&batch.rows);
+        let totals = self.totals.plus(counts);
+        let new_successes = new_successes(&batch.rows, &written);
+        let status = sync_status(orders::newest_outcomes(&mut tx, self.store.id).await?);
+        let imported =
+            stores::record_attempt(&mut tx, self.store.id, new_successes, status, now).await?;
+        if let Some(until) = batch.pause_until {
+            stores::pause_store(&mut tx, self.store.id, until).await?;
+        }
+        let mut has_backlog = is_cut_short;
+        if is_last {
+            let left = orders::due_rows(&mut tx, self.store.id, self.cursor, now, 1).await?;
+            has_backlog |= !left.is_empty();
+            let event = match status {
+                SyncStatus::Failed => EventType::SyncFailed,
+                _ => EventType::SyncCompleted,
+            };
+            let data = totals.event_data(status, imported, has_backlog);
+            self.record(&mut tx, event, data, now).await?;
+        }
+        tx.save().await?;
+        (self.totals, self.status) = (totals, status);
+        if counts.processed > 0 {
+            self.log_batch(counts);
+        }
+        Ok(has_backlog)
+    }
+
+    fn log_batch(&self, counts: Counts) {
+        info!(
+            event = "sync_store_batch",
+            storeId = %self.store.id,
+            processedCount = counts.processed,
+            successCount = counts.success,
+            failedCount = counts.failed,
+            rateLimitedCount = counts.rate_limited,
+            "tried {} rows of store {}", counts.processed, self.store.id
+        );
+    }
+
+    async fn announce_start(&self) -> Result<(), Error> {
+        let data = json!({ "syncStatus": self.status });
+        self.announce(EventType::SyncStarted, data).await
+    }
+
+    /// The run ends by an error after it was announced: the subscribers hear of that, too.
+    async fn announce_abort(&self) -> Result<(), Error> {
+        let mut data =
+            self.totals.event_data(self.status, self.store.imported_success_count, true);
+        data["reason"] = json!("internal_error");
+        self.announce(EventType::SyncFailed, data).await
+    }
+
+    async fn announce(&self, event: EventType, data: serde_json::Value) -> Result<(), Error> {
+        let mut tx = self.app.db.write().await?;
+        if !stores::lock_leased_store(&mut tx, self.store.id, self.lease.token()).await? {
+            return Err(Error::LeaseLost);
+        }
+        self.record(&mut tx, event, data, self.app.clock.now()).await?;
+        tx.save().await?;
+        Ok(())
+    }
+
+    async fn record(
+        &self,
+        tx: &mut crate::db::Tx,
+        event: EventType,
+        data: serde_json::Value,
+        now: DateTime<Utc>,
+    ) -> Result<(), Error> {
+        let id = self.app.ids.new_id(now);
+        let event = webhooks::NewEvent {
+            id: jobs::OutboxId(id),
+            organization_id: &self.store.organization_id,
+            store_id: self.store.id,
+            event,
+            data,
+        };
+        webhooks::record(tx, &event, now).await?;
+        Ok(())
+    }
+}
+
+/// Rows that became a success by this write, and not by an earlier one.
+fn new_successes(rows: &[RowOutcome], written: &HashSet<SyncLogId>) -> i64 {
+    let is_new = |row: &&RowOutcome| {
+        row.status == SyncLogStatus::Success && written.contains(&row.id)
+    };
+    count(rows.iter().filter(is_new).count())
+}
+
+impl Counts {
+    fn of(rows: &[RowOutcome]) -> Self {
+        let with = |status| rows.iter().filter(|row| row.status == status).count();
+        Self {
+            processed: rows.len(),
+            success: with(SyncLogStatus::Success),
+            failed: with(SyncLogStatus::Failed),
+            rate_limited: with(SyncLogStatus::RateLimited),
+        }
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self {
+            processed: self.processed + other.processed,
+            success: self.success + other.success,
+            failed: self.failed + other.failed,
+            rate_limited: self.rate_limited + other.rate_limited,
+        }
+    }
+
+    fn event_data(self, status: SyncStatus, imported: i64, has_backlog: bool) -> serde_json::Value {
+        json!({
+            "syncStatus": status,
+            "processedCount": self.processed,
+            "successCount": self.success,
+            "failedCount": self.failed,
+            "rateLimitedCount": self.rate_limited,
+            "importedOrders": imported,
+            "remainingBacklog": has_backlog,
+        })
+    }
+}
