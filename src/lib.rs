@@ -1,1 +1,5 @@
+//! Marketplace operations that run unattended: stores, orders, stock, webhooks.
 
+pub mod clock;
+pub mod ids;
+pub mod timestamp;
