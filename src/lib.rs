@@ -2,5 +2,6 @@
 
 pub mod clock;
 pub mod ids;
+pub mod marketplace;
 pub mod retry;
 pub mod timestamp;
