@@ -1,0 +1,113 @@
+//! The time, as an argument.
+//!
+//! Everything that asks for the time asks a [`Clock`], so that a test can set it by hand and
+//! wait for nothing. Instants are cut to milliseconds here, before anyone stores them: what is
+//! read back is then equal to what was written, and a replayed answer equals the first one.
+//!
+//! How an instant looks on the wire is the business of [`crate::timestamp`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::timestamp;
+
+/// The source of the time: the system's, or one that is set by hand. Clones share the hand.
+#[derive(Clone, Debug)]
+pub struct Clock(Source);
+
+#[derive(Clone, Debug)]
+enum Source {
+    System,
+    /// Milliseconds since 1970.
+    Manual(Arc<AtomicI64>),
+}
+
+impl Clock {
+    /// The system's time.
+    pub fn system() -> Self {
+        Self(Source::System)
+    }
+
+    /// A clock that stands at `start` until [`Clock::set`] or [`Clock::advance`] moves it.
+    pub fn manual(start: DateTime<Utc>) -> Self {
+        Self(Source::Manual(Arc::new(AtomicI64::new(
+            start.timestamp_millis(),
+        ))))
+    }
+
+    /// The current instant, cut to milliseconds.
+    pub fn now(&self) -> DateTime<Utc> {
+        match &self.0 {
+            Source::System => timestamp::truncate(system_now()),
+            Source::Manual(millis) => {
+                DateTime::from_timestamp_millis(millis.load(Ordering::SeqCst))
+                    .expect("a manual clock is only set to instants that chrono can express")
+            }
+        }
+    }
+
+    /// Sets a manual clock.
+    ///
+    /// # Panics
+    /// If this is the system's clock, which nobody may set.
+    pub fn set(&self, to: DateTime<Utc>) {
+        self.hand().store(to.timestamp_millis(), Ordering::SeqCst);
+    }
+
+    /// Moves a manual clock forward.
+    ///
+    /// # Panics
+    /// If this is the system's clock, which nobody may move.
+    pub fn advance(&self, by: Duration) {
+        let millis = i64::try_from(by.as_millis()).expect("a test advances by less than an aeon");
+        self.hand().fetch_add(millis, Ordering::SeqCst);
+    }
+
+    fn hand(&self) -> &AtomicI64 {
+        match &self.0 {
+            Source::System => panic!("the system clock cannot be set; use Clock::manual"),
+            Source::Manual(millis) => millis,
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one home of the ambient clock"
+)]
+fn system_now() -> DateTime<Utc> {
+    Utc::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_clock_shows_whole_milliseconds() {
+        let now = Clock::system().now();
+        assert_eq!(now.timestamp_subsec_nanos() % 1_000_000, 0);
+        assert!((system_now() - now).num_seconds() < 5);
+    }
+
+    #[test]
+    fn clones_of_a_manual_clock_share_the_hand() {
+        let start = "2024-01-01T12:00:00.1239Z".parse().unwrap();
+        let clock = Clock::manual(start);
+        let clone = clock.clone();
+        assert_eq!(timestamp::format(clone.now()), "2024-01-01T12:00:00.123Z");
+        clock.advance(Duration::from_secs(90));
+        assert_eq!(timestamp::format(clone.now()), "2024-01-01T12:01:30.123Z");
+        clone.set(start);
+        assert_eq!(timestamp::format(clock.now()), "2024-01-01T12:00:00.123Z");
+    }
+
+    #[test]
+    #[should_panic(expected = "cannot be set")]
+    fn the_system_clock_cannot_be_set() {
+        Clock::system().advance(Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,258 @@
+//! Reading what a marketplace sends, without trusting it.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::{Response, StatusCode};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{ConnectorError, ReplyBody, Verdict};
+use crate::marketplace::money::{Currency, Money};
+use crate::timestamp;
+
+/// A longer reply is not read to its end.
+const REPLY_LIMIT: usize = 64 * 1024;
+
+/// A marketplace that says "come back next week" is asked again tomorrow.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(24);
+
+/// Turns an answer into a verdict, or into the reason why it is none.
+pub(super) async fn judge(
+    response: Response,
+    now: DateTime<Utc>,
+) -> Result<Verdict, ConnectorError> {
+    let status = response.status();
+    let retry_after = retry_after(response.headers(), now);
+    let (bytes, end) = read(response).await;
+    let body = ReplyBody::from_bytes(&bytes);
+    match status {
+        StatusCode::TOO_MANY_REQUESTS => Err(ConnectorError::RateLimited { retry_after, body }),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(ConnectorError::Auth {
+            status: status.as_u16(),
+            body,
+        }),
+        _ if !status.is_success() => Err(ConnectorError::Marketplace {
+            status: Some(status.as_u16()),
+            message: format!("Marketplace API error: {}", reason(status)).into(),
+            body,
+        }),
+        _ => match end {
+            End::Broken(error) => Err(ConnectorError::no_answer(&error)),
+            End::TooLong => Err(ConnectorError::invalid_response(status.as_u16(), body)),
+            End::Whole => verdict(&bytes)
+                .ok_or_else(|| ConnectorError::invalid_response(status.as_u16(), body)),
+        },
+    }
+}
+
+/// The registered phrase: what the marketplace wrote there itself is not repeated.
+fn reason(status: StatusCode) -> &'static str {
+    status.canonical_reason().unwrap_or("Unknown status")
+}
+
+enum End {
+    Whole,
+    TooLong,
+    Broken(reqwest::Error),
+}
+
+/// Reads up to the limit. How the body ended only matters if the status was good.
+async fn read(mut response: Response) -> (Vec<u8>, End) {
+    let mut bytes = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if bytes.len() + chunk.len() > REPLY_LIMIT => {
+                let room = REPLY_LIMIT - bytes.len();
+                bytes.extend_from_slice(&chunk[..room]);
+                return (bytes, End::TooLong);
+            }
+            Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
+            Ok(None) => return (bytes, End::Whole),
+            Err(error) => return (bytes, End::Broken(error)),
+        }
+    }
+}
+
+/// `Retry-After` as a delay: seconds or an HTTP date, at most 24 hours, garbage ignored.
+fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let delay = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        text.parse().map_or(Duration::MAX, Duration::from_secs)
+    } else {
+        let until = DateTime::parse_from_rfc2822(text).ok()?;
+        (until.to_utc() - now).to_std().unwrap_or(Duration::ZERO)
+    };
+    Some(delay.min(LONGEST_RETRY_AFTER))
+}
+
+#[derive(Deserialize)]
+struct Status {
+    status: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Order<'a> {
+    order_id: String,
+    /// Kept as text, because a float would round it.
+    #[serde(borrow)]
+    amount: &'a RawValue,
+    currency: String,
+    #[serde(rename = "importedAtUTC")]
+    imported_at: String,
+}
+
+/// The verdict in a good reply; `None` if it breaks the contract in any way.
+fn verdict(bytes: &[u8]) -> Option<Verdict> {
+    let Status { status } = serde_json::from_slice(bytes).ok()?;
+    if !status {
+        return Some(Verdict::Invalid);
+    }
+    let order: Order<'_> = serde_json::from_slice(bytes).ok()?;
+    let currency = Currency::parse(order.currency).ok()?;
+    let money = Money::from_json_number(order.amount.get(), currency).ok()?;
+    let imported_at = timestamp::parse(&order.imported_at).ok()?;
+    let is_stored_whole =
+        (1..=255).contains(&order.order_id.chars().count()) && !order.order_id.contains('\0');
+    is_stored_whole.then_some(Verdict::Valid {
+        order_id: order.order_id,
+        money,
+        imported_at,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn good() -> Value {
+        json!({
+            "status": true, "orderId": "order-1", "amount": 19.99, "currency": "USD",
+            "importedAtUTC": "2024-01-01T12:00:00.123456+01:00", "more": {"is": "ignored"},
+        })
+    }
+
+    fn judged(reply: &Value) -> Option<Verdict> {
+        verdict(reply.to_string().as_bytes())
+    }
+
+    #[test]
+    fn a_good_reply_becomes_an_order() {
+        let expected = Verdict::Valid {
+            order_id: "order-1".into(),
+            money: Money::new(1999, Currency::parse("USD").unwrap()),
+            imported_at: "2024-01-01T11:00:00.123Z".parse().unwrap(),
+        };
+        assert_eq!(judged(&good()), Some(expected));
+        assert_eq!(judged(&json!({"status": false})), Some(Verdict::Invalid));
+        assert_eq!(
+            judged(&json!({"status": false, "orderId": 7})),
+            Some(Verdict::Invalid)
+        );
+    }
+
+    #[test]
+    fn any_broken_member_makes_the_reply_invalid() {
+        let broken = [
+            ("status", json!("true")),
+            ("status", json!(1)),
+            ("status", json!(null)),
+            ("orderId", json!("")),
+            ("orderId", json!(7)),
+            ("orderId", json!("a\0b")),
+            ("orderId", json!("ü".repeat(256))),
+            ("amount", json!("19.99")),
+            ("amount", json!(null)),
+            ("amount", json!(19.999)),
+            ("amount", json!(1e300)),
+            ("currency", json!("")),
+            ("currency", json!("12345678901")),
+            ("currency", json!(null)),
+            ("importedAtUTC", json!("2024-01-01")),
+            ("importedAtUTC", json!(1_704_110_400)),
+        ];
+        for (member, value) in broken {
+            let mut reply = good();
+            reply[member] = value;
+            assert_eq!(judged(&reply), None, "{reply}");
+        }
+        for member in ["status", "orderId", "amount", "currency", "importedAtUTC"] {
+            let mut reply = good();
+            reply.as_object_mut().unwrap().remove(member);
+            assert_eq!(judged(&reply), None, "{reply}");
+        }
+        for text in [
+            "",
+            "null",
+            "[]",
+            "true",
+            "<html>",
+            "{\"status\":true",
+            "\u{feff}{}",
+        ] {
+            assert_eq!(verdict(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_order_id_of_255_characters_is_taken() {
+        let mut reply = good();
+        reply["orderId"] = "ü".repeat(255).into();
+        assert!(judged(&reply).is_some());
+    }
+
+    #[test]
+    fn a_large_amount_is_not_rounded() {
+        let reply = good().to_string().replace("19.99", "90071992547409.93");
+        let Some(Verdict::Valid { money, .. }) = verdict(reply.as_bytes()) else {
+            panic!("{reply}");
+        };
+        assert_eq!(money.minor(), 9_007_199_254_740_993);
+    }
+
+    fn retry_after_of(text: &str) -> Option<u64> {
+        let now = "2015-10-21T07:28:00Z".parse().unwrap();
+        let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]);
+        retry_after(&headers, now).map(|delay| delay.as_secs())
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_up_to_a_day() {
+        for (text, seconds) in [
+            ("0", 0),
+            (" 120 ", 120),
+            ("86401", 86_400),
+            ("99999999999999999999999", 86_400),
+            ("Wed, 21 Oct 2015 07:30:00 GMT", 120),
+            ("Wed, 21 Oct 2015 07:00:00 GMT", 0),
+            ("Fri, 21 Oct 2095 07:30:00 GMT", 86_400),
+        ] {
+            assert_eq!(retry_after_of(text), Some(seconds), "{text}");
+        }
+        for garbage in [
+            "",
+            "soon",
+            "-5",
+            "1.5",
+            "1e3",
+            "2015-10-21T07:30:00Z",
+            "5 s",
+        ] {
+            assert_eq!(retry_after_of(garbage), None, "{garbage}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new(), DateTime::UNIX_EPOCH), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_reply_panics(bytes in prop::collection::vec(any::<u8>(), 0..200), text in ".*") {
+            verdict(&bytes);
+            verdict(text.as_bytes());
+        }
+    }
+}
