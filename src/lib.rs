@@ -1,1 +1,3 @@
+//! Registers marketplace stores, imports orders exactly once, retries them in background jobs.
 
+pub mod http;
