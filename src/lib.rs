@@ -1,3 +1,4 @@
 //! Registers marketplace stores, imports orders exactly once, retries them in background jobs.
 
 pub mod http;
+pub mod logs;
