@@ -1,7 +1,9 @@
-//! Marketplace operations that run unattended: stores, orders, stock, webhooks.
+//! Registers marketplace stores, imports orders exactly once, retries them in background jobs.
 
 pub mod clock;
+pub mod http;
 pub mod ids;
+pub mod logs;
 pub mod marketplace;
 pub mod retry;
 pub mod timestamp;

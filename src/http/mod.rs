@@ -1,0 +1,21 @@
+//! What all routes share: how a request is surrounded ([`shell`]), who calls ([`auth`]), how its
+//! body and fields are read ([`body`], [`fields`]) and how it fails ([`problem`]).
+//!
+//! Here the API of all domains, its document and its Swagger UI become one endpoint. Nothing in
+//! this folder knows a domain; nothing outside of it builds an error answer by hand.
+
+pub mod auth;
+pub mod body;
+mod errors;
+pub mod fields;
+pub mod health;
+pub mod kind;
+pub mod limits;
+pub mod problem;
+mod problem_document;
+pub mod request_id;
+pub mod routes;
+pub mod shell;
+mod site;
+
+pub use self::site::{Tag, document, site};
