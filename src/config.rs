@@ -12,10 +12,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::http::auth::{Access, parse_api_keys};
+use crate::http::auth::{Access, parse_keys};
 use crate::logs::LogFormat;
-use crate::marketplace::Marketplace;
 use crate::marketplace::connector::Credentials;
+use crate::marketplace::model::Marketplace;
 use crate::retry::Backoff;
 
 /// Where the embedded profile keeps its data.
@@ -142,7 +142,7 @@ impl Settings {
             mock: read.mock(loopback)?,
             marketplace_timeout: read.milliseconds("MARKETPLACE_TIMEOUT_MS", "10000")?,
             sync: read.sync()?,
-            log_format: read.or("LOG_FORMAT", "pretty")?,
+            log_format: read.log_format()?,
             log_filter: read.text("RUST_LOG"),
             shutdown_timeout: read.seconds("SHUTDOWN_TIMEOUT_SECONDS", "30")?,
             public,
@@ -237,7 +237,7 @@ impl Reader<'_> {
 
     fn access(&self, loopback: bool) -> Result<Access> {
         let keys = match self.text("API_KEYS") {
-            Some(text) => parse_api_keys(&text).context("`API_KEYS` cannot be read")?,
+            Some(text) => parse_keys(&text).context("`API_KEYS` cannot be read")?,
             None => Vec::new(),
         };
         match self.text("AUTH").as_deref() {
@@ -248,7 +248,7 @@ impl Reader<'_> {
                  `KEY=$(openssl rand -hex 24); echo \"key $KEY\"; \
                  echo \"API_KEYS=my-organization:$(printf %s \"$KEY\" | sha256sum | cut -d' ' -f1)\"`"
             ),
-            None | Some("required") => Ok(Access::Keys(keys)),
+            None | Some("required") => Ok(Access::listed(keys)),
             Some(other) => bail!("`AUTH` is `{other}`: it must be `anonymous` or `required`"),
         }
     }
@@ -294,6 +294,14 @@ impl Reader<'_> {
             backoff: Backoff { base, max },
             failed_max_attempts: self.at_least("SYNC_FAILED_MAX_ATTEMPTS", "5", 1)?,
         })
+    }
+
+    fn log_format(&self) -> Result<LogFormat> {
+        match self.text("LOG_FORMAT").as_deref() {
+            None | Some("pretty") => Ok(LogFormat::Pretty),
+            Some("json") => Ok(LogFormat::Json),
+            Some(other) => bail!("`LOG_FORMAT` is `{other}`: it must be `json` or `pretty`"),
+        }
     }
 
     fn cron(&self, name: &str, default: &str) -> Result<String> {

@@ -1,9 +1,21 @@
-//! Registers marketplace stores, imports orders exactly once, retries them in background jobs.
+#![doc = include_str!("../README.md")]
 
+pub mod admin;
+pub mod app;
+pub mod cli;
 pub mod clock;
+pub mod config;
+pub mod db;
 pub mod http;
 pub mod ids;
+mod lease;
 pub mod logs;
 pub mod marketplace;
 pub mod retry;
+mod schedule;
+pub mod service;
 pub mod timestamp;
+mod webhooks;
+mod worker;
+
+pub use app::App;

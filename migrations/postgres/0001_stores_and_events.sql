@@ -26,6 +26,7 @@ CREATE TABLE stores (
 );
 CREATE INDEX stores_created_at_id_idx ON stores (created_at, id);
 CREATE INDEX stores_sync_status_idx ON stores (sync_status, created_at, id);
+CREATE INDEX stores_lease_idx ON stores (lease_expires_at) WHERE lease_expires_at IS NOT NULL;
 
 -- One row per receipt per store: what is due is a row here.
 CREATE TABLE sync_logs (

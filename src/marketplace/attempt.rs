@@ -41,14 +41,14 @@ pub(super) async fn attempt(app: &App, store: &Store, receipt: &str) -> Attempt 
         credentials_override: None,
     };
     match AssertUnwindSafe(app.connector.validate(request)).catch_unwind().await {
-        Ok(Ok(Verdict::Valid { order_id, amount, imported_at })) => {
-            Attempt::Success { order_id, amount, imported_at }
+        Ok(Ok(Verdict::Valid { order_id, money, imported_at })) => {
+            Attempt::Success { order_id, amount: money, imported_at }
         }
         Ok(Ok(Verdict::Invalid)) => Attempt::Failed { reason: INVALID_RECEIPT.to_owned() },
         Ok(Err(error @ ConnectorError::RateLimited { retry_after, .. })) => {
-            Attempt::RateLimited { reason: error.reason(), retry_after }
+            Attempt::RateLimited { reason: error.error_details().into_owned(), retry_after }
         }
-        Ok(Err(error)) => Attempt::Failed { reason: error.reason() },
+        Ok(Err(error)) => Attempt::Failed { reason: error.error_details().into_owned() },
         Err(_) => {
             error!(storeId = %store.id, "the connector of store {} panicked", store.id);
             Attempt::Failed { reason: INTERNAL.to_owned() }

@@ -105,7 +105,7 @@ fn replay(row: &SyncLog) -> Imported {
             ..
         } => Imported::Success {
             order_id: order_id.clone(),
-            amount: Money::new(*minor, currency),
+            amount: Money::new(*minor, currency.clone()),
             imported_at: *imported_at,
         },
         row => Imported::Failure(

@@ -1,11 +1,40 @@
 //! Marketplaces: the stores on them, the orders imported from them, and how they are asked.
 //!
-//! [`connector`] is the way out to a marketplace; the mock marketplace judges by the pure rules of
-//! [`mock_rules`]. [`status`] tells how a store is doing from its newest sync rows.
+//! | file | what |
+//! |---|---|
+//! | [`api`] | the routes: register a store, import an order or many, sync status |
+//! | [`import`] | what an import does, top to bottom |
+//! | [`sync`] | what [`SyncStore`](jobs::SyncStore) does, top to bottom |
+//! | [`schedule`] | what a `sync` tick enqueues |
+//! | [`status`] | how a store is doing, from its newest receipts: one pure function |
+//! | [`attempt`] | one question about one receipt, shared by import and run |
+//! | [`stores`], [`reconcile`] | registers stores, tells their state, repairs their counts |
+//! | [`queries`] | every statement |
+//! | [`connector`] | the way out to a marketplace |
+//! | [`mock_rules`] | what the mock marketplace answers |
+//! | [`model`], [`money`], [`amount`] | the words |
+//!
+//! Its tables are `stores` and `sync_logs`.
 
 pub mod amount;
+pub mod api;
+mod attempt;
 pub mod connector;
+pub(crate) mod error;
+mod import;
 pub mod mock_rules;
 pub mod model;
 pub mod money;
+pub(crate) mod queries;
+mod reconcile;
+mod schedule;
 pub mod status;
+mod stores;
+mod sync;
+
+pub use import::Imports;
+pub use reconcile::Drift;
+pub(crate) use reconcile::reconcile;
+pub(crate) use schedule::enqueue_due_stores;
+pub(crate) use stores::clear_expired_leases;
+pub(crate) use sync::sync_store;

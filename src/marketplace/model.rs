@@ -3,8 +3,16 @@
 use std::fmt;
 use std::str::FromStr;
 
+use chrono::{DateTime, Utc};
+use jobs::StoreId;
 use poem_openapi::Enum;
-use serde::{Deserialize, Serialize};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize, Serializer};
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::money::Currency;
+use crate::db::json_instant;
 
 /// A marketplace that stores can be registered on.
 #[derive(
@@ -83,6 +91,17 @@ pub enum SyncStatus {
     Failed,
 }
 
+impl fmt::Display for SyncStatus {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::Pending => "pending",
+            Self::Success => "success",
+            Self::Partial => "partial",
+            Self::Failed => "failed",
+        })
+    }
+}
+
 /// What became of one receipt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Enum, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
@@ -97,6 +116,139 @@ pub enum SyncLogStatus {
     Failed,
     /// The marketplace asked us to come back later.
     RateLimited,
+}
+
+/// A row of `sync_logs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, sqlx::Type)]
+#[serde(transparent)]
+#[sqlx(transparent)]
+pub struct SyncLogId(pub Uuid);
+
+/// The secret that opens one store's imports and status. Printing it shows its first characters.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, sqlx::Type)]
+#[sqlx(transparent)]
+pub struct SyncToken(pub Uuid);
+
+impl fmt::Debug for SyncToken {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("SyncToken(redacted)")
+    }
+}
+
+/// What a store is registered with.
+#[derive(Clone, Debug)]
+pub struct NewStore {
+    /// Whose store it is.
+    pub organization_id: String,
+    /// Where it is.
+    pub marketplace: Marketplace,
+    /// What the marketplace calls it.
+    pub external_store_id: String,
+    /// What people call it.
+    pub store_name: String,
+    /// The marketplace's credential for it.
+    pub access_token: SecretString,
+    /// ISO 4217.
+    pub currency: String,
+}
+
+/// A registered store.
+#[derive(Clone, Debug, FromRow)]
+pub struct Store {
+    /// Its id.
+    pub id: StoreId,
+    /// Whose store it is.
+    pub organization_id: String,
+    /// Where it is.
+    pub marketplace: Marketplace,
+    /// The marketplace's credential for it.
+    #[sqlx(try_from = "String")]
+    pub access_token: SecretString,
+    /// ISO 4217.
+    pub currency: String,
+    /// How its newest orders went, as last written.
+    pub sync_status: SyncStatus,
+    /// When an order of it was last attempted.
+    pub last_sync_at: Option<DateTime<Utc>>,
+    /// Orders imported.
+    pub imported_success_count: i64,
+}
+
+/// What is known of one receipt.
+#[derive(Clone, Debug, FromRow)]
+pub struct SyncLog {
+    /// Its id.
+    pub id: SyncLogId,
+    /// The marketplace's name of the order.
+    pub receipt: String,
+    /// How it went.
+    pub status: SyncLogStatus,
+    /// The marketplace's order.
+    pub order_id: Option<String>,
+    /// In minor units of [`SyncLog::currency`].
+    pub amount_minor: Option<i64>,
+    /// ISO 4217.
+    pub currency: Option<Currency>,
+    /// Why it failed.
+    pub error_details: Option<String>,
+    /// When it is due; of a pending row, when the claim of whoever imports it ends.
+    pub next_retry_at: Option<DateTime<Utc>>,
+    /// When the marketplace says it was imported.
+    pub imported_at: Option<DateTime<Utc>>,
+}
+
+/// A row that a run is about to try again.
+#[derive(Clone, Debug, FromRow)]
+pub struct DueRow {
+    /// Its id.
+    pub id: SyncLogId,
+    /// The marketplace's name of the order.
+    pub receipt: String,
+    /// Orders rows, with the id.
+    pub created_at: DateTime<Utc>,
+    /// How often it was rate-limited.
+    pub attempt: i32,
+    /// How often in a row it failed.
+    pub failed_attempt: i32,
+}
+
+/// What is written to a row after the marketplace answered.
+#[derive(Clone, Debug, Serialize)]
+pub struct RowOutcome {
+    /// The row.
+    #[serde(serialize_with = "simple_uuid")]
+    pub id: SyncLogId,
+    /// How it went.
+    pub status: SyncLogStatus,
+    /// The marketplace's order.
+    pub order_id: Option<String>,
+    /// In minor units of [`RowOutcome::currency`].
+    pub amount_minor: Option<i64>,
+    /// ISO 4217.
+    pub currency: Option<String>,
+    /// When the marketplace says it was imported.
+    #[serde(serialize_with = "json_instant::option")]
+    pub imported_at: Option<DateTime<Utc>>,
+    /// Why it failed.
+    pub error_details: Option<String>,
+    /// How often it was rate-limited.
+    pub attempt: i32,
+    /// How often in a row it failed.
+    pub failed_attempt: i32,
+    /// When it is due again.
+    #[serde(serialize_with = "json_instant::option")]
+    pub next_retry_at: Option<DateTime<Utc>>,
+    /// When it became a dead letter.
+    #[serde(serialize_with = "json_instant::option")]
+    pub dead_at: Option<DateTime<Utc>>,
+    /// Written only while the row is still claimed until this instant; none: whatever its claim.
+    #[serde(serialize_with = "json_instant::option")]
+    pub claimed_until: Option<DateTime<Utc>>,
+}
+
+/// Without hyphens: what `unhex` of SQLite takes and PostgreSQL reads as well.
+pub(crate) fn simple_uuid<S: Serializer>(id: &SyncLogId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&id.0.simple())
 }
 
 #[cfg(test)]

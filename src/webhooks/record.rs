@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::model::EventType;
 use super::queries;
 use crate::db::Tx;
-use crate::timestamp;
+use crate::timestamp::Timestamp;
 
 /// An event that is about to be true.
 #[derive(Debug)]
@@ -30,8 +30,7 @@ pub(crate) struct NewEvent<'a> {
 pub(super) struct Envelope<'a> {
     event_id: OutboxId,
     event: EventType,
-    #[serde(serialize_with = "timestamp::serialize")]
-    timestamp: DateTime<Utc>,
+    timestamp: Timestamp,
     organization_id: &'a str,
     store_id: StoreId,
     data: &'a serde_json::Value,
@@ -46,7 +45,7 @@ pub(crate) async fn record(
     let envelope = Envelope {
         event_id: event.id,
         event: event.event,
-        timestamp: now,
+        timestamp: now.into(),
         organization_id: event.organization_id,
         store_id: event.store_id,
         data: &event.data,

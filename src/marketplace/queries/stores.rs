@@ -122,6 +122,16 @@ pub(crate) async fn pause_store(tx: &mut Tx, id: StoreId, until: DateTime<Utc>) 
         .execute(conn).await.map(|_| ()))
 }
 
+/// Frees the leases whose time is up, so that nobody takes a dead run for a living one.
+pub(crate) async fn clear_expired_leases(tx: &mut Tx, now: DateTime<Utc>) -> sqlx::Result<u64> {
+    on!(tx, conn => query(sql!(
+        "UPDATE stores
+         SET lease_token = NULL, lease_expires_at = NULL
+         WHERE lease_expires_at <= $1"))
+        .bind(now)
+        .execute(conn).await.map(|done| done.rows_affected()))
+}
+
 /// Stores whose success count differs from their successful rows: id, count, truth.
 pub(crate) async fn drifted_counts(tx: &mut Tx) -> sqlx::Result<Vec<(StoreId, i64, i64)>> {
     on!(tx, conn => query_as(sql!(

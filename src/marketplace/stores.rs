@@ -1,0 +1,56 @@
+//! Registers stores and tells how they are doing.
+
+use chrono::{DateTime, Utc};
+use jobs::StoreId;
+
+use super::error::Error;
+use super::model::{NewStore, SyncStatus, SyncToken};
+use super::queries::{orders, stores};
+use super::status::sync_status;
+use crate::App;
+
+/// How a store is doing.
+#[derive(Clone, Debug)]
+pub(crate) struct StoreState {
+    pub(crate) last_sync_at: Option<DateTime<Utc>>,
+    pub(crate) imported_orders: i64,
+    pub(crate) sync_status: SyncStatus,
+    pub(crate) rate_limited_count: i64,
+}
+
+/// Registers a store, or updates the one its organization has under this name.
+pub(crate) async fn register_store(
+    app: &App,
+    store: &NewStore,
+) -> Result<(StoreId, SyncToken), Error> {
+    let now = app.clock.now();
+    let id = StoreId(app.ids.new_id(now));
+    let token = SyncToken(app.ids.sync_token(now));
+    let mut tx = app.db.write().await?;
+    let registered = stores::upsert_store(&mut tx, id, token, store, now).await?;
+    tx.save().await?;
+    Ok(registered)
+}
+
+/// How the store that `token` opens is doing, judged by its newest receipts.
+pub(crate) async fn store_state(app: &App, token: SyncToken) -> Result<StoreState, Error> {
+    let mut tx = app.db.read().await?;
+    let store = stores::store_by_token(&mut tx, token).await?.ok_or(Error::StoreNotFound)?;
+    let newest = orders::newest_outcomes(&mut tx, store.id).await?;
+    let rate_limited_count = orders::rate_limited_count(&mut tx, store.id).await?;
+    tx.save().await?;
+    Ok(StoreState {
+        last_sync_at: store.last_sync_at,
+        imported_orders: store.imported_success_count,
+        sync_status: sync_status(newest),
+        rate_limited_count,
+    })
+}
+
+/// Frees the leases of runs that died; tells how many.
+pub(crate) async fn clear_expired_leases(app: &App) -> Result<u64, Error> {
+    let mut tx = app.db.write().await?;
+    let freed = stores::clear_expired_leases(&mut tx, app.clock.now()).await?;
+    tx.save().await?;
+    Ok(freed)
+}

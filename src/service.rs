@@ -1,0 +1,279 @@
+//! Runs the parts of a process, its roles, until it is told to stop.
+//!
+//! Start: bind, connect, migrate, serve. Stop (the first signal): take no new request, job or
+//! tick, finish what runs, give back what was not started, within the time of the settings. A
+//! second signal ends the process at once.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use poem::listener::{Acceptor, Listener as _, TcpAcceptor, TcpListener};
+use poem::{Endpoint, Server};
+use reqwest::Url;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::admin::{self, LogStream};
+use crate::app::{App, open_database, open_queue};
+use crate::clock::Clock;
+use crate::config::{Listener, Settings};
+use crate::http::health::{Check, HealthApi};
+use crate::http::limits::Limits;
+use crate::http::shell::Shell;
+use crate::ids::Ids;
+use crate::marketplace::api::MarketplaceApi;
+use crate::marketplace::connector::{MockClient, http_client};
+use crate::marketplace::mock_api::MockApi;
+use crate::worker;
+
+/// Connections that say nothing are closed after this.
+const IDLE_CONNECTION: Duration = Duration::from_secs(75);
+
+/// A part of the service that a process may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Both listeners.
+    Api,
+    /// Jobs.
+    Worker,
+    /// Ticks.
+    Scheduler,
+}
+
+/// The parts that one process runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Roles(HashSet<Role>);
+
+impl Roles {
+    /// Everything in one process.
+    pub fn all() -> Self {
+        Self([Role::Api, Role::Worker, Role::Scheduler].into())
+    }
+
+    fn has(&self, role: Role) -> bool {
+        self.0.contains(&role)
+    }
+}
+
+impl FromStr for Roles {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let role = |name: &str| match name.trim() {
+            "api" => Ok(Role::Api),
+            "worker" => Ok(Role::Worker),
+            "scheduler" => Ok(Role::Scheduler),
+            other => Err(format!("`{other}` is not a role; roles are api, worker, scheduler")),
+        };
+        text.split(',').map(role).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// A service that runs.
+pub struct Service {
+    /// What its handlers work with.
+    pub app: Arc<App>,
+    /// Where its API is, if it has one.
+    pub public: Option<SocketAddr>,
+    /// Where its board is, if it has one.
+    pub admin: Option<SocketAddr>,
+    stop: CancellationToken,
+    parts: JoinSet<()>,
+}
+
+impl Service {
+    /// Starts the parts of `roles`; when this returns, the listeners answer.
+    pub async fn start(settings: Settings, roles: &Roles, logs: LogStream) -> Result<Self> {
+        let listeners = match roles.has(Role::Api) {
+            true => Some((bind(&settings.public, "PORT").await?, bind(&settings.admin, "ADMIN_PORT").await?)),
+            false => None,
+        };
+        let (public, admin) = match &listeners {
+            Some((public, admin)) => (Some(address_of(public)?), Some(address_of(admin)?)),
+            None => (None, None),
+        };
+        let app = Arc::new(assemble(settings, public).await?);
+        let mut service =
+            Self { app, public, admin, stop: CancellationToken::new(), parts: JoinSet::new() };
+        if let Some((public, admin)) = listeners {
+            let site = site(&service.app);
+            service.serve(public, site);
+            let password = service.app.settings.admin_password.clone();
+            let board = admin::app(service.app.queue.clone(), logs, password);
+            service.serve(admin, board);
+        }
+        if roles.has(Role::Worker) {
+            service.parts.spawn(worker::run_jobs(service.app.clone(), service.stop.clone()));
+        }
+        if roles.has(Role::Scheduler) {
+            service.parts.spawn(worker::run_ticks(service.app.clone(), service.stop.clone()));
+        }
+        service.announce();
+        Ok(service)
+    }
+
+    fn serve(&mut self, acceptor: TcpAcceptor, endpoint: impl Endpoint + 'static) {
+        let stop = self.stop.clone();
+        let patience = self.app.settings.shutdown_timeout;
+        self.parts.spawn(async move {
+            let server = Server::new_with_acceptor(acceptor).idle_timeout(IDLE_CONNECTION);
+            let stopped = stop.clone().cancelled_owned();
+            if let Err(error) = server.run_with_graceful_shutdown(endpoint, stopped, Some(patience)).await {
+                tracing::error!(event = "listener_failed", %error, "a listener ended");
+                stop.cancel();
+            }
+        });
+    }
+
+    fn announce(&self) {
+        if let Some(public) = self.public {
+            info!(event = "listening", listener = "public", address = %public, "the API is at http://{public}/docs");
+        }
+        if let Some(admin) = self.admin {
+            info!(event = "listening", listener = "admin", address = %admin, "the board is at http://{admin}/");
+        }
+        info!(
+            event = "started",
+            profile = if self.app.settings.is_server_profile() { "server" } else { "embedded" },
+            version = env!("CARGO_PKG_VERSION"),
+            "marketplace-sync is ready"
+        );
+    }
+
+    /// Runs until a signal comes or a part fails, then stops.
+    pub async fn run_until_signal(self) -> Result<()> {
+        let stop = self.stop.clone();
+        stop.run_until_cancelled(signal()).await;
+        self.stop().await;
+        Ok(())
+    }
+
+    /// Stops, within the time of the settings.
+    pub async fn stop(mut self) {
+        info!(event = "stopping", "finishing what runs; a second signal ends it at once");
+        self.stop.cancel();
+        let app = self.app.clone();
+        let finish = async {
+            while self.parts.join_next().await.is_some() {}
+            app.tasks.close();
+            app.tasks.wait().await;
+            app.db.close().await;
+        };
+        let patience = app.settings.shutdown_timeout;
+        tokio::select! {
+            finished = timeout(patience, finish) => match finished {
+                Ok(()) => info!(event = "stopped", "stopped"),
+                Err(_) => warn!(event = "stopped", "stopped before everything was finished; it will be picked up"),
+            },
+            () = signal() => warn!(event = "stopped", "stopped at once"),
+        }
+    }
+}
+
+/// The API of all domains.
+fn site(app: &Arc<App>) -> impl Endpoint + use<> {
+    let ids = app.clone();
+    let shell = Shell {
+        new_id: Arc::new(move || ids.ids.new_id(ids.clock.now())),
+        access: app.settings.access.clone(),
+        limits: Limits::default(),
+        observer: None,
+    };
+    let mock = app.settings.mock.enabled.then(|| {
+        MockApi::new(app.settings.mock.credentials.clone(), app.clock.clone())
+    });
+    crate::http::site((MarketplaceApi::new(app.clone()), health(app), mock), shell)
+}
+
+fn health(app: &Arc<App>) -> HealthApi {
+    let (db, queue) = (app.db.clone(), app.queue.clone());
+    HealthApi::new(vec![
+        Check::new("database", move || {
+            let db = db.clone();
+            async move { db.ping().await }
+        }),
+        Check::new("queue", move || {
+            let queue = queue.clone();
+            async move { queue.ping().await }
+        }),
+    ])
+}
+
+async fn bind(listener: &Listener, setting: &str) -> Result<TcpAcceptor> {
+    let address = listener.address()?;
+    TcpListener::bind(address)
+        .into_acceptor()
+        .await
+        .map_err(|error| anyhow!("cannot listen on {address}: {error} (see `{setting}`)"))
+}
+
+fn address_of(acceptor: &TcpAcceptor) -> Result<SocketAddr> {
+    let addresses = acceptor.local_addr();
+    let address = addresses.first().and_then(|address| address.as_socket_addr());
+    address.copied().context("a TCP listener has an address")
+}
+
+/// Connects to everything; the mock marketplace is this process unless the settings say otherwise.
+async fn assemble(settings: Settings, public: Option<SocketAddr>) -> Result<App> {
+    let db = open_database(&settings).await?;
+    let queue = open_queue(&settings, &db).await?;
+    assemble_over(settings, db, queue, public)
+}
+
+/// Puts the service together over an open database and queue.
+pub fn assemble_over(
+    settings: Settings,
+    db: crate::db::Db,
+    queue: jobs::Queue,
+    public: Option<SocketAddr>,
+) -> Result<App> {
+    let clock = Clock::system();
+    let base_url = match &settings.mock.base_url {
+        Some(url) => Url::parse(url)?,
+        None => own_url(&settings.public, public)?,
+    };
+    let client = MockClient::new(
+        http_client(settings.marketplace_timeout)?,
+        &base_url,
+        settings.mock.credentials.clone(),
+        settings.marketplace_timeout,
+        clock.clone(),
+    );
+    Ok(App::new(settings, db, queue, clock, Ids::system(), Arc::new(client)))
+}
+
+/// Where this server can be reached from here.
+fn own_url(listener: &Listener, bound: Option<SocketAddr>) -> Result<Url> {
+    let mut address = match bound {
+        Some(address) => address,
+        None => listener.address()?,
+    };
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    Ok(Url::parse(&format!("http://{address}"))?)
+}
+
+/// Waits for SIGTERM or SIGINT.
+async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        // Without handlers the default action ends the process anyway.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
