@@ -11,7 +11,7 @@
 //! | [`stores`], [`reconcile`] | registers stores, tells their state, repairs their counts |
 //! | [`queries`] | every statement |
 //! | [`connector`] | the way out to a marketplace |
-//! | [`mock_rules`] | what the mock marketplace answers |
+//! | [`mock_api`], [`mock_rules`] | the mock marketplace |
 //! | [`model`], [`money`], [`amount`] | the words |
 //!
 //! Its tables are `stores` and `sync_logs`.
@@ -22,6 +22,8 @@ mod attempt;
 pub mod connector;
 pub(crate) mod error;
 mod import;
+pub mod mock_api;
+mod mock_request;
 pub mod mock_rules;
 pub mod model;
 pub mod money;
