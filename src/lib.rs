@@ -1,1 +1,3 @@
+//! Marketplace synchronisation.
 
+pub mod admin;

@@ -1,1 +1,3 @@
+//! Jobs.
 
+pub mod board;
