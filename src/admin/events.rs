@@ -43,10 +43,6 @@ const CAPACITY: usize = 1024;
 /// find it idle.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// The board's page keeps the last entry only of those that arrive in one turn of its event
-/// loop; entries are paced so that it shows all of them.
-const PACE: Duration = Duration::from_millis(4);
-
 /// Carries what is logged inside jobs to the readers of the board's log page.
 #[derive(Clone, Debug)]
 pub struct LogStream {
@@ -93,10 +89,7 @@ impl LogStream {
         stream::unfold(self.entries.subscribe(), |mut entries| async move {
             loop {
                 match entries.recv().await {
-                    Ok(entry) => {
-                        tokio::time::sleep(PACE).await;
-                        return Some((Event::message(&*entry), entries));
-                    }
+                    Ok(entry) => return Some((Event::message(&*entry), entries)),
                     Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return None,
                 }

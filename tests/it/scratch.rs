@@ -32,7 +32,7 @@ async fn scratch() {
         let dir = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
         for (page, name, cond) in [
             ("/", "home", "text.includes('sync-store-queue')"),
-            ("/queues", "queues", "text.includes('sync-store-queue')"),
+            ("/queues", "queues", "text.includes('callback-queue')"),
             ("/queues/sync-store-queue", "queue", "text.includes('w-1')"),
             ("/queues/sync-store-queue/Failed", "failed", "text.includes('01K00')"),
             ("/tasks", "tasks", "text.includes('01K00')"),
