@@ -20,6 +20,7 @@ use std::fmt::Debug;
 
 use serde::{Serialize, de::DeserializeOwned};
 
+pub mod board;
 mod deliver_callback;
 mod ids;
 pub mod queue;

@@ -1,0 +1,129 @@
+//! Counts of jobs, and the statistics that the board's page knows by title.
+
+use std::ops::{AddAssign, Index, IndexMut};
+
+use apalis_core::{
+    backend::{StatType, Statistic},
+    task::status::Status,
+};
+
+/// Every state of a job, in the order in which [`Counts`] holds them.
+pub(super) const STATUSES: [Status; 6] = [
+    Status::Pending,
+    Status::Queued,
+    Status::Running,
+    Status::Failed,
+    Status::Done,
+    Status::Killed,
+];
+
+/// How many jobs are in each state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts([u64; STATUSES.len()]);
+
+impl Counts {
+    fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+}
+
+impl From<[u64; STATUSES.len()]> for Counts {
+    fn from(counts: [u64; STATUSES.len()]) -> Self {
+        Self(counts)
+    }
+}
+
+impl Index<&Status> for Counts {
+    type Output = u64;
+
+    fn index(&self, status: &Status) -> &u64 {
+        &self.0[position(status)]
+    }
+}
+
+impl IndexMut<&Status> for Counts {
+    fn index_mut(&mut self, status: &Status) -> &mut u64 {
+        &mut self.0[position(status)]
+    }
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        for (sum, count) in self.0.iter_mut().zip(other.0) {
+            *sum += count;
+        }
+    }
+}
+
+fn position(status: &Status) -> usize {
+    STATUSES
+        .iter()
+        .position(|known| known == status)
+        .expect("apalis has the six states listed here")
+}
+
+/// The statistics of a queue, or of all of them. The page translates exactly these titles;
+/// it also takes the length of its lists from them.
+pub(super) fn statistics(counts: &Counts) -> Vec<Statistic> {
+    let [pending, queued, running, failed, done, killed] = counts.0;
+    let finished = failed + done + killed;
+    let mut statistics = vec![
+        number("RUNNING_JOBS", 1, running),
+        number("PENDING_JOBS", 1, pending),
+        number("FAILED_JOBS", 2, failed),
+        number("ACTIVE_JOBS", 2, pending + queued + running),
+        number("DONE_JOBS", 4, done),
+        number("KILLED_JOBS", 4, killed),
+        number("TOTAL_JOBS", 4, counts.total()),
+    ];
+    if finished > 0 {
+        statistics.push(Statistic {
+            title: "SUCCESS_RATE".to_owned(),
+            stat_type: StatType::Percentage,
+            value: percentage(done, finished),
+            priority: Some(4),
+        });
+    }
+    statistics
+}
+
+fn number(title: &str, priority: u64, value: u64) -> Statistic {
+    Statistic {
+        title: title.to_owned(),
+        stat_type: StatType::Number,
+        value: value.to_string(),
+        priority: Some(priority),
+    }
+}
+
+/// A share in per cent, rounded down to one decimal, so that 100 means all of them.
+fn percentage(part: u64, whole: u64) -> String {
+    let per_mille = u128::from(part) * 1000 / u128::from(whole.max(1));
+    format!("{}.{}", per_mille / 10, per_mille % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hundred_per_cent_means_all() {
+        assert_eq!(percentage(2000, 2000), "100.0");
+        assert_eq!(percentage(1999, 2000), "99.9");
+        assert_eq!(percentage(0, 7), "0.0");
+    }
+
+    #[test]
+    fn the_total_is_the_sum_of_all_states() {
+        let statistics = statistics(&Counts([1, 2, 3, 4, 5, 6]));
+        let value = |title: &str| {
+            let statistic = statistics.iter().find(|found| found.title == title);
+            statistic.map(|found| found.value.as_str())
+        };
+        assert_eq!(value("TOTAL_JOBS"), Some("21"));
+        assert_eq!(value("ACTIVE_JOBS"), Some("6"));
+        assert_eq!(value("FAILED_JOBS"), Some("4"));
+        assert_eq!(value("DONE_JOBS"), Some("5"));
+        assert_eq!(value("SUCCESS_RATE"), Some("33.3"));
+    }
+}

@@ -1,0 +1,200 @@
+//! The board's questions, asked of the keys that apalis-redis writes.
+
+use std::{cmp::Reverse, collections::HashMap, sync::LazyLock};
+
+use ::redis::{RedisResult, Script, aio::ConnectionManager, cmd, pipe};
+use apalis_core::{backend::RunningWorker, task::status::Status};
+
+use super::{
+    numbers::{Counts, STATUSES},
+    task::StoredTask,
+    view::{BoardError, TaskFilter, WORKER_SEEN_SECONDS},
+};
+
+/// How many ids of one place (list, set) are looked at: more than a bounded queue holds.
+const WINDOW: usize = 5_000;
+const MAX_WORKERS: usize = 100;
+
+static LOOK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("redis.lua")));
+
+/// A job and where it was found.
+struct Found {
+    id: String,
+    queue: String,
+    status: Status,
+    due: Option<u64>,
+}
+
+pub(super) async fn counts(
+    connection: &ConnectionManager,
+    queue: &str,
+) -> Result<Counts, BoardError> {
+    let (counts, _) = look(connection, queue, "").await?;
+    Ok(counts)
+}
+
+pub(super) async fn tasks(
+    connection: &ConnectionManager,
+    queues: &[String],
+    filter: &TaskFilter,
+) -> Result<Vec<StoredTask>, BoardError> {
+    let wanted = filter
+        .status
+        .as_ref()
+        .map_or_else(|| "*".to_owned(), ToString::to_string);
+    let mut found = Vec::new();
+    for queue in queues {
+        found.extend(look(connection, queue, &wanted).await?.1);
+    }
+    sort(&mut found);
+    let page = found
+        .into_iter()
+        .skip(filter.offset as usize)
+        .take(filter.limit as usize)
+        .collect();
+    Ok(load(connection, page).await?)
+}
+
+pub(super) async fn task(
+    connection: &ConnectionManager,
+    queue: &str,
+    id: &str,
+) -> Result<Option<StoredTask>, BoardError> {
+    let mut connection = connection.clone();
+    let exists: bool = cmd("HEXISTS")
+        .arg(format!("{queue}:data"))
+        .arg(id)
+        .query_async(&mut connection)
+        .await?;
+    if !exists {
+        return Ok(None);
+    }
+    // The state is where the job is, so it is found as in a list.
+    let (_, found) = look(&connection, queue, "*").await?;
+    let Some(found) = found.into_iter().find(|found| found.id == id) else {
+        return Ok(None);
+    };
+    Ok(load(&connection, vec![found]).await?.pop())
+}
+
+/// Workers whose heartbeat is recent. apalis-redis does not keep when one started.
+pub(super) async fn workers(
+    connection: &ConnectionManager,
+    queue: &str,
+) -> Result<Vec<RunningWorker>, BoardError> {
+    let mut connection = connection.clone();
+    let (now, _microseconds): (u64, u64) = cmd("TIME").query_async(&mut connection).await?;
+    let alive: Vec<(String, u64)> = cmd("ZRANGE")
+        .arg(format!("{queue}:workers"))
+        .arg("+inf")
+        .arg(now.saturating_sub(WORKER_SEEN_SECONDS))
+        .arg(&["BYSCORE", "REV"])
+        .arg(("LIMIT", 0, MAX_WORKERS))
+        .arg("WITHSCORES")
+        .query_async(&mut connection)
+        .await?;
+    if alive.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut details = pipe();
+    for (name, _) in &alive {
+        details
+            .cmd("HMGET")
+            .arg(format!("{queue}:workers:metadata:{name}"))
+            .arg(&["backend_name", "service"]);
+    }
+    let details: Vec<(Option<String>, Option<String>)> =
+        details.query_async(&mut connection).await?;
+    Ok(alive
+        .into_iter()
+        .zip(details)
+        .map(|((id, last_heartbeat), (backend, layers))| RunningWorker {
+            id,
+            queue: queue.to_owned(),
+            backend: backend.unwrap_or_default(),
+            started_at: 0,
+            last_heartbeat,
+            layers: layers.unwrap_or_default(),
+        })
+        .collect())
+}
+
+async fn look(
+    connection: &ConnectionManager,
+    queue: &str,
+    wanted: &str,
+) -> RedisResult<(Counts, Vec<Found>)> {
+    let (counts, found): ([u64; STATUSES.len()], Vec<String>) = LOOK
+        .key(queue)
+        .arg(WINDOW)
+        .arg(wanted)
+        .invoke_async(&mut connection.clone())
+        .await?;
+    let found = found
+        .as_chunks::<3>()
+        .0
+        .iter()
+        .map(|[id, status, due]| Found {
+            id: id.clone(),
+            queue: queue.to_owned(),
+            status: status.parse().unwrap_or_default(),
+            due: due.parse().ok(),
+        })
+        .collect();
+    Ok((counts.into(), found))
+}
+
+/// Waiting jobs by their turn (as found: a stable sort), then the rest with the latest first,
+/// as ids begin with a time.
+fn sort(found: &mut [Found]) {
+    found.sort_by_cached_key(|found| match found.status {
+        Status::Pending => (false, found.due, None),
+        _ => (true, None, Some(Reverse(found.id.clone()))),
+    });
+}
+
+/// Reads the jobs that were found; one that has been deleted since is left out.
+async fn load(
+    connection: &ConnectionManager,
+    found: Vec<Found>,
+) -> RedisResult<Vec<StoredTask>> {
+    if found.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut reads = pipe();
+    for Found { id, queue, .. } in &found {
+        reads.cmd("HGET").arg(format!("{queue}:data")).arg(id);
+        reads.cmd("HGETALL").arg(format!("{queue}:meta:{id}"));
+    }
+    let answers: Vec<::redis::Value> = reads.query_async(&mut connection.clone()).await?;
+    let mut tasks = Vec::with_capacity(found.len());
+    for (found, answer) in found.into_iter().zip(answers.as_chunks::<2>().0) {
+        let [arguments, details] = answer.clone();
+        let Some(arguments) = ::redis::from_redis_value::<Option<Vec<u8>>>(arguments)? else {
+            continue;
+        };
+        let details = ::redis::from_redis_value::<HashMap<String, String>>(details)?;
+        tasks.push(stored(found, arguments, details));
+    }
+    Ok(tasks)
+}
+
+fn stored(found: Found, arguments: Vec<u8>, mut details: HashMap<String, String>) -> StoredTask {
+    let number = |name: &str| details.get(name).and_then(|text| text.parse().ok());
+    StoredTask {
+        attempt: number("attempts").unwrap_or_default(),
+        max_attempts: number("max_attempts").unwrap_or_default(),
+        lock_at: number("locked_at"),
+        done_at: number("done_at"),
+        lock_by: details.remove("locked_by"),
+        last_result: details.remove("result"),
+        idempotency_key: details
+            .remove("idempotency_key")
+            .filter(|key| !key.is_empty()),
+        id: found.id,
+        queue: found.queue,
+        status: found.status,
+        run_at: found.due,
+        arguments,
+    }
+}
