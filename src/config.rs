@@ -286,7 +286,7 @@ impl Reader<'_> {
             bail!("`SYNC_BACKOFF_BASE_SECONDS` is more than `SYNC_BACKOFF_MAX_SECONDS`");
         }
         Ok(SyncSettings {
-            cron: self.cron("SYNC_CRON", jobs::schedule::SYNC.cron)?,
+            cron: self.cron("SYNC_CRON", jobs::schedule::SYNC.default_cron)?,
             throttle: self.seconds("SYNC_THROTTLE_SECONDS", "60")?,
             chunk_size: self.at_least("SYNC_CHUNK_SIZE", "100", 1)?,
             row_concurrency: self.at_least("SYNC_ROW_CONCURRENCY", "8", 1)?,

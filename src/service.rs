@@ -4,15 +4,21 @@
 //! tick, finish what runs, give back what was not started, within the time of the settings. A
 //! second signal ends the process at once.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use jobs::board::Board;
+use poem::http::Method;
 use poem::listener::{Acceptor, Listener as _, TcpAcceptor, TcpListener};
-use poem::{Endpoint, Server};
+use poem::endpoint::BoxEndpoint;
+use poem::{Endpoint, EndpointExt, Server};
+use poem_openapi::OpenApi;
+use poem_openapi::registry::{MetaApi, Registry};
 use reqwest::Url;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -20,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::admin::{self, LogStream};
-use crate::app::{App, open_database, open_queue};
+use crate::app::{App, StartError, open_database, open_queue};
 use crate::clock::Clock;
 use crate::config::{Listener, Settings};
 use crate::http::health::{Check, HealthApi};
@@ -29,7 +35,7 @@ use crate::http::shell::Shell;
 use crate::ids::Ids;
 use crate::marketplace::api::MarketplaceApi;
 use crate::marketplace::connector::{MockClient, http_client};
-use crate::marketplace::mock_api::MockApi;
+use crate::marketplace::mock_api::MockMarketplaceApi;
 use crate::worker;
 
 /// Connections that say nothing are closed after this.
@@ -83,6 +89,7 @@ pub struct Service {
     pub public: Option<SocketAddr>,
     /// Where its board is, if it has one.
     pub admin: Option<SocketAddr>,
+    logs: LogStream,
     stop: CancellationToken,
     parts: JoinSet<()>,
 }
@@ -100,12 +107,13 @@ impl Service {
         };
         let app = Arc::new(assemble(settings, public).await?);
         let mut service =
-            Self { app, public, admin, stop: CancellationToken::new(), parts: JoinSet::new() };
+            Self { app, public, admin, logs: logs.clone(), stop: CancellationToken::new(), parts: JoinSet::new() };
         if let Some((public, admin)) = listeners {
             let site = site(&service.app);
             service.serve(public, site);
             let password = service.app.settings.admin_password.clone();
-            let board = admin::app(service.app.queue.clone(), logs, password);
+            let board = Board::of(&service.app.queue);
+            let board = admin::app(board, logs.clone(), password);
             service.serve(admin, board);
         }
         if roles.has(Role::Worker) {
@@ -158,6 +166,7 @@ impl Service {
     pub async fn stop(mut self) {
         info!(event = "stopping", "finishing what runs; a second signal ends it at once");
         self.stop.cancel();
+        self.logs.close();
         let app = self.app.clone();
         let finish = async {
             while self.parts.join_next().await.is_some() {}
@@ -177,7 +186,7 @@ impl Service {
 }
 
 /// The API of all domains.
-fn site(app: &Arc<App>) -> impl Endpoint + use<> {
+fn site(app: &Arc<App>) -> BoxEndpoint<'static> {
     let ids = app.clone();
     let shell = Shell {
         new_id: Arc::new(move || ids.ids.new_id(ids.clock.now())),
@@ -185,10 +194,12 @@ fn site(app: &Arc<App>) -> impl Endpoint + use<> {
         limits: Limits::default(),
         observer: None,
     };
-    let mock = app.settings.mock.enabled.then(|| {
-        MockApi::new(app.settings.mock.credentials.clone(), app.clock.clone())
-    });
-    crate::http::site((MarketplaceApi::new(app.clone()), health(app), mock), shell)
+    let api = (MarketplaceApi::new(app.clone()), health(app));
+    if !app.settings.mock.enabled {
+        return crate::http::site(api, shell).boxed();
+    }
+    let mock = MockMarketplaceApi::new(app.settings.mock.credentials.clone(), app.clock.clone());
+    crate::http::site((api.0, api.1, mock), shell).boxed()
 }
 
 fn health(app: &Arc<App>) -> HealthApi {
@@ -219,10 +230,31 @@ fn address_of(acceptor: &TcpAcceptor) -> Result<SocketAddr> {
     address.copied().context("a TCP listener has an address")
 }
 
+/// The OpenAPI document of every route, the mock marketplace's included.
+pub fn openapi_document() -> String {
+    type Routes = (MarketplaceApi, HealthApi, MockMarketplaceApi);
+    crate::http::document(Described::<Routes>(PhantomData)).spec()
+}
+
+/// Routes without what is behind them: enough for their document.
+struct Described<T>(PhantomData<T>);
+
+impl<T: OpenApi> OpenApi for Described<T> {
+    fn meta() -> Vec<MetaApi> {
+        T::meta()
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn add_routes(self, _table: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {}
+}
+
 /// Connects to everything; the mock marketplace is this process unless the settings say otherwise.
 async fn assemble(settings: Settings, public: Option<SocketAddr>) -> Result<App> {
-    let db = open_database(&settings).await?;
-    let queue = open_queue(&settings, &db).await?;
+    let db = open_database(&settings).await.map_err(StartError::from)?;
+    let queue = open_queue(&settings, &db).await.map_err(StartError::from)?;
     assemble_over(settings, db, queue, public)
 }
 

@@ -59,7 +59,7 @@ pub(crate) async fn run_ticks(app: Arc<App>, stop: CancellationToken) {
         async move { sync_tick(&app, &stop).await }
     });
     let tidy_app = app.clone();
-    let cron = schedule::HOUSEKEEPING.cron;
+    let cron = schedule::HOUSEKEEPING.default_cron;
     let housekeeping = run_every(app, schedule::HOUSEKEEPING.name, cron, stop, move || {
         let app = tidy_app.clone();
         async move { tidy_up(&app).await }

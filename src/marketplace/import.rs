@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream};
-use jobs::StoreId;
 use tokio::time::{Instant, timeout};
 
 use super::attempt::{Attempt, attempt};

@@ -17,7 +17,7 @@ use jobs::{Job, StoreId, SyncStore};
 use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::attempt::{Attempt, attempt};
@@ -207,7 +207,7 @@ impl Run<'_> {
     /// the marketplace wants a pause, no further call is made; the rows not asked about stay due.
     async fn ask_marketplace(&self, due: &[DueRow]) -> Batch {
         let pause: OnceLock<()> = OnceLock::new();
-        let attempts: Vec<(&DueRow, Attempt)> = stream::iter(due)
+        let attempts: Vec<(DueRow, Attempt)> = stream::iter(due.to_vec())
             .map(|row| {
                 let pause = &pause;
                 async move {

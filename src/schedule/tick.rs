@@ -21,7 +21,7 @@ pub(crate) async fn run_every<H, F>(
 ) -> Result<(), jobs::ScheduleError>
 where
     H: Fn() -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = ()> + Send,
+    F: Future<Output = ()> + Send + 'static,
 {
     make_up_for_missed(&app, name, cron, &run).await;
     run_schedule(name, cron, stop, move |tick| {
@@ -30,6 +30,7 @@ where
             if is_ours(&app, name, tick).await {
                 run().await;
             }
+            Ok(())
         }
     })
     .await

@@ -178,6 +178,11 @@ impl Queue {
         self.inner.transport.waiting(queue).await
     }
 
+    /// How many jobs may wait in a queue.
+    pub fn max_depth(&self) -> usize {
+        self.inner.options.max_depth
+    }
+
     /// Whether the transport answers.
     pub async fn ping(&self) -> Result<(), QueueError> {
         self.inner.transport.ping().await

@@ -19,6 +19,8 @@
 //! queue in the pool instead of meeting `SQLITE_BUSY`; writers of other processes are waited for
 //! (busy time-out).
 
+mod schema;
+
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -230,9 +232,9 @@ impl Db {
     /// Brings the schema up to date; safe when several processes do it at once.
     pub async fn migrate(&self) -> Result<(), DbError> {
         match self {
-            Self::Postgres(pool) => sqlx::migrate!("migrations/postgres").run(pool).await,
+            Self::Postgres(pool) => sqlx::migrate!("./migrations/postgres").run(pool).await,
             Self::Sqlite { writer, .. } => {
-                let migrator = sqlx::migrate!("migrations/sqlite");
+                let migrator = sqlx::migrate!("./migrations/sqlite");
                 // SQLite has no advisory lock: whoever loses the race finds the work done.
                 match migrator.run(writer).await {
                     Err(MigrateError::Execute(_) | MigrateError::ExecuteMigration(..)) => {

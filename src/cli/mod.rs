@@ -1,0 +1,148 @@
+//! The command line: one file a sub-command.
+//!
+//! A command's result goes to stdout, its logs to stderr; only `serve` logs to stdout. Exit codes:
+//! 0 done, 1 failed, 2 a bad setting or argument, 3 the database or the queue is not usable
+//! (unreachable, locked, read-only, full), 4 the database is newer than this release.
+
+mod demo;
+mod export_schema;
+mod migrate;
+mod openapi;
+mod output;
+mod reconcile;
+mod schedule;
+mod serve;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Error, Result};
+use clap::{Parser, Subcommand};
+
+use crate::admin::LogStream;
+use crate::app::StartError;
+use crate::config::Settings;
+use crate::db::DbError;
+use crate::logs::{self, LogOutput};
+use crate::service::Roles;
+
+/// A setting or an argument is wrong.
+const BAD_SETTING: u8 = 2;
+/// The database or the queue is not usable.
+const UNAVAILABLE: u8 = 3;
+/// The database is newer than this release.
+const NEWER_DATABASE: u8 = 4;
+
+/// Registers marketplace stores, imports orders exactly once, retries them in background jobs.
+#[derive(Debug, Parser)]
+#[command(name = "marketplace-sync", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the API and the board, run jobs and ticks (the default).
+    Serve(serve::Serve),
+    /// Show the whole thing at work, with nothing installed.
+    Demo(demo::Demo),
+    /// Bring the schema of the database up to date.
+    Migrate,
+    /// Run one pass of a scheduler and print what it did as JSON.
+    Schedule(schedule::ScheduleArguments),
+    /// Print the OpenAPI document.
+    Openapi,
+    /// Write the schema of the migrated database as SQL.
+    ExportSchema(export_schema::ExportSchema),
+    /// Compare the success counts of stores with their rows.
+    Reconcile(reconcile::Reconcile),
+}
+
+/// Runs the command that the arguments name.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&Error::new(error).context("cannot start the runtime")),
+    };
+    match runtime.block_on(run(arguments)) {
+        Ok(code) => code,
+        Err(error) => fail(&error),
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<ExitCode> {
+    // The one command that works without settings.
+    if matches!(arguments.command, Some(Command::Openapi)) {
+        return openapi::run();
+    }
+    let settings = Settings::from_environment().map_err(|error| error.context(BadSetting))?;
+    let default = serve::Serve { roles: Roles::all() };
+    match arguments.command.unwrap_or(Command::Serve(default)) {
+        Command::Serve(command) => {
+            let logs = LogStream::new();
+            start_logs(&settings, LogOutput::Stdout, vec![Box::new(logs.layer())])?;
+            command.run(settings, logs).await
+        }
+        Command::Demo(command) => {
+            let logs = LogStream::new();
+            start_logs(&settings, LogOutput::Stderr, vec![Box::new(logs.layer())])?;
+            command.run(settings, logs).await
+        }
+        Command::Openapi => openapi::run(),
+        command => {
+            start_logs(&settings, LogOutput::Stderr, Vec::new())?;
+            match command {
+                Command::Migrate => migrate::run(&settings).await,
+                Command::Schedule(command) => command.run(settings).await,
+                Command::ExportSchema(command) => command.run(&settings).await,
+                Command::Reconcile(command) => command.run(settings).await,
+                Command::Serve(_) | Command::Demo(_) | Command::Openapi => unreachable!("handled above"),
+            }
+        }
+    }
+}
+
+fn start_logs(
+    settings: &Settings,
+    output: LogOutput,
+    extra: Vec<logs::ExtraLayer>,
+) -> Result<()> {
+    logs::init(settings.log_format, output, settings.log_filter.as_deref(), extra)
+        .context("`RUST_LOG` cannot be used")
+        .map_err(|error| error.context(BadSetting))
+}
+
+/// Marks an error as the fault of a setting.
+#[derive(Debug)]
+struct BadSetting;
+
+impl std::fmt::Display for BadSetting {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("bad setting")
+    }
+}
+
+/// One line on stderr, and the exit code that fits.
+fn fail(error: &Error) -> ExitCode {
+    let line = format!("{error:#}").replace(['\n', '\r'], " ");
+    output::complain(&format!("marketplace-sync: {line}"));
+    ExitCode::from(exit_code(error))
+}
+
+fn exit_code(error: &Error) -> u8 {
+    if error.downcast_ref::<BadSetting>().is_some() {
+        return BAD_SETTING;
+    }
+    let db = |error: &DbError| match error {
+        DbError::NewerThanBinary(_) => NEWER_DATABASE,
+        DbError::Address(_) => BAD_SETTING,
+        DbError::Migration(_) => 1,
+        _ => UNAVAILABLE,
+    };
+    match error.downcast_ref::<StartError>() {
+        Some(StartError::Db(error)) => db(error),
+        Some(StartError::Queue(_)) => UNAVAILABLE,
+        None => error.downcast_ref::<DbError>().map_or(1, db),
+    }
+}
