@@ -118,6 +118,7 @@ fn error(text: &str) -> Json<ErrorView> {
     Json(ErrorView { error: text.into() })
 }
 
+#[expect(clippy::unused_async, reason = "poem-openapi wants async operations")]
 #[OpenApi(tag = "Tag::MockMarketplace")]
 impl MockMarketplaceApi {
     /// Validate a receipt
