@@ -6,8 +6,7 @@
 //!
 //! How an instant looks on the wire is the business of [`crate::timestamp`].
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -21,8 +20,7 @@ pub struct Clock(Source);
 #[derive(Clone, Debug)]
 enum Source {
     System,
-    /// Milliseconds since 1970.
-    Manual(Arc<AtomicI64>),
+    Manual(Arc<Mutex<DateTime<Utc>>>),
 }
 
 impl Clock {
@@ -33,20 +31,15 @@ impl Clock {
 
     /// A clock that stands at `start` until [`Clock::set`] or [`Clock::advance`] moves it.
     pub fn manual(start: DateTime<Utc>) -> Self {
-        Self(Source::Manual(Arc::new(AtomicI64::new(
-            start.timestamp_millis(),
-        ))))
+        Self(Source::Manual(Arc::new(Mutex::new(start))))
     }
 
     /// The current instant, cut to milliseconds.
     pub fn now(&self) -> DateTime<Utc> {
-        match &self.0 {
-            Source::System => timestamp::truncate(system_now()),
-            Source::Manual(millis) => {
-                DateTime::from_timestamp_millis(millis.load(Ordering::SeqCst))
-                    .expect("a manual clock is only set to instants that chrono can express")
-            }
-        }
+        timestamp::truncate(match &self.0 {
+            Source::System => system_now(),
+            Source::Manual(at) => *lock(at),
+        })
     }
 
     /// Sets a manual clock.
@@ -54,7 +47,7 @@ impl Clock {
     /// # Panics
     /// If this is the system's clock, which nobody may set.
     pub fn set(&self, to: DateTime<Utc>) {
-        self.hand().store(to.timestamp_millis(), Ordering::SeqCst);
+        *self.hand() = to;
     }
 
     /// Moves a manual clock forward.
@@ -62,16 +55,19 @@ impl Clock {
     /// # Panics
     /// If this is the system's clock, which nobody may move.
     pub fn advance(&self, by: Duration) {
-        let millis = i64::try_from(by.as_millis()).expect("a test advances by less than an aeon");
-        self.hand().fetch_add(millis, Ordering::SeqCst);
+        *self.hand() += by;
     }
 
-    fn hand(&self) -> &AtomicI64 {
+    fn hand(&self) -> MutexGuard<'_, DateTime<Utc>> {
         match &self.0 {
             Source::System => panic!("the system clock cannot be set; use Clock::manual"),
-            Source::Manual(millis) => millis,
+            Source::Manual(at) => lock(at),
         }
     }
+}
+
+fn lock(at: &Mutex<DateTime<Utc>>) -> MutexGuard<'_, DateTime<Utc>> {
+    at.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[expect(

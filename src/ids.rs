@@ -72,10 +72,6 @@ impl Ids {
     }
 
     /// A store's bearer credential, in the layout of a version 7 UUID.
-    #[expect(
-        clippy::unused_self,
-        reason = "callers take every identifier from `App::ids`"
-    )]
     pub fn sync_token(&self, now: DateTime<Utc>) -> Uuid {
         version_7(unix_millis(now), Randomness::System.next())
     }
@@ -97,7 +93,7 @@ impl Randomness {
     }
 }
 
-/// SplitMix64: repeatable, and spread well enough for ids in a test.
+/// `SplitMix64`: repeatable, and spread well enough for ids in a test.
 fn split_mix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut mixed = *state;

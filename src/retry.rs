@@ -56,7 +56,7 @@ mod tests {
     fn a_rate_limited_row_waits_5_10_20_40_60_60_minutes() {
         let backoff = Backoff {
             base: Duration::from_mins(5),
-            max: Duration::from_mins(60),
+            max: Duration::from_hours(1),
         };
         let minutes = |attempt| backoff.delay(attempt).as_secs_f64() / 60.0;
         let table: Vec<_> = (1..=6).map(minutes).collect();

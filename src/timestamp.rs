@@ -1,6 +1,6 @@
 //! How an instant looks on the wire: ISO 8601 in UTC, exactly three fractional digits, `Z`.
 //!
-//! [`Timestamp`] is the type of a field in a request or an answer; [`format`] and [`truncate`]
+//! [`Timestamp`] is the type of a field in a request or an answer; [`format()`] and [`truncate`]
 //! are for everyone else. (poem-openapi and serde would print chrono's `DateTime` with `+00:00`
 //! and as many digits as it happens to have.)
 

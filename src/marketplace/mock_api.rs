@@ -2,7 +2,7 @@
 //!
 //! It is somebody else's API. Its errors are bare `{"error": …}` bodies, never problems, and it
 //! answers in the order that its clients know: marketplace, receipt, configuration, credentials,
-//! and only then the verdict of [`mock_rules`](super::mock_rules). It needs no database.
+//! and only then the verdict of [`mock_rules`]. It needs no database.
 
 use std::collections::HashMap;
 
@@ -118,6 +118,7 @@ fn error(text: &str) -> Json<ErrorView> {
     Json(ErrorView { error: text.into() })
 }
 
+#[expect(clippy::unused_async, reason = "poem-openapi wants async operations")]
 #[OpenApi(tag = "Tag::MockMarketplace")]
 impl MockMarketplaceApi {
     /// Validate a receipt

@@ -2,7 +2,7 @@
 //!
 //! The marketplace that is played answers in an order of its own (see
 //! [`mock_api`](super::mock_api)), so the parts of a request are read without refusing anything,
-//! and what could not be read is absent. The OpenAPI document still shows what belongs there.
+//! and what could not be read is absent. The API document still shows what belongs there.
 
 use std::borrow::Cow;
 

@@ -1,7 +1,7 @@
-//! The integration tests, in one binary.
+//! The tests of the service from outside, in one binary: one file a domain or contract.
 
-mod scratch;
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod support {
-    pub mod browser;
-}
+mod connector;
+mod mock_marketplace;
+mod support;

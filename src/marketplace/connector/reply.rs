@@ -93,9 +93,9 @@ struct Status {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Order<'a> {
-    order_id: String,
+    #[serde(rename = "orderId")]
+    id: String,
     /// Kept as text, because a float would round it.
     #[serde(borrow)]
     amount: &'a RawValue,
@@ -114,10 +114,9 @@ fn verdict(bytes: &[u8]) -> Option<Verdict> {
     let currency = Currency::parse(order.currency).ok()?;
     let money = Money::from_json_number(order.amount.get(), currency).ok()?;
     let imported_at = timestamp::parse(&order.imported_at).ok()?;
-    let is_stored_whole =
-        (1..=255).contains(&order.order_id.chars().count()) && !order.order_id.contains('\0');
+    let is_stored_whole = (1..=255).contains(&order.id.chars().count()) && !order.id.contains('\0');
     is_stored_whole.then_some(Verdict::Valid {
-        order_id: order.order_id,
+        order_id: order.id,
         money,
         imported_at,
     })

@@ -1,0 +1,5 @@
+//! What the tests share: servers on free ports, outside systems that fail on order.
+
+pub(crate) mod marketplace;
+pub(crate) mod scripted_connector;
+pub(crate) mod server;
