@@ -6,7 +6,7 @@
 //! outer. Secrets are kept out by whoever logs; [`Redacted`] shows as much of one as is safe.
 
 use std::fmt;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
@@ -16,7 +16,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::layer::{Context, SubscriberExt};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, Scope};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
@@ -75,8 +75,8 @@ pub fn init(
         .unwrap_or(DEFAULT_FILTER);
     let filter = EnvFilter::builder().parse(filter)?;
     let lines = match output {
-        LogOutput::Stdout => lines(format, std::io::stdout),
-        LogOutput::Stderr => lines(format, std::io::stderr),
+        LogOutput::Stdout => lines(format, std::io::stdout().is_terminal(), std::io::stdout),
+        LogOutput::Stderr => lines(format, std::io::stderr().is_terminal(), std::io::stderr),
     };
     // One list that is never empty: an empty list of layers switches everything off.
     let layers: Vec<ExtraLayer> = std::iter::once(lines).chain(extra).collect();
@@ -88,14 +88,19 @@ pub fn init(
     Ok(())
 }
 
-/// The layer that writes lines, for [`init`] and for tests that capture them.
-pub fn lines<W>(format: LogFormat, writer: W) -> ExtraLayer
+/// The layer that writes lines, for [`init`] and for tests that capture them. `color` is for
+/// people only.
+pub fn lines<W>(format: LogFormat, color: bool, writer: W) -> ExtraLayer
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     match format {
         LogFormat::Json => Box::new(JsonLines { writer }),
-        LogFormat::Pretty => Box::new(tracing_subscriber::fmt::layer().with_writer(writer)),
+        LogFormat::Pretty => Box::new(
+            tracing_subscriber::fmt::layer()
+                .with_ansi(color)
+                .with_writer(writer),
+        ),
     }
 }
 
@@ -164,7 +169,7 @@ where
         for span in context
             .event_scope(event)
             .into_iter()
-            .flat_map(|scope| scope.from_root())
+            .flat_map(Scope::from_root)
         {
             if let Some(SpanFields(of_span)) = span.extensions().get() {
                 fields.extend(
@@ -247,7 +252,7 @@ mod tests {
     use tracing::{info, info_span};
     use tracing_subscriber::layer::SubscriberExt;
 
-    use super::{ExtraLayer, LogFormat, Redacted, lines};
+    use super::{ExtraLayer, LogFormat, LogOutput, Redacted, init, lines, log_panics};
 
     #[derive(Clone, Default)]
     struct Captured(Arc<Mutex<Vec<u8>>>);
@@ -267,7 +272,7 @@ mod tests {
     fn capture(work: impl FnOnce()) -> Vec<Value> {
         let captured = Captured::default();
         let writer = captured.clone();
-        let layers: Vec<ExtraLayer> = vec![lines(LogFormat::Json, move || writer.clone())];
+        let layers: Vec<ExtraLayer> = vec![lines(LogFormat::Json, false, move || writer.clone())];
         let subscriber = tracing_subscriber::registry().with(layers);
         tracing::subscriber::with_default(subscriber, work);
         let text = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
@@ -291,7 +296,7 @@ mod tests {
         });
         let time = lines[0]["timestamp"].take();
         assert!(chrono::DateTime::parse_from_rfc3339(time.as_str().unwrap()).is_ok());
-        insta::assert_snapshot!(lines[0], @"");
+        insta::assert_snapshot!(lines[0], @r#"{"attempt":2,"durationMs":1.5,"event":"job_completed","level":"info","message":"synced\nstore s-1","requestId":"r-1","service":"marketplace-sync","storeId":"s-1","target":"marketplace_sync::logs::tests","timestamp":null}"#);
         assert_eq!(lines.len(), 1);
     }
 
@@ -300,6 +305,41 @@ mod tests {
         let lines = capture(|| info!("plain"));
         assert_eq!(lines[0]["event"], "log");
         assert_eq!(lines[0]["message"], "plain");
+    }
+
+    #[test]
+    fn a_panic_is_a_line_with_the_fields_of_its_span() {
+        let lines = capture(|| {
+            let usual = std::panic::take_hook();
+            log_panics();
+            let panicked = std::panic::catch_unwind(|| {
+                let _request = info_span!("request", requestId = "r-1").entered();
+                panic!("no shelf {}", 7);
+            });
+            std::panic::set_hook(usual);
+            assert!(panicked.is_err());
+        });
+        assert_eq!(lines[0]["event"], "panic");
+        assert_eq!(lines[0]["level"], "error");
+        assert_eq!(lines[0]["requestId"], "r-1");
+        assert_eq!(lines[0]["message"], "panicked: no shelf 7");
+        assert!(lines[0]["location"].as_str().unwrap().contains("logs.rs:"));
+    }
+
+    #[test]
+    fn a_filter_that_does_not_parse_is_refused_before_anything_is_set_up() {
+        let error = init(
+            LogFormat::Json,
+            LogOutput::Stderr,
+            Some("info,[=bad"),
+            Vec::new(),
+        );
+        assert!(
+            error
+                .unwrap_err()
+                .to_string()
+                .starts_with("the log filter is not valid")
+        );
     }
 
     #[test]

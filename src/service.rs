@@ -112,7 +112,7 @@ impl Service {
             let site = site(&service.app);
             service.serve(public, site);
             let password = service.app.settings.admin_password.clone();
-            let board = Board::of(&service.app.queue);
+            let board = Board::new(&service.app.queue);
             let board = admin::app(board, logs.clone(), password);
             service.serve(admin, board);
         }

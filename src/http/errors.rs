@@ -58,14 +58,14 @@ fn problem(error: &Error) -> Problem {
         return Problem::payload_too_large(super::limits::BODY_BYTES);
     }
     match error.status() {
-        StatusCode::BAD_REQUEST => invalid(Vec::new(), "invalid_request", &error.to_string()),
+        StatusCode::BAD_REQUEST => invalid(Vec::new(), code::INVALID_REQUEST, &error.to_string()),
         StatusCode::UNAUTHORIZED => Problem::unauthorized(),
         StatusCode::NOT_FOUND => Problem::not_found("Not found"),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => Problem::unsupported_media_type(),
         status if status.is_client_error() => {
             match KINDS.iter().find(|kind| kind.status == status) {
                 Some(kind) => Problem::of(*kind, kind.title),
-                None => invalid(Vec::new(), "invalid_request", &error.to_string()),
+                None => invalid(Vec::new(), code::INVALID_REQUEST, &error.to_string()),
             }
         }
         _ => Problem::internal(error),

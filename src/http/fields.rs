@@ -36,6 +36,8 @@ pub mod code {
     pub const INVALID_JSON: &str = "invalid_json";
     /// There is no body.
     pub const MISSING_BODY: &str = "missing_body";
+    /// The request is wrong in a way that no field shows.
+    pub const INVALID_REQUEST: &str = "invalid_request";
 
     /// All of them.
     pub const ALL: &[&str] = &[
@@ -49,6 +51,7 @@ pub mod code {
         INVALID_STRING,
         INVALID_JSON,
         MISSING_BODY,
+        INVALID_REQUEST,
     ];
 }
 
@@ -59,10 +62,20 @@ const MAX_DETAILS: usize = 100;
 ///
 /// Read every field first and use `?` only to build the value, so that all faults are found:
 ///
-/// ```ignore
-/// let organization_id = fields.text("organizationId", 1..=255);
-/// let sync_token = fields.uuid("syncToken");
-/// Some(Self { organization_id: organization_id?, sync_token: sync_token? })
+/// ```
+/// use marketplace_sync::http::fields::{Fields, FromFields, check};
+///
+/// struct Import { receipt: String, sync_token: uuid::Uuid }
+///
+/// impl FromFields for Import {
+///     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+///         let receipt = fields.text("receipt", 1..=255);
+///         let sync_token = fields.uuid("syncToken");
+///         Some(Self { receipt: receipt?, sync_token: sync_token? })
+///     }
+/// }
+///
+/// assert!(check(&[("receipt", Some("r-1")), ("syncToken", None)], Import::from_fields).is_err());
 /// ```
 pub trait FromFields: Sized {
     /// Reads the value; `None` when a fault was noted in `fields`.
@@ -267,10 +280,6 @@ impl<'a> Fields<'a> {
 
 /// Checks values of a query or of headers by the same rules as a body. An absent value is
 /// `required`, and a number is read from its text.
-///
-/// ```ignore
-/// let token = check(&[("syncToken", token.as_deref())], |fields| fields.uuid("syncToken"))?;
-/// ```
 pub fn check<T>(
     values: &[(&str, Option<&str>)],
     read: impl FnOnce(&mut Fields<'_>) -> Option<T>,

@@ -16,7 +16,7 @@ use tracing::warn;
 use super::Tag;
 use super::problem::Problem;
 
-/// How long one part may take to answer.
+/// How long one part may take to answer, unless its check says otherwise.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why a part is not ready.
@@ -29,6 +29,7 @@ type Ask = dyn Fn() -> BoxFuture<'static, Result<(), CheckError>> + Send + Sync;
 pub struct Check {
     name: &'static str,
     ask: Arc<Ask>,
+    patience: Duration,
 }
 
 impl Check {
@@ -45,11 +46,19 @@ impl Check {
         Self {
             name,
             ask: Arc::new(ask),
+            patience: PATIENCE,
         }
     }
 
+    /// Gives the part another time to answer than two seconds.
+    #[must_use]
+    pub fn within(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
     async fn state(&self) -> State {
-        match tokio::time::timeout(PATIENCE, (self.ask)()).await {
+        match tokio::time::timeout(self.patience, (self.ask)()).await {
             Ok(Ok(())) => State::Ok,
             Ok(Err(error)) => {
                 warn!(event = "not_ready", part = self.name, error = %error, "{} is not ready: {error}", self.name);
@@ -76,7 +85,7 @@ enum State {
     Ok,
     /// It answered with an error.
     Failed,
-    /// It did not answer within two seconds.
+    /// It did not answer in time.
     TimedOut,
 }
 

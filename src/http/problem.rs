@@ -14,6 +14,7 @@ use poem_openapi::types::ToJSON;
 use serde_json::{Map, Value};
 use tracing::error;
 
+use super::fields::code;
 use super::kind::{
     CONFLICT, FORBIDDEN, INTERNAL_SERVER_ERROR, KINDS, Kind, NOT_FOUND, PAYLOAD_TOO_LARGE,
     RATE_LIMITED, SERVICE_UNAVAILABLE, UNAUTHORIZED, UNSUPPORTED_MEDIA_TYPE, VALIDATION_ERROR,
@@ -74,7 +75,7 @@ impl Problem {
         if problem.0.details.is_empty() {
             problem.0.details.push(Detail {
                 path: Vec::new(),
-                code: "invalid_request".to_owned(),
+                code: code::INVALID_REQUEST.to_owned(),
                 message: problem.0.detail.clone(),
             });
         }
@@ -209,7 +210,7 @@ impl Problem {
             code: parts.kind.code.to_owned(),
             request_id: request_id::current(),
             error: parts.error.to_owned(),
-            details: parts.details,
+            details: Some(parts.details).filter(|details| !details.is_empty()),
         };
         let mut body = parts.members;
         if let Some(Value::Object(own)) = shape.to_json() {
@@ -273,10 +274,9 @@ pub(super) struct Shape {
     /// The stable code of the type.
     code: String,
     /// Find the log lines of the request by it; also in the header X-Request-Id.
-    #[oai(skip_serializing_if_is_none)]
     request_id: Option<String>,
-    /// What went wrong, in the words of the first version of this API.
+    /// What went wrong, in a few fixed words; for some problems the code again.
     error: String,
     /// What is wrong with which field; only and always with `Validation error`.
-    details: Vec<Detail>,
+    details: Option<Vec<Detail>>,
 }

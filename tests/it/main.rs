@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod connector;
+mod http_contract;
 mod mock_marketplace;
 mod support;
