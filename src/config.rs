@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -118,8 +119,22 @@ impl Settings {
             Err(error) if error.not_found() => {}
             Err(error) => bail!("`.env` cannot be read: {error}"),
         }
-        #[expect(clippy::disallowed_methods, reason = "the one reader of the environment")]
-        Self::from_lookup(&|name| std::env::var(name).ok())
+        Self::from_lookup(&environment)
+    }
+
+    /// Settings of the demo: everything embedded, in `folder`, with retries after seconds. Ports
+    /// and logs are taken from the environment.
+    pub fn for_demo(folder: &Path) -> Result<Self> {
+        let database_url = format!("sqlite:{}", folder.join("demo.db").display());
+        Self::from_lookup(&|name| match name {
+            "DATABASE_URL" => Some(database_url.clone()),
+            "SYNC_CRON" => Some("* * * * * *".to_owned()),
+            "SYNC_THROTTLE_SECONDS" => Some("0".to_owned()),
+            "SYNC_BACKOFF_BASE_SECONDS" => Some("2".to_owned()),
+            "PORT" | "ADMIN_PORT" | "LOG_FORMAT" => environment(name),
+            "RUST_LOG" => environment(name).or_else(|| Some("warn".to_owned())),
+            _ => None,
+        })
     }
 
     /// Reads settings from a function, for tests.
@@ -161,6 +176,11 @@ impl Settings {
     pub fn is_server_profile(&self) -> bool {
         !self.database_url.expose_secret().starts_with("sqlite:")
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one reader of the environment")]
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// Reads single settings and names the one that is wrong.

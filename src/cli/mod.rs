@@ -72,35 +72,42 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<ExitCode> {
-    // The one command that works without settings.
-    if matches!(arguments.command, Some(Command::Openapi)) {
-        return openapi::run();
-    }
-    let settings = Settings::from_environment().map_err(|error| error.context(BadSetting))?;
-    let default = serve::Serve { roles: Roles::all() };
-    match arguments.command.unwrap_or(Command::Serve(default)) {
+    let command = arguments.command.unwrap_or(Command::Serve(serve::Serve { roles: Roles::all() }));
+    let logs = LogStream::new();
+    match command {
         Command::Serve(command) => {
-            let logs = LogStream::new();
+            let settings = settings()?;
             start_logs(&settings, LogOutput::Stdout, vec![Box::new(logs.layer())])?;
             command.run(settings, logs).await
         }
         Command::Demo(command) => {
-            let logs = LogStream::new();
+            let folder = tempfile::tempdir().context("the demo has no temporary folder")?;
+            let settings = Settings::for_demo(folder.path()).map_err(bad_setting)?;
             start_logs(&settings, LogOutput::Stderr, vec![Box::new(logs.layer())])?;
             command.run(settings, logs).await
         }
+        // The one command that needs no settings.
         Command::Openapi => openapi::run(),
-        command => {
-            start_logs(&settings, LogOutput::Stderr, Vec::new())?;
-            match command {
-                Command::Migrate => migrate::run(&settings).await,
-                Command::Schedule(command) => command.run(settings).await,
-                Command::ExportSchema(command) => command.run(&settings).await,
-                Command::Reconcile(command) => command.run(settings).await,
-                Command::Serve(_) | Command::Demo(_) | Command::Openapi => unreachable!("handled above"),
-            }
-        }
+        Command::Migrate => migrate::run(&one_shot()?).await,
+        Command::Schedule(command) => command.run(one_shot()?).await,
+        Command::ExportSchema(command) => command.run(&one_shot()?).await,
+        Command::Reconcile(command) => command.run(one_shot()?).await,
     }
+}
+
+fn settings() -> Result<Settings> {
+    Settings::from_environment().map_err(bad_setting)
+}
+
+/// Settings of a command that prints its result on stdout.
+fn one_shot() -> Result<Settings> {
+    let settings = settings()?;
+    start_logs(&settings, LogOutput::Stderr, Vec::new())?;
+    Ok(settings)
+}
+
+fn bad_setting(error: Error) -> Error {
+    error.context(BadSetting)
 }
 
 fn start_logs(
@@ -110,7 +117,7 @@ fn start_logs(
 ) -> Result<()> {
     logs::init(settings.log_format, output, settings.log_filter.as_deref(), extra)
         .context("`RUST_LOG` cannot be used")
-        .map_err(|error| error.context(BadSetting))
+        .map_err(bad_setting)
 }
 
 /// Marks an error as the fault of a setting.

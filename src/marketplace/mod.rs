@@ -8,7 +8,7 @@
 //! | [`schedule`] | what a `sync` tick enqueues |
 //! | [`status`] | how a store is doing, from its newest receipts: one pure function |
 //! | [`attempt`] | one question about one receipt, shared by import and run |
-//! | [`stores`], [`reconcile`] | registers stores, tells their state, repairs their counts |
+//! | [`stores`], [`order_states`], [`reconcile`] | registers stores, tells their state, repairs their counts |
 //! | [`queries`] | every statement |
 //! | [`connector`] | the way out to a marketplace |
 //! | [`mock_api`], [`mock_rules`] | the mock marketplace |
@@ -28,6 +28,7 @@ pub mod mock_rules;
 pub mod model;
 pub mod money;
 pub(crate) mod queries;
+mod order_states;
 mod reconcile;
 mod schedule;
 pub mod status;
@@ -35,6 +36,8 @@ mod stores;
 mod sync;
 
 pub use import::Imports;
+pub(crate) use model::OrderState;
+pub(crate) use order_states::order_states;
 pub use reconcile::Drift;
 pub(crate) use reconcile::reconcile;
 pub(crate) use schedule::enqueue_due_stores;

@@ -197,6 +197,25 @@ pub struct SyncLog {
     pub imported_at: Option<DateTime<Utc>>,
 }
 
+/// How a receipt stands, for people.
+#[derive(Clone, Debug, FromRow)]
+pub struct OrderState {
+    /// The marketplace's name of the order.
+    pub receipt: String,
+    /// How it went.
+    pub status: SyncLogStatus,
+    /// How often it was rate-limited.
+    pub attempt: i32,
+    /// How often in a row a run failed with it.
+    pub failed_attempt: i32,
+    /// Why it failed.
+    pub error_details: Option<String>,
+    /// When it is due again.
+    pub next_retry_at: Option<DateTime<Utc>>,
+    /// When it became a dead letter.
+    pub dead_at: Option<DateTime<Utc>>,
+}
+
 /// A row that a run is about to try again.
 #[derive(Clone, Debug, FromRow)]
 pub struct DueRow {
@@ -249,6 +268,17 @@ pub struct RowOutcome {
 /// Without hyphens: what `unhex` of SQLite takes and PostgreSQL reads as well.
 pub(crate) fn simple_uuid<S: Serializer>(id: &SyncLogId, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&id.0.simple())
+}
+
+impl fmt::Display for SyncLogStatus {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::Pending => "pending",
+            Self::Success => "success",
+            Self::Failed => "failed",
+            Self::RateLimited => "rate_limited",
+        })
+    }
 }
 
 #[cfg(test)]

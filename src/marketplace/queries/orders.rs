@@ -10,7 +10,7 @@ use sqlx::{query, query_as, query_scalar};
 
 use crate::db::{Tx, on, sql};
 use crate::marketplace::model::{
-    DueRow, RowOutcome, SyncLog, SyncLogId, SyncLogStatus, simple_uuid,
+    DueRow, OrderState, RowOutcome, SyncLog, SyncLogId, SyncLogStatus, simple_uuid,
 };
 
 /// A receipt on its way into `sync_logs`.
@@ -197,5 +197,21 @@ pub(crate) async fn due_rows(
          ORDER BY created_at, id
          LIMIT $5"))
         .bind(store_id).bind(now).bind(cursor.created_at).bind(cursor.id).bind(i64::from(limit))
+        .fetch_all(conn).await)
+}
+
+/// How the newest receipts of a store stand, newest first.
+pub(crate) async fn newest_states(
+    tx: &mut Tx,
+    store_id: StoreId,
+    limit: u32,
+) -> sqlx::Result<Vec<OrderState>> {
+    on!(tx, conn => query_as(sql!(
+        "SELECT receipt, status, attempt, failed_attempt, error_details, next_retry_at, dead_at
+         FROM sync_logs
+         WHERE store_id = $1 AND status <> 'pending'
+         ORDER BY created_at DESC, id DESC
+         LIMIT $2"))
+        .bind(store_id).bind(i64::from(limit))
         .fetch_all(conn).await)
 }
