@@ -1,1 +1,4 @@
+//! The tests of the service, in one binary.
 
+mod jobs;
+mod support;
