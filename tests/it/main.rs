@@ -4,5 +4,6 @@
 
 mod connector;
 mod http_contract;
+mod jobs;
 mod mock_marketplace;
 mod support;

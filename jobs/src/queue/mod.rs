@@ -20,7 +20,7 @@
 //! | both: no heartbeat while a fetched batch is buffered | batches of one job |
 //! | both: an idle worker looks every 30 s | wake-up by the pusher and a cheap look every [`QueueOptions::poll`] |
 //! | both: any backend error, and any job that does not decode, ends the worker | restart with backoff; decoding is the handler's first step |
-//! | both: at shutdown nothing drives heartbeat, acknowledgements and the fetch in flight until the running jobs end; on a pool of one connection that is a deadlock | `Feed` drains first and stops the worker then |
+//! | both: at shutdown nothing drives heartbeat, acknowledgements and the fetch in flight until the running jobs end; on a pool of one connection that is a deadlock, and so are more acknowledgements than their channel holds | `Feed` drains first and stops the worker then |
 //! | both: a fetch in flight at shutdown keeps its job until the orphan time-out | it is handed back |
 //! | both: a panic passes the layer that sets the status | panics are caught inside it |
 
