@@ -1,0 +1,247 @@
+//! What stands between an apalis worker and its storage: when to look for a job, and how to
+//! stop.
+//!
+//! apalis drives its storage only while the worker is polled for a next job. [`Feed`] keeps it
+//! driven until the last running job is acknowledged, asks it for a job only when there may be
+//! one, and hands back what arrives too late. All of that must be exact: on SQLite the
+//! storage's futures hold the only connection that the running jobs need to finish.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker, ready},
+    time::Duration,
+};
+
+use apalis_core::{
+    backend::{Backend, BackendConfig, finalize::Ephemeral, persistence::TaskPersistLayer},
+    task::Task,
+    worker::context::WorkerContext,
+};
+use apalis_sqlite::JsonCodec;
+use futures::{FutureExt, future::BoxFuture, task::AtomicWaker};
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio_util::{
+    sync::{CancellationToken, WaitForCancellationFutureOwned},
+    task::AbortOnDropHandle,
+};
+
+use super::{
+    QueueError,
+    running::Running,
+    transport::{Storage, Transport},
+};
+
+type Step = BoxFuture<'static, Result<(), QueueError>>;
+
+/// The backend of one start of a worker.
+pub(crate) struct Feed {
+    pub(crate) name: String,
+    queue: &'static str,
+    transport: Arc<Transport>,
+    storage: Storage,
+    /// What must succeed before the storage is touched.
+    starting: Option<Step>,
+    bell: Arc<Bell>,
+    _lookout: AbortOnDropHandle<()>,
+    running: Running,
+    shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
+    draining: bool,
+    handing_back: Option<Step>,
+}
+
+impl Feed {
+    pub(crate) fn new(
+        name: String,
+        queue: &'static str,
+        transport: Arc<Transport>,
+        starting: Step,
+        running: Running,
+        shutdown: CancellationToken,
+        lookout: Lookout,
+    ) -> Self {
+        let bell = Arc::new(Bell::default());
+        let lookout = tokio::spawn(lookout.ring(Arc::clone(&transport), queue, Arc::clone(&bell)));
+        Self {
+            name,
+            queue,
+            storage: transport.storage(queue),
+            transport,
+            starting: Some(starting),
+            bell,
+            _lookout: AbortOnDropHandle::new(lookout),
+            running,
+            shutdown: Box::pin(shutdown.cancelled_owned()),
+            draining: false,
+            handing_back: None,
+        }
+    }
+
+    fn hand_back(&self) -> Step {
+        let (transport, queue) = (Arc::clone(&self.transport), self.queue);
+        let (name, runs) = (self.name.clone(), self.running.ids());
+        async move { transport.hand_back(queue, &name, &runs).await.map(drop) }.boxed()
+    }
+}
+
+impl Backend for Feed {
+    type Task = Task<Vec<u8>>;
+    type Error = QueueError;
+
+    fn poll_ready(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &WorkerContext,
+    ) -> Poll<Result<(), QueueError>> {
+        self.draining = self.draining || self.shutdown.as_mut().poll(cx).is_ready();
+        if let Some(starting) = &mut self.starting {
+            if self.draining {
+                let _ = worker.stop();
+                return Poll::Ready(Ok(()));
+            }
+            ready!(starting.poll_unpin(cx))?;
+            self.starting = None;
+        }
+        self.storage.poll_ready(cx, worker)
+    }
+
+    fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &WorkerContext,
+    ) -> Poll<Option<Result<Self::Task, QueueError>>> {
+        loop {
+            if let Some(handing_back) = &mut self.handing_back {
+                ready!(handing_back.poll_unpin(cx))?;
+                self.handing_back = None;
+            }
+            if self.draining && self.running.is_empty() {
+                // Only now: a stopped worker is not polled before its last job has ended.
+                let _ = worker.stop();
+                return Poll::Ready(None);
+            }
+            // The storage is polled when the bell rang: by a push, by the lookout, or by the
+            // storage's own fetch in flight, which has the bell for a waker.
+            if !self.bell.take(cx) {
+                return Poll::Pending;
+            }
+            let waker = Waker::from(Arc::clone(&self.bell));
+            let task = ready!(
+                self.storage
+                    .poll_next(&mut Context::from_waker(&waker), worker)?
+            );
+            let Some(task) = task else {
+                return Poll::Ready(None);
+            };
+            if self.draining {
+                self.handing_back = Some(self.hand_back());
+                continue;
+            }
+            if let Some(id) = task.task_id() {
+                self.running.insert(id.to_string());
+            }
+            // Where one job was, there may be another.
+            self.bell.ring();
+            return Poll::Ready(Some(Ok(task)));
+        }
+    }
+
+    fn poll_close(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &WorkerContext,
+    ) -> Poll<Result<(), QueueError>> {
+        if self.starting.is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        self.storage.poll_close(cx, worker)
+    }
+}
+
+impl BackendConfig for Feed {
+    type Args = Vec<u8>;
+    type Id = <apalis_redis::RedisStorage<()> as BackendConfig>::Id;
+    /// Jobs stay undecoded here: one that does not decode must not end the worker.
+    type Kind = Ephemeral;
+    type Config = ();
+    type Layer = TaskPersistLayer<JsonCodec<Value>, Value>;
+
+    fn config(&self) -> &() {
+        &()
+    }
+
+    fn middleware(&mut self, worker: &mut WorkerContext) -> Self::Layer {
+        self.storage.middleware(worker)
+    }
+}
+
+/// Says that there may be a job, and wakes the worker.
+#[derive(Debug)]
+struct Bell {
+    rang: AtomicBool,
+    worker: AtomicWaker,
+}
+
+impl Default for Bell {
+    /// A new worker looks at once.
+    fn default() -> Self {
+        Self {
+            rang: AtomicBool::new(true),
+            worker: AtomicWaker::new(),
+        }
+    }
+}
+
+impl Bell {
+    fn ring(&self) {
+        self.rang.store(true, Ordering::Release);
+        self.worker.wake();
+    }
+
+    /// Whether it rang since the last call; if not, the next ring wakes the task of `cx`.
+    fn take(&self, cx: &Context<'_>) -> bool {
+        self.worker.register(cx.waker());
+        self.rang.swap(false, Ordering::AcqRel)
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.ring();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.ring();
+    }
+}
+
+/// Looks out for jobs: those of this process at once, those of others now and then.
+pub(crate) struct Lookout {
+    pub(crate) pushed: watch::Receiver<()>,
+    pub(crate) poll: Duration,
+}
+
+impl Lookout {
+    /// Runs in a task of its own: a look must end even while the worker is not polled.
+    async fn ring(mut self, transport: Arc<Transport>, queue: &'static str, bell: Arc<Bell>) {
+        loop {
+            tokio::select! {
+                pushed = self.pushed.changed() => {
+                    bell.ring();
+                    if pushed.is_err() {
+                        return;
+                    }
+                }
+                () = tokio::time::sleep(self.poll) => {
+                    if transport.may_have_jobs(queue).await {
+                        bell.ring();
+                    }
+                }
+            }
+        }
+    }
+}

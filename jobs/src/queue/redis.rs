@@ -1,0 +1,288 @@
+//! The transport of the server profile: apalis-redis, and our own questions to Redis.
+//!
+//! The keys are those of apalis-redis, plus `{queue}:totals`, `{queue}:worker-names` and
+//! `jobs:epoch`. Everything that must be one step is one script (`lua/`).
+
+use std::{
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use apalis_redis::{Config, RedisStorage};
+use chrono::{DateTime, Utc};
+use redis::{
+    Client, Script,
+    aio::{ConnectionManager, ConnectionManagerConfig},
+};
+use uuid::Uuid;
+
+use super::{
+    QueueError, QueueOptions,
+    transport::{Payload, fresh_id},
+};
+
+/// A dead Redis gives an error, not a hang.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+/// How many finished ids one purge step looks at, and how many steps one purge makes at most.
+const PURGE_STEP: u64 = 500;
+const PURGE_STEPS: u64 = 40;
+
+static PUSH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/push.lua")));
+static PREPARE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/prepare.lua")));
+static HAND_BACK: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("lua/hand_back.lua")));
+static PURGE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/purge.lua")));
+static FORGET_WORKERS: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("lua/forget_workers.lua")));
+
+/// Redis and the prefix of this installation.
+#[derive(Debug)]
+pub(crate) struct RedisTransport {
+    connection: ConnectionManager,
+    options: QueueOptions,
+    /// Where the next purge goes on, so that bounded calls reach every id in turn.
+    purge_cursor: AtomicU64,
+}
+
+/// The keys of one queue, as apalis-redis names them, and our two.
+#[derive(Debug, Clone)]
+pub(crate) struct Keys {
+    /// List of ids that wait.
+    pub(crate) active: String,
+    /// Sorted set of ids that wait for their time.
+    pub(crate) scheduled: String,
+    /// Hash from id to body.
+    pub(crate) data: String,
+    /// Prefix of a hash an id: status, attempts, identity, result, `done_at`.
+    pub(crate) meta_prefix: String,
+    /// Set of ids that ended well.
+    pub(crate) done: String,
+    /// Set of ids that failed.
+    pub(crate) dead: String,
+    /// Sorted set of worker names by the second of their last heartbeat.
+    pub(crate) workers: String,
+    /// Prefix of a hash a worker: backend, service.
+    pub(crate) worker_meta_prefix: String,
+    /// Prefix of a set of ids a worker has taken.
+    pub(crate) inflight_prefix: String,
+    /// Tells blocked readers that something waits.
+    pub(crate) signal: String,
+    /// Ours: how many finished jobs were purged, by `done` and `dead`.
+    pub(crate) totals: String,
+    /// Ours: names of all workers whose metadata may still exist.
+    pub(crate) worker_names: String,
+}
+
+impl RedisTransport {
+    pub(crate) async fn connect(url: &str, options: QueueOptions) -> Result<Self, QueueError> {
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(ANSWER_TIMEOUT))
+            .set_number_of_retries(1)
+            .set_max_delay(Duration::from_millis(500));
+        let connection = ConnectionManager::new_with_config(Client::open(url)?, config).await?;
+        Ok(Self {
+            connection,
+            options,
+            purge_cursor: AtomicU64::new(0),
+        })
+    }
+
+    /// A handle to the one multiplexed connection.
+    pub(crate) fn connection(&self) -> ConnectionManager {
+        self.connection.clone()
+    }
+
+    /// The keys of a queue named without prefix.
+    pub(crate) fn keys(&self, queue: &str) -> Keys {
+        let config = self.config(queue);
+        let name = &config.queue;
+        Keys {
+            active: config.active_jobs_list(),
+            scheduled: config.scheduled_jobs_set(),
+            data: config.job_data_hash(),
+            meta_prefix: config.job_meta_hash(),
+            done: config.done_jobs_set(),
+            dead: config.dead_jobs_set(),
+            workers: config.workers_set(),
+            worker_meta_prefix: format!("{name}:workers:metadata"),
+            inflight_prefix: config.inflight_jobs_set(),
+            signal: config.signal_list(),
+            totals: format!("{name}:totals"),
+            worker_names: format!("{name}:worker-names"),
+        }
+    }
+
+    fn config(&self, queue: &str) -> Config {
+        Config::default()
+            .queue(self.options.prefixed(queue))
+            .batch_size(1)
+            .heartbeat_interval(self.options.heartbeat)
+            .missed_heartbeats(self.options.missed_heartbeats())
+            .emit_events(false)
+    }
+
+    pub(crate) fn storage(&self, queue: &str) -> RedisStorage<()> {
+        RedisStorage::new(self.connection()).with_config(self.config(queue))
+    }
+
+    /// Pushes all or nothing; tells whether there was room.
+    pub(crate) async fn push(&self, queue: &str, jobs: &[Payload]) -> Result<bool, QueueError> {
+        let keys = self.keys(queue);
+        let mut call = PUSH.key(keys.active);
+        call.key(keys.scheduled)
+            .key(keys.data)
+            .key(keys.meta_prefix)
+            .key(keys.signal);
+        call.arg(self.options.max_depth);
+        for job in jobs {
+            call.arg(&job.id).arg(&job.body).arg(&job.identity);
+        }
+        let pushed: usize = call.invoke_async(&mut self.connection()).await?;
+        Ok(pushed == jobs.len())
+    }
+
+    pub(crate) async fn waiting(&self, queue: &str) -> Result<u64, QueueError> {
+        let keys = self.keys(queue);
+        let (active, scheduled): (u64, u64) = redis::pipe()
+            .llen(keys.active)
+            .zcard(keys.scheduled)
+            .query_async(&mut self.connection())
+            .await?;
+        Ok(active + scheduled)
+    }
+
+    pub(crate) async fn ping(&self) -> Result<(), QueueError> {
+        Ok(redis::cmd("PING")
+            .query_async(&mut self.connection())
+            .await?)
+    }
+
+    pub(crate) async fn epoch(&self) -> Result<Uuid, QueueError> {
+        let key = format!("{}jobs:epoch", self.options.prefix);
+        let ((), epoch): ((), String) = redis::pipe()
+            .cmd("SET")
+            .arg(&key)
+            .arg(fresh_id().to_string())
+            .arg("NX")
+            .get(&key)
+            .query_async(&mut self.connection())
+            .await?;
+        epoch.parse().map_err(|_| QueueError::Unreadable {
+            what: "the epoch",
+            found: epoch,
+        })
+    }
+
+    /// Readies a queue for a worker that is about to start.
+    pub(crate) async fn prepare(&self, queue: &str, worker: &str) -> Result<(), QueueError> {
+        let keys = self.keys(queue);
+        let moved: u64 = PREPARE
+            .key(keys.active)
+            .key(keys.scheduled)
+            .key(keys.worker_names)
+            .arg(worker)
+            .invoke_async(&mut self.connection())
+            .await?;
+        if moved > 0 {
+            tracing::info!(
+                queue,
+                moved,
+                "moved {moved} scheduled jobs of {queue} to the front"
+            );
+        }
+        Ok(())
+    }
+
+    /// Hands back what a worker has taken and does not run.
+    pub(crate) async fn hand_back(
+        &self,
+        queue: &str,
+        worker: &str,
+        runs: &[String],
+    ) -> Result<u64, QueueError> {
+        let keys = self.keys(queue);
+        let mut call = HAND_BACK.key(format!("{}:{worker}", keys.inflight_prefix));
+        call.key(keys.active)
+            .key(keys.data)
+            .key(keys.meta_prefix)
+            .key(keys.signal);
+        for id in runs {
+            call.arg(id);
+        }
+        Ok(call.invoke_async(&mut self.connection()).await?)
+    }
+
+    /// Removes every trace of a worker that has ended.
+    pub(crate) async fn forget_worker(&self, queue: &str, worker: &str) -> Result<(), QueueError> {
+        let keys = self.keys(queue);
+        Ok(redis::pipe()
+            .zrem(keys.workers, worker)
+            .ignore()
+            .del(format!("{}:{worker}", keys.worker_meta_prefix))
+            .ignore()
+            .srem(keys.worker_names, worker)
+            .ignore()
+            .query_async(&mut self.connection())
+            .await?)
+    }
+
+    pub(crate) async fn purge(
+        &self,
+        queues: &[&str],
+        cutoff: DateTime<Utc>,
+    ) -> Result<u64, QueueError> {
+        let mut removed = 0;
+        for queue in queues {
+            let keys = self.keys(queue);
+            removed += self.purge_set(&keys, &keys.done, "done", cutoff).await?;
+            removed += self.purge_set(&keys, &keys.dead, "dead", cutoff).await?;
+            let _forgotten: u64 = FORGET_WORKERS
+                .key(keys.worker_names)
+                .key(keys.workers)
+                .key(keys.worker_meta_prefix)
+                .key(keys.inflight_prefix)
+                .invoke_async(&mut self.connection())
+                .await?;
+        }
+        Ok(removed)
+    }
+
+    /// One bounded walk over a set of finished ids, from where the last one stopped.
+    async fn purge_set(
+        &self,
+        keys: &Keys,
+        set: &str,
+        total: &str,
+        cutoff: DateTime<Utc>,
+    ) -> Result<u64, QueueError> {
+        // A cursor of another set is a valid place to start, too: the walk then misses some
+        // ids this time and meets them at the next call.
+        let mut cursor = self.purge_cursor.load(Ordering::Relaxed);
+        let mut removed = 0;
+        for _ in 0..PURGE_STEPS {
+            let (next, gone): (u64, u64) = PURGE
+                .key(set)
+                .key(&keys.data)
+                .key(&keys.meta_prefix)
+                .key(&keys.totals)
+                .arg(total)
+                .arg(cursor)
+                .arg(PURGE_STEP)
+                .arg(cutoff.timestamp())
+                .invoke_async(&mut self.connection())
+                .await?;
+            cursor = next;
+            removed += gone;
+            if cursor == 0 {
+                break;
+            }
+        }
+        self.purge_cursor.store(cursor, Ordering::Relaxed);
+        Ok(removed)
+    }
+}
