@@ -20,7 +20,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use chrono::{SecondsFormat, Utc};
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, stream};
 use poem::web::sse::{Event, SSE};
 use serde_json::json;
 use tokio::sync::broadcast::{self, error::RecvError};
@@ -86,19 +86,25 @@ impl LogStream {
     }
 
     fn events(&self) -> impl Stream<Item = Event> + Send + 'static {
-        stream::unfold(self.entries.subscribe(), |mut entries| async move {
+        let reader = (self.entries.subscribe(), self.closed.clone());
+        stream::unfold(reader, |(mut entries, closed)| async move {
             loop {
-                match entries.recv().await {
-                    Ok(entry) => return Some((Event::message(&*entry), entries)),
+                // What was logged before the end is still sent.
+                let entry = tokio::select! {
+                    biased;
+                    entry = entries.recv() => entry,
+                    () = closed.cancelled() => return None,
+                };
+                match entry {
+                    Ok(entry) => return Some((Event::message(&*entry), (entries, closed))),
                     Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return None,
                 }
             }
         })
-        .take_until(self.closed.clone().cancelled_owned())
     }
 
-    pub fn is_read(&self) -> bool {
+    fn is_read(&self) -> bool {
         self.entries.receiver_count() > 0
     }
 
@@ -153,7 +159,8 @@ where
         };
         attributes.record(&mut job);
         if self.0.is_read() {
-            self.0.send(metadata, &job, &format!("task.start {}", job.name));
+            self.0
+                .send(metadata, &job, &format!("task.start {}", job.name));
         }
         if let Some(span) = context.span(id) {
             span.extensions_mut().insert(job);

@@ -1,7 +1,7 @@
 //! The integration tests, in one binary.
 
-mod scratch;
+mod board;
 
 mod support {
-    pub mod browser;
+    pub(crate) mod browser;
 }
