@@ -10,8 +10,7 @@ use jobs::{
     board::{Board, BoardError, QueueInfo, RunningWorker, Statistic, Status, TaskFilter},
 };
 use poem::{
-    Endpoint, EndpointExt, Error, IntoEndpoint, IntoResponse, Response, Result, Route, get,
-    handler,
+    Endpoint, EndpointExt, Error, IntoEndpoint, Response, Result, Route, get, handler,
     http::{StatusCode, header},
     web::{Data, Json, Path, Query, sse::SSE},
 };

@@ -396,7 +396,8 @@ async fn what_is_logged_inside_a_job_reaches_the_log_page() {
 
     tracing::dispatcher::with_default(&subscriber, || {
         info!("outside of any job");
-        let _job = info_span!("sync_store", task_id = %"01K", attempt = 3_u64).entered();
+        let _job =
+            info_span!("job", job = "sync-store", task_id = %"01K", attempt = 3_u64).entered();
         let _part = info_span!("page", number = 1).entered();
         warn!(orders = 2, "synced half");
     });
@@ -415,12 +416,12 @@ async fn what_is_logged_inside_a_job_reaches_the_log_page() {
     assert_eq!(
         said,
         [
-            "task.start sync_store",
+            "task.start sync-store",
             "synced half orders=2",
-            "task.end sync_store"
+            "task.end sync-store"
         ]
     );
-    let span = json!({ "name": "sync_store", "task_id": "01K", "attempt": 3 });
+    let span = json!({ "name": "sync-store", "task_id": "01K", "attempt": 3 });
     assert!(entries.iter().all(|entry| entry["span"] == span));
     assert_eq!(entries[1]["level"], "WARN");
     assert_eq!(entries[1]["target"], module_path!());
@@ -433,14 +434,16 @@ async fn a_reader_that_sleeps_does_not_silence_the_others() {
     let app = app_with_logs(&logs).await;
     let asleep = get(&app, "/api/v1/events").await;
     tracing::dispatcher::with_default(&subscriber, || {
-        let _job = info_span!("sync_store", task_id = %"01K", attempt = 1_u64).entered();
+        let _job =
+            info_span!("job", job = "sync-store", task_id = %"01K", attempt = 1_u64).entered();
         for _ in 0..5_000 {
             info!("noise");
         }
     });
     let awake = get(&app, "/api/v1/events").await;
     tracing::dispatcher::with_default(&subscriber, || {
-        let _job = info_span!("sync_store", task_id = %"01K", attempt = 1_u64).entered();
+        let _job =
+            info_span!("job", job = "sync-store", task_id = %"01K", attempt = 1_u64).entered();
         info!("heard");
     });
     logs.close();
@@ -450,6 +453,34 @@ async fn a_reader_that_sleeps_does_not_silence_the_others() {
 
 async fn text(answer: Response) -> String {
     answer.into_body().into_string().await.expect("text")
+}
+
+#[rstest]
+#[tokio::test]
+async fn the_log_of_a_running_job_carries_its_task_id(#[values(Redis, Sqlite)] on: On) {
+    let queue = queue_on(on).await;
+    let logs = LogStream::new();
+    let app = admin::app(&queue, logs.clone(), None);
+    queue.push(&stores(7..8)).await.expect("a push");
+    let [RawTask(task)]: [RawTask<Value>; 1] = ask(&app, "/tasks").await;
+    let answer = get(&app, "/api/v1/events").await;
+
+    let subscriber = Dispatch::new(tracing_subscriber::registry().with(logs.layer()));
+    // All tasks of this test run on this thread.
+    let guard = tracing::dispatcher::set_default(&subscriber);
+    let log = |_: SyncStore| async {
+        info!("synced store 7");
+        Ok(())
+    };
+    queue.run_until_empty(1, log).await.expect("a worker");
+    drop(guard);
+    logs.close();
+    let stream = text(answer).await;
+    let id = task.ctx().task_id().expect("an id");
+    let said = stream.lines().find(|line| line.contains("synced store 7"));
+    let said = said.expect("the job's own line");
+    assert!(said.contains(&format!(r#""task_id":"{id}""#)), "{said}");
+    assert!(said.contains(r#""attempt":1"#), "{said}");
 }
 
 /// Opens each page of the board in Chromium; the pictures are in the target folder.
@@ -492,11 +523,8 @@ fn see_every_page(site: &str, on: On, logs: &LogStream) {
         browser.screenshot(&Path::new(env!("CARGO_TARGET_TMPDIR")).join(file));
         text
     };
-    let home = see(
-        "/",
-        "home",
-        "/sync-store-queue[^]*callback-queue/.test(text)",
-    );
+    let all = "/Total Jobs[^]*sync-store-queue[^]*callback-queue/.test(text)";
+    let home = see("/", "home", all);
     for shown in [
         "Pending Jobs\n2\n",
         "Failed Jobs\n3\n",
@@ -544,7 +572,9 @@ fn see_every_page(site: &str, on: On, logs: &LogStream) {
 }
 
 /// Logs from inside a job again and again: nothing tells when a page has begun to listen.
-struct Speaker(std::sync::mpsc::Sender<()>);
+struct Speaker {
+    _stop: std::sync::mpsc::Sender<()>,
+}
 
 impl Speaker {
     fn start(logs: &LogStream) -> Self {
@@ -554,11 +584,12 @@ impl Speaker {
             use std::sync::mpsc::RecvTimeoutError::Timeout;
             while stopped.recv_timeout(Duration::from_millis(100)) == Err(Timeout) {
                 tracing::dispatcher::with_default(&subscriber, || {
-                    let job = info_span!("sync_store", task_id = %"01JOB", attempt = 1_u64);
+                    let job =
+                        info_span!("job", job = "sync-store", task_id = %"01JOB", attempt = 1_u64);
                     job.in_scope(|| info!(orders = 2, "synced store 7"));
                 });
             }
         });
-        Self(stop)
+        Self { _stop: stop }
     }
 }
