@@ -6,12 +6,11 @@
 
 use apalis_board_api::RawTask;
 use jobs::{
-
+    Queue,
     board::{Board, BoardError, QueueInfo, RunningWorker, Statistic, Status, TaskFilter},
 };
 use poem::{
-    Endpoint, EndpointExt, Error, IntoEndpoint, IntoResponse, Response, Result, Route,
-    get, handler,
+    Endpoint, EndpointExt, Error, IntoEndpoint, Response, Result, Route, get, handler,
     http::{StatusCode, header},
     web::{Data, Json, Path, Query, sse::SSE},
 };
@@ -29,7 +28,7 @@ type Task = RawTask<Value>;
 
 /// All routes of the board's API; anything else below them is a 404 in JSON.
 pub(super) fn routes(
-    board: Board,
+    queue: &Queue,
     logs: LogStream,
 ) -> impl IntoEndpoint<Endpoint = impl Endpoint + use<>> + use<> {
     Route::new()
@@ -42,7 +41,7 @@ pub(super) fn routes(
         .at("/queues/:queue/tasks/:task_id", get(show_task))
         .at("/queues/:queue/stats", get(show_queue_statistics))
         .at("/queues/:queue/workers", get(list_queue_workers))
-        .data(board)
+        .data(Board::new(queue))
         .data(logs)
         .catch_all_error(problem)
 }
@@ -165,10 +164,10 @@ async fn problem(error: Error) -> Response {
         "status": status.as_u16(),
         "detail": error.to_string(),
     });
-    let mut response = Json(body)
-        .with_status(status)
-        .with_header(header::CONTENT_TYPE, "application/problem+json")
-        .into_response();
+    let mut response = Response::builder()
+        .status(status)
+        .content_type("application/problem+json")
+        .body(body.to_string());
     if status == StatusCode::METHOD_NOT_ALLOWED {
         response
             .headers_mut()

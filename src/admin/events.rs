@@ -6,13 +6,12 @@
 //! the broadcaster that `apalis-board-api` brings keeps every client that ever connected,
 //! goes silent for all once one browser tab sleeps, and takes the innermost span only.
 //!
-//! **What a worker does:** it opens a span around each job with the fields
-//! [`JOB_SPAN_FIELDS`], named for the job:
-//! `info_span!("sync_store", task_id = %task_id, attempt = 1_u64)`, `task_id` being the id
-//! the board shows. Spans may be nested in it freely. Everything logged inside appears on
-//! the log page and on the page of that task; what is logged outside of jobs does not. The
-//! layer itself adds a `task.start` and a `task.end` entry for the life of the span, which
-//! make the open page of that task reload it.
+//! **A job's span** has the fields [`JOB_SPAN_FIELDS`]; the worker of the `jobs` crate opens it
+//! around each job: `info_span!("job", job = "sync-store", task_id = %id, attempt = 1)`,
+//! `task_id` being the id that the board shows. Handlers need do nothing, and may nest spans
+//! in it. Everything logged inside appears on the log page and on the page of that task; what
+//! is logged outside of jobs does not. The layer itself adds a `task.start` and a `task.end`
+//! entry for the life of the span, which make the open page of that task reload it.
 //!
 //! Nobody looking costs one atomic load an event. A reader that cannot follow loses the
 //! oldest entries, and never slows or breaks anything else.
@@ -20,7 +19,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use chrono::{SecondsFormat, Utc};
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, stream};
 use poem::web::sse::{Event, SSE};
 use serde_json::json;
 use tokio::sync::broadcast::{self, error::RecvError};
@@ -32,9 +31,9 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
-/// The fields of a span that make it a job's span: the board's task id (any `Display`) and
+/// The fields of a span that make it a job's span: the job's name, the board's task id and
 /// the number of the attempt.
-pub const JOB_SPAN_FIELDS: [&str; 2] = ["task_id", "attempt"];
+pub const JOB_SPAN_FIELDS: [&str; 3] = ["job", "task_id", "attempt"];
 
 /// Entries a slow reader may lag behind before it loses the oldest.
 const CAPACITY: usize = 1024;
@@ -86,19 +85,25 @@ impl LogStream {
     }
 
     fn events(&self) -> impl Stream<Item = Event> + Send + 'static {
-        stream::unfold(self.entries.subscribe(), |mut entries| async move {
+        let reader = (self.entries.subscribe(), self.closed.clone());
+        stream::unfold(reader, |(mut entries, closed)| async move {
             loop {
-                match entries.recv().await {
-                    Ok(entry) => return Some((Event::message(&*entry), entries)),
+                // What was logged before the end is still sent.
+                let entry = tokio::select! {
+                    biased;
+                    entry = entries.recv() => entry,
+                    () = closed.cancelled() => return None,
+                };
+                match entry {
+                    Ok(entry) => return Some((Event::message(&*entry), (entries, closed))),
                     Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return None,
                 }
             }
         })
-        .take_until(self.closed.clone().cancelled_owned())
     }
 
-    pub fn is_read(&self) -> bool {
+    fn is_read(&self) -> bool {
         self.entries.receiver_count() > 0
     }
 
@@ -126,8 +131,9 @@ fn now() -> String {
 }
 
 /// What a job's span says; kept in the span's extensions.
+#[derive(Default)]
 struct JobSpan {
-    name: &'static str,
+    name: String,
     task_id: String,
     attempt: i64,
 }
@@ -146,14 +152,11 @@ where
         {
             return;
         }
-        let mut job = JobSpan {
-            name: metadata.name(),
-            task_id: String::new(),
-            attempt: 0,
-        };
+        let mut job = JobSpan::default();
         attributes.record(&mut job);
         if self.0.is_read() {
-            self.0.send(metadata, &job, &format!("task.start {}", job.name));
+            self.0
+                .send(metadata, &job, &format!("task.start {}", job.name));
         }
         if let Some(span) = context.span(id) {
             span.extensions_mut().insert(job);
@@ -196,16 +199,16 @@ impl Visit for JobSpan {
         self.record_i64(field, i64::try_from(value).unwrap_or(i64::MAX));
     }
 
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if field.name() == "task_id" {
-            self.task_id = format!("{value:?}");
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "job" => value.clone_into(&mut self.name),
+            "task_id" => value.clone_into(&mut self.task_id),
+            _ => {}
         }
     }
 
-    fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == "task_id" {
-            value.clone_into(&mut self.task_id);
-        }
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.record_str(field, &format!("{value:?}"));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Puts the admin listener together. Every route of it starts in [`app`].
 
-use jobs::board::Board;
+use jobs::Queue;
 use poem::{Endpoint, EndpointExt, Route, http::header, middleware::SetHeader};
 use secrecy::SecretString;
 
@@ -11,12 +11,12 @@ use super::{LogStream, board, login, ui};
 ///
 /// `/metrics` belongs next to the two routes below, so that it is behind the same login.
 pub fn app(
-    board: Board,
+    queue: &Queue,
     logs: LogStream,
     password: Option<SecretString>,
 ) -> impl Endpoint + use<> {
     Route::new()
-        .nest("/api/v1", board::routes(board, logs))
+        .nest("/api/v1", board::routes(queue, logs))
         .nest("/", ui::routes())
         .around(login::demand(password))
         .with(security_headers())
@@ -27,7 +27,10 @@ pub fn app(
 /// its bars with.
 fn security_headers() -> SetHeader {
     SetHeader::new()
-        .overriding(header::CONTENT_SECURITY_POLICY, ui::content_security_policy())
+        .overriding(
+            header::CONTENT_SECURITY_POLICY,
+            ui::content_security_policy(),
+        )
         .overriding(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
         .overriding(header::X_FRAME_OPTIONS, "DENY")
         .overriding(header::REFERRER_POLICY, "no-referrer")

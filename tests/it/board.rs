@@ -1,25 +1,242 @@
 //! The apalis board: its API on both transports, its login, its log, and its page as a
 //! browser shows it.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, thread, time::Duration};
 
 use apalis_board_api::RawTask;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use futures::StreamExt;
-use jobs::board::{QueueInfo, RunningWorker, Statistic, Status};
+use chrono::DateTime;
+use jobs::{
+    DeliverCallback, Job, OutboxId, Queue, QueueOptions, StoreId, SyncStore,
+    board::{QueueInfo, RunningWorker, Statistic, Status},
+};
 use marketplace_sync::admin::{self, LogStream};
 use poem::{
-    Endpoint, Request, Response,
-    endpoint::BoxEndpoint,
+    Endpoint, Request, Response, Server,
     http::{Method, StatusCode, header},
+    listener::{Acceptor, Listener, TcpListener},
 };
 use rstest::rstest;
+use secrecy::SecretString;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
+use sqlx::sqlite::SqlitePoolOptions;
+use tokio::task::block_in_place;
+use tokio_util::sync::CancellationToken;
 use tracing::{Dispatch, info, info_span, warn};
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::support::browser::Browser;
+
+#[derive(Clone, Copy, Debug)]
+enum On {
+    Redis,
+    Sqlite,
+}
+use On::{Redis, Sqlite};
+
+async fn queue_on(transport: On) -> Queue {
+    let prefix = format!("board-{:x}:", getrandom::u64().expect("random bits"));
+    let options = QueueOptions {
+        prefix,
+        ..QueueOptions::default()
+    };
+    match transport {
+        Redis => Queue::connect_redis(&redis_url(), options).await,
+        Sqlite => {
+            let pool = SqlitePoolOptions::new().max_connections(1);
+            let pool = pool.connect("sqlite::memory:").await.expect("SQLite");
+            Queue::open_sqlite(&pool, options).await
+        }
+    }
+    .expect("a queue")
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests have no `config.rs`")]
+fn redis_url() -> String {
+    std::env::var("TEST_REDIS_URL").expect("TEST_REDIS_URL names a Redis for tests")
+}
+
+async fn app_without_jobs(password: Option<&str>) -> impl Endpoint {
+    let password = password.map(SecretString::from);
+    admin::app(&queue_on(Sqlite).await, LogStream::new(), password)
+}
+
+async fn app_with_logs(logs: &LogStream) -> impl Endpoint {
+    admin::app(&queue_on(Sqlite).await, logs.clone(), None)
+}
+
+fn stores(numbers: std::ops::Range<u128>) -> Vec<SyncStore> {
+    let store = |number| SyncStore {
+        store_id: StoreId(uuid::Uuid::from_u128(number)),
+    };
+    numbers.map(store).collect()
+}
+
+/// The values of the given statistics, in that order.
+async fn statistics<const N: usize>(
+    app: &impl Endpoint,
+    path: &str,
+    titles: [&str; N],
+) -> [String; N] {
+    let statistics: Vec<Statistic> = ask(app, path).await;
+    titles.map(|title| {
+        let found = statistics.iter().find(|found| found.title == title);
+        found
+            .unwrap_or_else(|| panic!("{path} has no {title}"))
+            .value
+            .clone()
+    })
+}
+
+const COUNTS: [&str; 6] = [
+    "PENDING_JOBS",
+    "RUNNING_JOBS",
+    "DONE_JOBS",
+    "FAILED_JOBS",
+    "ACTIVE_JOBS",
+    "TOTAL_JOBS",
+];
+
+#[rstest]
+#[tokio::test]
+async fn counts_are_true_from_the_push_to_after_the_purge(#[values(Redis, Sqlite)] on: On) {
+    let queue = queue_on(on).await;
+    let app = Arc::new(admin::app(&queue, LogStream::new(), None));
+    let of_queue = "/queues/sync-store-queue/stats";
+    let none = statistics(&*app, of_queue, COUNTS).await;
+    assert_eq!(none, ["0"; 6], "before the first job");
+
+    queue.push(&stores(0..3)).await.expect("a push");
+    let waiting = statistics(&*app, of_queue, COUNTS).await;
+    assert_eq!(waiting, ["3", "0", "0", "0", "3", "3"], "waiting");
+
+    let (looker, failing) = (Arc::clone(&app), stores(1..2)[0]);
+    let ran = queue
+        .run_until_empty(1, move |job: SyncStore| {
+            let app = Arc::clone(&looker);
+            async move {
+                // apalis notes the start of a job a moment after it.
+                let runs =
+                    async { while statistics(&*app, of_queue, ["RUNNING_JOBS"]).await != ["1"] {} };
+                let noted = tokio::time::timeout(Duration::from_secs(20), runs).await;
+                noted.map_err(|_| "never counted as running")?;
+                let [total] = statistics(&*app, of_queue, ["TOTAL_JOBS"]).await;
+                assert_eq!(total, "3", "while one runs");
+                if job == failing {
+                    return Err("the marketplace is away".to_owned());
+                }
+                Ok(())
+            }
+        })
+        .await;
+    assert_eq!(ran.expect("a worker"), 3);
+
+    let ended = ["0", "0", "2", "1", "0", "3"];
+    assert_eq!(statistics(&*app, of_queue, COUNTS).await, ended, "ended");
+    let later = DateTime::from_timestamp(4_000_000_000, 0).expect("an instant");
+    let purged = queue.purge_finished(Duration::ZERO, later).await;
+    assert_eq!(purged.expect("a purge"), 3);
+    assert_eq!(statistics(&*app, of_queue, COUNTS).await, ended, "purged");
+    assert_eq!(statistics(&*app, "/overview", COUNTS).await, ended);
+    let [rate] = statistics(&*app, of_queue, ["SUCCESS_RATE"]).await;
+    assert_eq!(rate, "66.6");
+    let kept: Vec<RawTask<Value>> = ask(&*app, "/tasks").await;
+    assert!(kept.is_empty(), "{kept:?}");
+}
+
+#[rstest]
+#[tokio::test]
+async fn tasks_are_listed_by_state_with_readable_arguments(#[values(Redis, Sqlite)] on: On) {
+    let queue = queue_on(on).await;
+    let app = admin::app(&queue, LogStream::new(), None);
+    queue.push(&stores(0..20)).await.expect("a push");
+    let callback = DeliverCallback {
+        outbox_id: OutboxId(uuid::Uuid::from_u128(99)),
+    };
+    queue.push(&[callback]).await.expect("a push");
+
+    let list = "/queues/sync-store-queue/tasks?&page=2&page_size=15&queue=&status=Pending";
+    let second_page: Vec<RawTask<Value>> = ask(&app, list).await;
+    assert_eq!(second_page.len(), 5);
+    let all: Vec<RawTask<Value>> = ask(&app, "/tasks?page_size=100").await;
+    assert_eq!(all.len(), 21);
+    for RawTask(task) in &all {
+        let ctx = task.ctx();
+        let (id, queue) = (ctx.task_id().expect("an id"), ctx.queue().expect("a queue"));
+        assert!(ctx.run_at().expect("a time") > 1_700_000_000);
+        let path = format!("/queues/{queue}/tasks/{id}");
+        let RawTask(one): RawTask<Value> = ask(&app, &path).await;
+        assert_eq!(one.args, task.args);
+        assert_eq!(one.ctx().status(), Status::Pending);
+    }
+    let arguments = |tasks: &[RawTask<Value>]| -> Vec<Value> {
+        tasks
+            .iter()
+            .map(|RawTask(task)| task.args.clone())
+            .collect()
+    };
+    assert!(arguments(&all).contains(&json!(callback)));
+    assert!(arguments(&all).contains(&json!(stores(7..8)[0])));
+
+    let outcome = |job: SyncStore| async move {
+        match job.store_id.0.as_u128() {
+            7 => Err("the marketplace is away".to_owned()),
+            _ => Ok(()),
+        }
+    };
+    queue.run_until_empty(4, outcome).await.expect("a worker");
+    let done: Vec<RawTask<Value>> = ask(&app, "/tasks?status=Done&page_size=100").await;
+    assert_eq!(done.len(), 19);
+    let failed: Vec<RawTask<Value>> = ask(&app, "/tasks?status=Failed").await;
+    assert_eq!(arguments(&failed), [json!(stores(7..8)[0])]);
+    let ctx = failed[0].0.ctx();
+    assert_eq!(ctx.status(), Status::Failed);
+    let run = ctx.runs().last().expect("the failed run");
+    let error = run.result.as_ref().expect("a result").result.as_ref();
+    assert!(
+        error
+            .expect_err("an error")
+            .contains("the marketplace is away")
+    );
+    let pending: Vec<RawTask<Value>> = ask(&app, "/tasks?status=Pending").await;
+    assert_eq!(arguments(&pending), [json!(callback)]);
+    let killed: Vec<RawTask<Value>> = ask(&app, "/tasks?status=Killed").await;
+    assert!(killed.is_empty());
+}
+
+#[rstest]
+#[tokio::test]
+async fn queues_and_workers_have_the_shape_the_page_parses(#[values(Redis, Sqlite)] on: On) {
+    let queue = queue_on(on).await;
+    let app = Arc::new(admin::app(&queue, LogStream::new(), None));
+    queue.push(&stores(0..1)).await.expect("a push");
+    let (looker, names) = (Arc::clone(&app), Queue::queues());
+    let look = move |_: SyncStore| {
+        let app = Arc::clone(&looker);
+        async move {
+            let queues: Vec<QueueInfo> = ask(&*app, "/queues").await;
+            assert_eq!(queues.iter().map(|it| &it.name).collect::<Vec<_>>(), names);
+            let workers: Vec<RunningWorker> = ask(&*app, "/workers").await;
+            let [worker] = &workers[..] else {
+                panic!("one worker, not {workers:?}");
+            };
+            assert_eq!(queues[0].workers, [worker.id.clone()]);
+            assert_eq!(worker.queue, SyncStore::QUEUE);
+            assert!(worker.backend.ends_with("Storage"), "{worker:?}");
+            assert!(worker.started_at > 1_700_000_000, "{worker:?}");
+            assert!(worker.last_heartbeat >= worker.started_at, "{worker:?}");
+            let same: Vec<RunningWorker> = ask(&*app, "/queues/sync-store-queue/workers").await;
+            assert_eq!(same[0].id, worker.id);
+            let other: Vec<RunningWorker> = ask(&*app, "/queues/callback-queue/workers").await;
+            assert!(other.is_empty());
+            Ok(())
+        }
+    };
+    queue.run_until_empty(1, look).await.expect("a worker");
+    let failed: Vec<RawTask<Value>> = ask(&*app, "/tasks?status=Failed").await;
+    assert!(failed.is_empty(), "{failed:?}");
+}
 
 async fn get(app: &impl Endpoint, path: &str) -> Response {
     request(app, Method::GET, path, None).await
@@ -60,13 +277,7 @@ fn header_of<'a>(answer: &'a Response, name: &str) -> &'a str {
 async fn nothing_can_be_enqueued_from_the_board() {
     let app = app_without_jobs(None).await;
     for method in [Method::PUT, Method::POST, Method::DELETE] {
-        let answer = request(
-            &app,
-            method,
-            "/api/v1/queues/sync-store-queue/tasks",
-            None,
-        )
-        .await;
+        let answer = request(&app, method, "/api/v1/queues/sync-store-queue/tasks", None).await;
         assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
         assert_eq!(header_of(&answer, "allow"), "GET, HEAD");
     }
@@ -159,7 +370,11 @@ async fn a_password_is_demanded_for_everything() {
             Some("Basic ???".to_owned()),
         ] {
             let answer = request(&app, Method::GET, path, wrong.as_deref()).await;
-            assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{path} {wrong:?}");
+            assert_eq!(
+                answer.status(),
+                StatusCode::UNAUTHORIZED,
+                "{path} {wrong:?}"
+            );
             assert!(header_of(&answer, "www-authenticate").starts_with("Basic realm="));
             assert_eq!(header_of(&answer, "x-frame-options"), "DENY");
         }
@@ -177,11 +392,12 @@ async fn what_is_logged_inside_a_job_reaches_the_log_page() {
     let subscriber = Dispatch::new(tracing_subscriber::registry().with(logs.layer()));
     let app = app_with_logs(&logs).await;
     let answer = get(&app, "/api/v1/events").await;
-    assert_eq!(answer.content_type(), Some("text/event-stream"));
+    assert_eq!(header_of(&answer, "content-type"), "text/event-stream");
 
     tracing::dispatcher::with_default(&subscriber, || {
         info!("outside of any job");
-        let _job = info_span!("sync_store", task_id = %"01K", attempt = 3_u64).entered();
+        let _job =
+            info_span!("job", job = "sync-store", task_id = %"01K", attempt = 3_u64).entered();
         let _part = info_span!("page", number = 1).entered();
         warn!(orders = 2, "synced half");
     });
@@ -199,9 +415,13 @@ async fn what_is_logged_inside_a_job_reaches_the_log_page() {
         .collect();
     assert_eq!(
         said,
-        ["task.start sync_store", "synced half orders=2", "task.end sync_store"]
+        [
+            "task.start sync-store",
+            "synced half orders=2",
+            "task.end sync-store"
+        ]
     );
-    let span = serde_json::json!({ "name": "sync_store", "task_id": "01K", "attempt": 3 });
+    let span = json!({ "name": "sync-store", "task_id": "01K", "attempt": 3 });
     assert!(entries.iter().all(|entry| entry["span"] == span));
     assert_eq!(entries[1]["level"], "WARN");
     assert_eq!(entries[1]["target"], module_path!());
@@ -214,14 +434,16 @@ async fn a_reader_that_sleeps_does_not_silence_the_others() {
     let app = app_with_logs(&logs).await;
     let asleep = get(&app, "/api/v1/events").await;
     tracing::dispatcher::with_default(&subscriber, || {
-        let _job = info_span!("sync_store", task_id = %"01K", attempt = 1_u64).entered();
+        let _job =
+            info_span!("job", job = "sync-store", task_id = %"01K", attempt = 1_u64).entered();
         for _ in 0..5_000 {
             info!("noise");
         }
     });
     let awake = get(&app, "/api/v1/events").await;
     tracing::dispatcher::with_default(&subscriber, || {
-        let _job = info_span!("sync_store", task_id = %"01K", attempt = 1_u64).entered();
+        let _job =
+            info_span!("job", job = "sync-store", task_id = %"01K", attempt = 1_u64).entered();
         info!("heard");
     });
     logs.close();
@@ -231,4 +453,143 @@ async fn a_reader_that_sleeps_does_not_silence_the_others() {
 
 async fn text(answer: Response) -> String {
     answer.into_body().into_string().await.expect("text")
+}
+
+#[rstest]
+#[tokio::test]
+async fn the_log_of_a_running_job_carries_its_task_id(#[values(Redis, Sqlite)] on: On) {
+    let queue = queue_on(on).await;
+    let logs = LogStream::new();
+    let app = admin::app(&queue, logs.clone(), None);
+    queue.push(&stores(7..8)).await.expect("a push");
+    let [RawTask(task)]: [RawTask<Value>; 1] = ask(&app, "/tasks").await;
+    let answer = get(&app, "/api/v1/events").await;
+
+    let subscriber = Dispatch::new(tracing_subscriber::registry().with(logs.layer()));
+    // All tasks of this test run on this thread.
+    let guard = tracing::dispatcher::set_default(&subscriber);
+    let log = |_: SyncStore| async {
+        info!("synced store 7");
+        Ok(())
+    };
+    queue.run_until_empty(1, log).await.expect("a worker");
+    drop(guard);
+    logs.close();
+    let stream = text(answer).await;
+    let id = task.ctx().task_id().expect("an id");
+    let said = stream.lines().find(|line| line.contains("synced store 7"));
+    let said = said.expect("the job's own line");
+    assert!(said.contains(&format!(r#""task_id":"{id}""#)), "{said}");
+    assert!(said.contains(r#""attempt":1"#), "{said}");
+}
+
+/// Opens each page of the board in Chromium; the pictures are in the target folder.
+#[rstest]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_shows_queues_tasks_workers_and_the_log(#[values(Redis, Sqlite)] on: On) {
+    let queue = queue_on(on).await;
+    queue.push(&stores(0..3)).await.expect("a push");
+    let shutdown = CancellationToken::new();
+    let fail = |_: SyncStore| async { Err("the marketplace is away".to_owned()) };
+    queue.run_until_empty(1, fail).await.expect("a worker");
+    queue.push(&stores(3..5)).await.expect("a push");
+    let worker = tokio::spawn({
+        let (queue, shutdown) = (queue.clone(), shutdown.clone());
+        let idle = |_: DeliverCallback| async { Ok(()) };
+        async move { queue.run_worker(1, shutdown, idle).await }
+    });
+
+    let logs = LogStream::new();
+    let app = admin::app(&queue, logs.clone(), None);
+    let acceptor = TcpListener::bind("127.0.0.1:0").into_acceptor().await;
+    let acceptor = acceptor.expect("a free port");
+    let address = acceptor.local_addr()[0].as_socket_addr().copied();
+    let site = format!("http://{}", address.expect("an address"));
+    let server = tokio::spawn(Server::new_with_acceptor(acceptor).run(app));
+
+    block_in_place(|| see_every_page(&site, on, &logs));
+    shutdown.cancel();
+    worker.await.expect("no panic").expect("a clean end");
+    logs.close();
+    server.abort();
+}
+
+fn see_every_page(site: &str, on: On, logs: &LogStream) {
+    let mut browser = Browser::start();
+    let mut see = |path: &str, name: &str, condition: &str| {
+        browser.open(&format!("{site}{path}"));
+        let text = browser.wait_for(condition);
+        let file = format!("board-{on:?}-{name}.png").to_lowercase();
+        browser.screenshot(&Path::new(env!("CARGO_TARGET_TMPDIR")).join(file));
+        text
+    };
+    let all = "/Total Jobs[^]*sync-store-queue[^]*callback-queue/.test(text)";
+    let home = see("/", "home", all);
+    for shown in [
+        "Pending Jobs\n2\n",
+        "Failed Jobs\n3\n",
+        "Total Jobs\n5\n",
+        "Healthy",
+    ] {
+        assert!(home.contains(shown), "{shown:?} in {home}");
+    }
+    assert!(!home.contains("Unhealthy"), "{home}");
+    see(
+        "/queues",
+        "queues",
+        "/sync-store-queue[^]*callback-queue/.test(text)",
+    );
+    see(
+        "/workers",
+        "workers",
+        "/callback-queue-[0-9a-f-]{36}/.test(text)",
+    );
+    see(
+        "/tasks",
+        "tasks",
+        "text.match(/Pending\\s+just now/g)?.length === 2",
+    );
+    let failed = "/queues/sync-store-queue/Failed";
+    see(
+        failed,
+        "failed",
+        "text.match(/Failed\\s+just now/g)?.length === 3",
+    );
+    browser.click("tbody a");
+    let task = browser.wait_for("text.includes('storeId')");
+    assert!(task.contains("the marketplace is away"), "{task}");
+
+    let speaker = Speaker::start(logs);
+    browser.open(&format!("{site}/logs"));
+    let log = browser.wait_for("text.includes('task.end')");
+    assert!(
+        log.contains("[01JOB]") && log.contains("synced store 7 orders=2"),
+        "{log}"
+    );
+    drop(speaker);
+    let file = format!("board-{on:?}-logs.png").to_lowercase();
+    browser.screenshot(&Path::new(env!("CARGO_TARGET_TMPDIR")).join(file));
+}
+
+/// Logs from inside a job again and again: nothing tells when a page has begun to listen.
+struct Speaker {
+    _stop: std::sync::mpsc::Sender<()>,
+}
+
+impl Speaker {
+    fn start(logs: &LogStream) -> Self {
+        let subscriber = Dispatch::new(tracing_subscriber::registry().with(logs.layer()));
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        thread::spawn(move || {
+            use std::sync::mpsc::RecvTimeoutError::Timeout;
+            while stopped.recv_timeout(Duration::from_millis(100)) == Err(Timeout) {
+                tracing::dispatcher::with_default(&subscriber, || {
+                    let job =
+                        info_span!("job", job = "sync-store", task_id = %"01JOB", attempt = 1_u64);
+                    job.in_scope(|| info!(orders = 2, "synced store 7"));
+                });
+            }
+        });
+        Self { _stop: stop }
+    }
 }

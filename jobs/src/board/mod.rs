@@ -5,11 +5,11 @@
 //! transport itself, with reads that are bounded, and answers with apalis-core's types, which
 //! are what the board's page parses.
 //!
-//! A job is, in both transports, exactly one of: *Pending* (waits for its turn), *Queued*
-//! (fetched by a worker), *Running*, *Failed* (waits for another attempt, or is out of
-//! attempts), *Done*, *Killed*. Finished jobs are deleted after a short while; the totals
-//! that [`crate::Queue`] keeps of them are part of every count here. Lists can show only
-//! what still exists.
+//! A job is exactly one of: *Pending* (waits for its turn), *Queued* (fetched by a worker),
+//! *Running*, *Done* or *Failed*. A failed job is what apalis calls killed (see
+//! [`crate::queue`]); the board's tab for those stays empty. Finished jobs are deleted after a
+//! while, and the totals that are kept of them are part of every count here. Lists show what
+//! still exists.
 //!
 //! Nothing here changes anything.
 

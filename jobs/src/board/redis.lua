@@ -1,68 +1,60 @@
 -- Counts the jobs of one queue by state, and lists those in one state, in one consistent
--- look. A job's state is where it is: apalis leaves the status in its metadata stale when
--- it moves one.
+-- look. A job's state is the place it is in: its metadata is stale while it moves.
 --
--- KEYS[1] the queue. ARGV[1] how many ids of a place are read at most; ARGV[2] the state to
--- list, "*" for all, "" for none.
--- Returns { {pending, queued, running, failed, done, killed}, {id, state, due, ...} }, with
--- due = "" unless the job waits for its time.
-local queue, window, wanted = KEYS[1], tonumber(ARGV[1]), ARGV[2]
-local order = {"Pending", "Queued", "Running", "Failed", "Done", "Killed"}
-local counts, found = {}, {}
-for _, state in ipairs(order) do counts[state] = 0 end
+-- KEYS: active list, scheduled set, workers set, done set, dead set, totals hash
+-- ARGV: prefix of inflight sets, metadata prefix, how many ids of a place are listed at most,
+--       the state to list ("*" for all, "" for none)
+-- Returns: { {pending, queued, running, failed, done}, {id, state, due, ...} }; counts include
+--          what was purged; due is "" unless the job waits for its time
+local inflight, meta, window, wanted = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local found = {}
 
-local function status_of(id)
-    return redis.call("HGET", queue .. ":meta:" .. id, "status")
+local function wants(state)
+    return wanted == '*' or wanted == state
 end
 
-local function list(id, state, due)
-    if wanted == "*" or wanted == state then
+local function list(ids, state)
+    for _, id in ipairs(ids) do
         found[#found + 1] = id
         found[#found + 1] = state
-        found[#found + 1] = due
+        found[#found + 1] = ''
     end
 end
 
-local function see(id, state, due)
-    counts[state] = counts[state] + 1
-    list(id, state, due)
-end
-
--- A job that waits has failed before or not; what lies beyond the window counts as new.
-local function see_waiting(id, due)
-    see(id, status_of(id) == "Failed" and "Failed" or "Pending", due)
-end
-
-for _, worker in ipairs(redis.call("ZRANGE", queue .. ":workers", 0, -1)) do
-    for _, id in ipairs(redis.call("SMEMBERS", queue .. ":inflight:" .. worker)) do
-        see(id, status_of(id) == "Running" and "Running" or "Queued", "")
+local taken = { Queued = {}, Running = {} }
+for _, worker in ipairs(redis.call('ZRANGE', KEYS[3], 0, -1)) do
+    for _, id in ipairs(redis.call('SMEMBERS', inflight .. ':' .. worker)) do
+        local status = redis.call('HGET', meta .. ':' .. id, 'status')
+        table.insert(status == 'Running' and taken.Running or taken.Queued, id)
     end
 end
-
-for _, id in ipairs(redis.call("LRANGE", queue .. ":active", 0, window - 1)) do
-    see_waiting(id, "")
+for state, ids in pairs(taken) do
+    if wants(state) then list(ids, state) end
 end
-counts.Pending = counts.Pending + math.max(0, redis.call("LLEN", queue .. ":active") - window)
 
-local scheduled = redis.call("ZRANGE", queue .. ":scheduled", 0, window - 1, "WITHSCORES")
-for i = 1, #scheduled, 2 do
-    see_waiting(scheduled[i], scheduled[i + 1])
-end
-counts.Pending = counts.Pending + math.max(0, redis.call("ZCARD", queue .. ":scheduled") - window)
-
-local dead = redis.call("SSCAN", queue .. ":dead", 0, "COUNT", window)[2]
-for _, id in ipairs(dead) do
-    see(id, status_of(id) == "Killed" and "Killed" or "Failed", "")
-end
-counts.Failed = counts.Failed + redis.call("SCARD", queue .. ":dead") - #dead
-
-counts.Done = redis.call("SCARD", queue .. ":done")
-if wanted == "*" or wanted == "Done" then
-    for _, id in ipairs(redis.call("SSCAN", queue .. ":done", 0, "COUNT", window)[2]) do
-        list(id, "Done", "")
+if wants('Pending') then
+    list(redis.call('LRANGE', KEYS[1], 0, window - 1), 'Pending')
+    local scheduled = redis.call('ZRANGE', KEYS[2], 0, window - 1, 'WITHSCORES')
+    for i = 1, #scheduled, 2 do
+        list({ scheduled[i] }, 'Pending')
+        found[#found] = scheduled[i + 1]
     end
 end
+if wants('Failed') then
+    list(redis.call('SSCAN', KEYS[5], 0, 'COUNT', window)[2], 'Failed')
+end
+if wants('Done') then
+    list(redis.call('SSCAN', KEYS[4], 0, 'COUNT', window)[2], 'Done')
+end
 
-local totals = {}
-for _, state in ipairs(order) do totals[#totals + 1] = counts[state] end
-return {totals, found}
+local purged = redis.call('HMGET', KEYS[6], 'dead', 'done')
+return {
+    {
+        redis.call('LLEN', KEYS[1]) + redis.call('ZCARD', KEYS[2]),
+        #taken.Queued,
+        #taken.Running,
+        redis.call('SCARD', KEYS[5]) + tonumber(purged[1] or 0),
+        redis.call('SCARD', KEYS[4]) + tonumber(purged[2] or 0),
+    },
+    found,
+}

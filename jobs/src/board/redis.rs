@@ -2,8 +2,11 @@
 
 use std::{cmp::Reverse, collections::HashMap, sync::LazyLock};
 
-use ::redis::{RedisResult, Script, aio::ConnectionManager, cmd, pipe};
+use ::redis::{RedisResult, Script, cmd, pipe};
 use apalis_core::{backend::RunningWorker, task::status::Status};
+use uuid::Uuid;
+
+use crate::queue::RedisTransport;
 
 use super::{
     numbers::{Counts, STATUSES},
@@ -25,17 +28,14 @@ struct Found {
     due: Option<u64>,
 }
 
-pub(super) async fn counts(
-    connection: &ConnectionManager,
-    queue: &str,
-) -> Result<Counts, BoardError> {
-    let (counts, _) = look(connection, queue, "").await?;
+pub(super) async fn counts(redis: &RedisTransport, queue: &str) -> Result<Counts, BoardError> {
+    let (counts, _) = look(redis, queue, "").await?;
     Ok(counts)
 }
 
 pub(super) async fn tasks(
-    connection: &ConnectionManager,
-    queues: &[String],
+    redis: &RedisTransport,
+    queues: &[&str],
     filter: &TaskFilter,
 ) -> Result<Vec<StoredTask>, BoardError> {
     let wanted = filter
@@ -44,7 +44,7 @@ pub(super) async fn tasks(
         .map_or_else(|| "*".to_owned(), ToString::to_string);
     let mut found = Vec::new();
     for queue in queues {
-        found.extend(look(connection, queue, &wanted).await?.1);
+        found.extend(look(redis, queue, &wanted).await?.1);
     }
     sort(&mut found);
     let page = found
@@ -52,17 +52,17 @@ pub(super) async fn tasks(
         .skip(filter.offset as usize)
         .take(filter.limit as usize)
         .collect();
-    Ok(load(connection, page).await?)
+    Ok(load(redis, page).await?)
 }
 
 pub(super) async fn task(
-    connection: &ConnectionManager,
+    redis: &RedisTransport,
     queue: &str,
     id: &str,
 ) -> Result<Option<StoredTask>, BoardError> {
-    let mut connection = connection.clone();
+    let mut connection = redis.connection();
     let exists: bool = cmd("HEXISTS")
-        .arg(format!("{queue}:data"))
+        .arg(redis.keys(queue).data)
         .arg(id)
         .query_async(&mut connection)
         .await?;
@@ -70,22 +70,23 @@ pub(super) async fn task(
         return Ok(None);
     }
     // The state is where the job is, so it is found as in a list.
-    let (_, found) = look(&connection, queue, "*").await?;
+    let (_, found) = look(redis, queue, "*").await?;
     let Some(found) = found.into_iter().find(|found| found.id == id) else {
         return Ok(None);
     };
-    Ok(load(&connection, vec![found]).await?.pop())
+    Ok(load(redis, vec![found]).await?.pop())
 }
 
-/// Workers whose heartbeat is recent. apalis-redis does not keep when one started.
+/// Workers whose heartbeat is recent.
 pub(super) async fn workers(
-    connection: &ConnectionManager,
+    redis: &RedisTransport,
     queue: &str,
 ) -> Result<Vec<RunningWorker>, BoardError> {
-    let mut connection = connection.clone();
+    let mut connection = redis.connection();
+    let keys = redis.keys(queue);
     let (now, _microseconds): (u64, u64) = cmd("TIME").query_async(&mut connection).await?;
     let alive: Vec<(String, u64)> = cmd("ZRANGE")
-        .arg(format!("{queue}:workers"))
+        .arg(keys.workers)
         .arg("+inf")
         .arg(now.saturating_sub(WORKER_SEEN_SECONDS))
         .arg(&["BYSCORE", "REV"])
@@ -100,7 +101,7 @@ pub(super) async fn workers(
     for (name, _) in &alive {
         details
             .cmd("HMGET")
-            .arg(format!("{queue}:workers:metadata:{name}"))
+            .arg(format!("{}:{name}", keys.worker_meta_prefix))
             .arg(&["backend_name", "service"]);
     }
     let details: Vec<(Option<String>, Option<String>)> =
@@ -109,26 +110,42 @@ pub(super) async fn workers(
         .into_iter()
         .zip(details)
         .map(|((id, last_heartbeat), (backend, layers))| RunningWorker {
+            started_at: started_at(&id).unwrap_or_default(),
             id,
             queue: queue.to_owned(),
             backend: backend.unwrap_or_default(),
-            started_at: 0,
             last_heartbeat,
             layers: layers.unwrap_or_default(),
         })
         .collect())
 }
 
+/// When a worker started, which apalis-redis does not keep: its name ends in an id of that
+/// moment.
+fn started_at(worker: &str) -> Option<u64> {
+    let id = worker.get(worker.len().checked_sub(36)?..)?;
+    let (seconds, _nanoseconds) = id.parse::<Uuid>().ok()?.get_timestamp()?.to_unix();
+    Some(seconds)
+}
+
 async fn look(
-    connection: &ConnectionManager,
+    redis: &RedisTransport,
     queue: &str,
     wanted: &str,
 ) -> RedisResult<(Counts, Vec<Found>)> {
+    let keys = redis.keys(queue);
     let (counts, found): ([u64; STATUSES.len()], Vec<String>) = LOOK
-        .key(queue)
+        .key(keys.active)
+        .key(keys.scheduled)
+        .key(keys.workers)
+        .key(keys.done)
+        .key(keys.dead)
+        .key(keys.totals)
+        .arg(keys.inflight_prefix)
+        .arg(keys.meta_prefix)
         .arg(WINDOW)
         .arg(wanted)
-        .invoke_async(&mut connection.clone())
+        .invoke_async(&mut redis.connection())
         .await?;
     let found = found
         .as_chunks::<3>()
@@ -154,19 +171,17 @@ fn sort(found: &mut [Found]) {
 }
 
 /// Reads the jobs that were found; one that has been deleted since is left out.
-async fn load(
-    connection: &ConnectionManager,
-    found: Vec<Found>,
-) -> RedisResult<Vec<StoredTask>> {
+async fn load(redis: &RedisTransport, found: Vec<Found>) -> RedisResult<Vec<StoredTask>> {
     if found.is_empty() {
         return Ok(Vec::new());
     }
     let mut reads = pipe();
     for Found { id, queue, .. } in &found {
-        reads.cmd("HGET").arg(format!("{queue}:data")).arg(id);
-        reads.cmd("HGETALL").arg(format!("{queue}:meta:{id}"));
+        let keys = redis.keys(queue);
+        reads.hget(keys.data, id);
+        reads.hgetall(format!("{}:{id}", keys.meta_prefix));
     }
-    let answers: Vec<::redis::Value> = reads.query_async(&mut connection.clone()).await?;
+    let answers: Vec<::redis::Value> = reads.query_async(&mut redis.connection()).await?;
     let mut tasks = Vec::with_capacity(found.len());
     for (found, answer) in found.into_iter().zip(answers.as_chunks::<2>().0) {
         let [arguments, details] = answer.clone();

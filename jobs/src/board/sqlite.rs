@@ -1,84 +1,139 @@
 //! The board's questions, asked of the tables that apalis-sqlite writes.
 
 use apalis_core::{backend::RunningWorker, task::status::Status};
-use sqlx::{FromRow, SqlitePool, query_as};
+use sqlx::{FromRow, query_as};
 
 use super::{
     numbers::Counts,
     task::StoredTask,
     view::{BoardError, TaskFilter, WORKER_SEEN_SECONDS},
 };
+use crate::queue::SqliteTransport;
 
 const MAX_WORKERS: i64 = 100;
 
-pub(super) async fn counts(pool: &SqlitePool, queue: &str) -> Result<Counts, BoardError> {
-    // Answered by the index on (job_type, status, run_at) alone.
+/// A failed job is `Killed` in the table, unless somebody else's worker wrote it.
+const FAILED: &str = "Killed";
+
+macro_rules! select_tasks {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, job, status, attempts, max_attempts, run_at, lock_at, lock_by, done_at,
+                    idempotency_key, last_result, job_type
+             FROM Jobs ",
+            $rest
+        )
+    };
+}
+
+pub(super) async fn counts(sqlite: &SqliteTransport, queue: &str) -> Result<Counts, BoardError> {
+    // Answered by the index on (job_type, status, run_at) alone, plus a handful of totals.
     let rows: Vec<(String, i64)> = query_as(
         "SELECT status, COUNT(*)
          FROM Jobs
          WHERE job_type = $1
-         GROUP BY status",
+         GROUP BY status
+         UNION ALL
+         SELECT status, removed
+         FROM job_queue_totals
+         WHERE queue = $1",
     )
-    .bind(queue)
-    .fetch_all(pool)
+    .bind(sqlite.job_type(queue))
+    .fetch_all(sqlite.pool())
     .await?;
     let mut counts = Counts::default();
     for (status, count) in rows {
-        let status: Status = status.parse().unwrap_or_default();
-        counts[&status] += u64::try_from(count).unwrap_or_default();
+        counts.add(&shown(&status), u64::try_from(count).unwrap_or_default());
     }
     Ok(counts)
 }
 
+/// Waiting jobs by their turn, others with the latest first. For a state the order is that
+/// of an index.
 pub(super) async fn tasks(
-    pool: &SqlitePool,
-    queues: &[String],
+    sqlite: &SqliteTransport,
+    queues: &[&'static str],
     filter: &TaskFilter,
 ) -> Result<Vec<StoredTask>, BoardError> {
-    // Waiting jobs by their turn, the rest with the latest first (ids begin with a time).
-    let rows: Vec<Row> = query_as(
-        "SELECT id, job_type, job, status, attempts, max_attempts, run_at, lock_at, lock_by,
-                done_at, idempotency_key, last_result
-         FROM Jobs
-         WHERE job_type IN (SELECT value FROM json_each($1))
-           AND ($2 IS NULL OR status = $2)
-         ORDER BY status = 'Pending' DESC,
-                  CASE WHEN status = 'Pending' THEN run_at END,
-                  CASE WHEN status = 'Pending' THEN id END,
-                  id DESC
-         LIMIT $3 OFFSET $4",
-    )
-    .bind(serde_json::to_string(queues)?)
-    .bind(filter.status.as_ref().map(ToString::to_string))
-    .bind(filter.limit)
-    .bind(filter.offset)
-    .fetch_all(pool)
-    .await?;
-    Ok(rows.into_iter().map(StoredTask::from).collect())
+    let statement = match filter.status {
+        None => select_tasks!(
+            "WHERE job_type IN (SELECT value FROM json_each($1))
+               AND $2 IS NULL
+             ORDER BY run_at DESC, id DESC
+             LIMIT $3 OFFSET $4"
+        ),
+        Some(Status::Pending) => select_tasks!(
+            "WHERE job_type IN (SELECT value FROM json_each($1))
+               AND status = $2
+             ORDER BY run_at, id
+             LIMIT $3 OFFSET $4"
+        ),
+        Some(_) => select_tasks!(
+            "WHERE job_type IN (SELECT value FROM json_each($1))
+               AND status = $2
+             ORDER BY run_at DESC, id DESC
+             LIMIT $3 OFFSET $4"
+        ),
+    };
+    let status = filter.status.as_ref().map(stored);
+    let job_types: Vec<String> = queues.iter().map(|queue| sqlite.job_type(queue)).collect();
+    let rows: Vec<Row> = query_as(statement)
+        .bind(serde_json::to_string(&job_types)?)
+        .bind(status)
+        .bind(filter.limit)
+        .bind(filter.offset)
+        .fetch_all(sqlite.pool())
+        .await?;
+    let queue_of = |row: &Row| {
+        let found = queues
+            .iter()
+            .zip(&job_types)
+            .find(|(_, job_type)| **job_type == row.job_type);
+        found.map_or("", |(queue, _)| queue)
+    };
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let queue = queue_of(&row);
+            row.of_queue(queue)
+        })
+        .collect())
 }
 
 pub(super) async fn task(
-    pool: &SqlitePool,
+    sqlite: &SqliteTransport,
     queue: &str,
     id: &str,
 ) -> Result<Option<StoredTask>, BoardError> {
-    let row: Option<Row> = query_as(
-        "SELECT id, job_type, job, status, attempts, max_attempts, run_at, lock_at, lock_by,
-                done_at, idempotency_key, last_result
-         FROM Jobs
-         WHERE id = $1
-           AND job_type = $2",
-    )
-    .bind(id)
-    .bind(queue)
-    .fetch_optional(pool)
-    .await?;
-    Ok(row.map(StoredTask::from))
+    let row: Option<Row> = query_as(select_tasks!("WHERE id = $1 AND job_type = $2"))
+        .bind(id)
+        .bind(sqlite.job_type(queue))
+        .fetch_optional(sqlite.pool())
+        .await?;
+    Ok(row.map(|row| row.of_queue(queue)))
+}
+
+/// The state as the board shows it.
+fn shown(status: &str) -> Status {
+    match status.parse() {
+        Ok(Status::Killed) => Status::Failed,
+        Ok(status) => status,
+        Err(_unknown) => Status::default(),
+    }
+}
+
+/// The state as the table has it; nothing has the one that the board does not show.
+fn stored(status: &Status) -> String {
+    match status {
+        Status::Failed => FAILED.to_owned(),
+        Status::Killed => String::new(),
+        status => status.to_string(),
+    }
 }
 
 /// Workers whose heartbeat is recent; the table keeps a row of every process that ever ran.
 pub(super) async fn workers(
-    pool: &SqlitePool,
+    sqlite: &SqliteTransport,
     queue: &str,
 ) -> Result<Vec<RunningWorker>, BoardError> {
     let rows: Vec<(String, String, String, i64, Option<i64>)> = query_as(
@@ -89,21 +144,23 @@ pub(super) async fn workers(
          ORDER BY last_seen DESC, id
          LIMIT $3",
     )
-    .bind(queue)
+    .bind(sqlite.job_type(queue))
     .bind(i64::try_from(WORKER_SEEN_SECONDS).unwrap_or(i64::MAX))
     .bind(MAX_WORKERS)
-    .fetch_all(pool)
+    .fetch_all(sqlite.pool())
     .await?;
     Ok(rows
         .into_iter()
-        .map(|(id, backend, layers, last_seen, started_at)| RunningWorker {
-            id,
-            queue: queue.to_owned(),
-            backend,
-            started_at: unsigned(started_at).unwrap_or_default(),
-            last_heartbeat: unsigned(Some(last_seen)).unwrap_or_default(),
-            layers,
-        })
+        .map(
+            |(id, backend, layers, last_seen, started_at)| RunningWorker {
+                id,
+                queue: queue.to_owned(),
+                backend,
+                started_at: unsigned(started_at).unwrap_or_default(),
+                last_heartbeat: unsigned(Some(last_seen)).unwrap_or_default(),
+                layers,
+            },
+        )
         .collect())
 }
 
@@ -123,21 +180,21 @@ struct Row {
     last_result: Option<String>,
 }
 
-impl From<Row> for StoredTask {
-    fn from(row: Row) -> Self {
-        Self {
-            id: row.id,
-            queue: row.job_type,
-            status: row.status.parse().unwrap_or_default(),
-            arguments: row.job,
-            attempt: unsigned(Some(row.attempts)).unwrap_or_default(),
-            max_attempts: unsigned(Some(row.max_attempts)).unwrap_or_default(),
-            run_at: unsigned(Some(row.run_at)),
-            lock_at: unsigned(row.lock_at),
-            lock_by: row.lock_by,
-            done_at: unsigned(row.done_at),
-            idempotency_key: row.idempotency_key,
-            last_result: row.last_result,
+impl Row {
+    fn of_queue(self, queue: &str) -> StoredTask {
+        StoredTask {
+            id: self.id,
+            queue: queue.to_owned(),
+            status: shown(&self.status),
+            arguments: self.job,
+            attempt: unsigned(Some(self.attempts)).unwrap_or_default(),
+            max_attempts: unsigned(Some(self.max_attempts)).unwrap_or_default(),
+            run_at: unsigned(Some(self.run_at)),
+            lock_at: unsigned(self.lock_at),
+            lock_by: self.lock_by,
+            done_at: unsigned(self.done_at),
+            idempotency_key: self.idempotency_key,
+            last_result: self.last_result,
         }
     }
 }

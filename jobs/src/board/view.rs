@@ -1,34 +1,27 @@
 //! The questions that the board's page asks, answered over either transport.
 
-use ::redis::{RedisError, aio::ConnectionManager};
+use ::redis::RedisError;
 use apalis_core::{
     backend::{QueueInfo, RunningWorker, Statistic},
     task::{Task, status::Status},
 };
 use serde_json::Value;
-use sqlx::SqlitePool;
 
 use super::{
     numbers::{Counts, statistics},
     redis, sqlite,
     task::StoredTask,
 };
+use crate::{Queue, queue::Transport};
 
 /// A worker is shown while its last heartbeat is at most this old. apalis keeps a row of
 /// every process that ever ran; a live one beats every 30 seconds.
 pub(super) const WORKER_SEEN_SECONDS: u64 = 120;
 
 /// A read-only view of the queues for the apalis board. Cheap to clone.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Board {
-    source: Source,
-    queues: Vec<String>,
-}
-
-#[derive(Clone)]
-enum Source {
-    Redis(ConnectionManager),
-    Sqlite(SqlitePool),
+    queue: Queue,
 }
 
 /// Which tasks a list shows: those in one state, or all, in pages.
@@ -62,26 +55,17 @@ pub enum BoardError {
 type Result<T> = std::result::Result<T, BoardError>;
 
 impl Board {
-    /// A view of `queues` in Redis.
-    pub fn redis(connection: ConnectionManager, queues: Vec<String>) -> Self {
+    /// A view of all queues of this transport.
+    pub fn new(queue: &Queue) -> Self {
         Self {
-            source: Source::Redis(connection),
-            queues,
-        }
-    }
-
-    /// A view of `queues` in SQLite.
-    pub fn sqlite(pool: SqlitePool, queues: Vec<String>) -> Self {
-        Self {
-            source: Source::Sqlite(pool),
-            queues,
+            queue: queue.clone(),
         }
     }
 
     /// The statistics of all queues together.
     pub async fn overview(&self) -> Result<Vec<Statistic>> {
         let mut sum = Counts::default();
-        for queue in &self.queues {
+        for queue in Queue::queues() {
             sum += self.counts(queue).await?;
         }
         Ok(statistics(&sum))
@@ -89,18 +73,18 @@ impl Board {
 
     /// The statistics of one queue.
     pub async fn statistics(&self, queue: &str) -> Result<Vec<Statistic>> {
-        self.counts(self.known(queue)?)
+        self.counts(known(queue)?)
             .await
             .map(|counts| statistics(&counts))
     }
 
     /// Every queue of the service, also one that never had a job.
     pub async fn queues(&self) -> Result<Vec<QueueInfo>> {
-        let mut queues = Vec::with_capacity(self.queues.len());
-        for name in &self.queues {
+        let mut queues = Vec::new();
+        for name in Queue::queues() {
             let workers = self.workers(Some(name)).await?;
             queues.push(QueueInfo {
-                name: name.clone(),
+                name: (*name).to_owned(),
                 stats: self.statistics(name).await?,
                 workers: workers.into_iter().map(|worker| worker.id).collect(),
                 activity: Vec::new(),
@@ -112,10 +96,10 @@ impl Board {
     /// The workers that were alive a short while ago, of one queue or of all.
     pub async fn workers(&self, queue: Option<&str>) -> Result<Vec<RunningWorker>> {
         let mut workers = Vec::new();
-        for queue in self.chosen(queue)? {
-            workers.extend(match &self.source {
-                Source::Redis(connection) => redis::workers(connection, queue).await?,
-                Source::Sqlite(pool) => sqlite::workers(pool, queue).await?,
+        for queue in chosen(queue)? {
+            workers.extend(match self.transport() {
+                Transport::Redis(it) => redis::workers(it, queue).await?,
+                Transport::Sqlite(it) => sqlite::workers(it, queue).await?,
             });
         }
         Ok(workers)
@@ -124,10 +108,10 @@ impl Board {
     /// One page of tasks, of one queue or of all: waiting ones by their turn, finished ones
     /// with the latest first.
     pub async fn tasks(&self, queue: Option<&str>, filter: TaskFilter) -> Result<Vec<Task<Value>>> {
-        let queues = self.chosen(queue)?;
-        let tasks = match &self.source {
-            Source::Redis(connection) => redis::tasks(connection, queues, &filter).await?,
-            Source::Sqlite(pool) => sqlite::tasks(pool, queues, &filter).await?,
+        let queues = chosen(queue)?;
+        let tasks = match self.transport() {
+            Transport::Redis(it) => redis::tasks(it, &queues, &filter).await?,
+            Transport::Sqlite(it) => sqlite::tasks(it, &queues, &filter).await?,
         };
         tasks
             .into_iter()
@@ -137,32 +121,37 @@ impl Board {
 
     /// One task; none when it does not exist, or no longer.
     pub async fn task(&self, queue: &str, id: &str) -> Result<Option<Task<Value>>> {
-        let queue = self.known(queue)?;
-        let task = match &self.source {
-            Source::Redis(connection) => redis::task(connection, queue, id).await?,
-            Source::Sqlite(pool) => sqlite::task(pool, queue, id).await?,
+        let queue = known(queue)?;
+        let task = match self.transport() {
+            Transport::Redis(it) => redis::task(it, queue, id).await?,
+            Transport::Sqlite(it) => sqlite::task(it, queue, id).await?,
         };
         Ok(task.map(StoredTask::into_task).transpose()?)
     }
 
     async fn counts(&self, queue: &str) -> Result<Counts> {
-        match &self.source {
-            Source::Redis(connection) => redis::counts(connection, queue).await,
-            Source::Sqlite(pool) => sqlite::counts(pool, queue).await,
+        match self.transport() {
+            Transport::Redis(it) => redis::counts(it, queue).await,
+            Transport::Sqlite(it) => sqlite::counts(it, queue).await,
         }
     }
 
-    fn known(&self, queue: &str) -> Result<&String> {
-        self.queues
-            .iter()
-            .find(|known| *known == queue)
-            .ok_or_else(|| BoardError::UnknownQueue(queue.to_owned()))
+    fn transport(&self) -> &Transport {
+        self.queue.transport()
     }
+}
 
-    fn chosen(&self, queue: Option<&str>) -> Result<&[String]> {
-        match queue {
-            Some(queue) => self.known(queue).map(std::slice::from_ref),
-            None => Ok(&self.queues),
-        }
+fn known(queue: &str) -> Result<&'static str> {
+    Queue::queues()
+        .iter()
+        .find(|known| **known == queue)
+        .copied()
+        .ok_or_else(|| BoardError::UnknownQueue(queue.to_owned()))
+}
+
+fn chosen(queue: Option<&str>) -> Result<Vec<&'static str>> {
+    match queue {
+        Some(queue) => known(queue).map(|queue| vec![queue]),
+        None => Ok(Queue::queues().to_vec()),
     }
 }

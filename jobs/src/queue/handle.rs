@@ -288,20 +288,9 @@ impl Queue {
         ))
     }
 
-    /// Redis and its keys, for the numbers behind the board.
-    pub(crate) fn redis(&self) -> Option<&RedisTransport> {
-        match &*self.inner.transport {
-            Transport::Redis(it) => Some(it),
-            Transport::Sqlite(_) => None,
-        }
-    }
-
-    /// The SQLite pool and its queue names, for the numbers behind the board.
-    pub(crate) fn sqlite(&self) -> Option<&SqliteTransport> {
-        match &*self.inner.transport {
-            Transport::Redis(_) => None,
-            Transport::Sqlite(it) => Some(it),
-        }
+    /// The transport, for the numbers behind the board.
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.inner.transport
     }
 }
 

@@ -35,4 +35,7 @@ mod worker;
 
 pub use error::QueueError;
 pub use handle::{Queue, QueueOptions};
+pub(crate) use redis::RedisTransport;
+pub(crate) use sqlite::SqliteTransport;
+pub(crate) use transport::Transport;
 pub(crate) use worker::panic_message;

@@ -12,7 +12,7 @@ use std::{
 
 use apalis::{
     layers::limit::GlobalConcurrencyLimitLayer,
-    prelude::{AbortError, BoxDynError, Monitor, ParallelizeLayer, TaskId, WorkerBuilder},
+    prelude::{AbortError, Attempt, BoxDynError, Monitor, ParallelizeLayer, TaskId, WorkerBuilder},
 };
 use futures::FutureExt;
 use tokio::{
@@ -20,6 +20,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 use super::{
     QueueError,
@@ -114,9 +115,10 @@ impl Work {
                     .layer(GlobalConcurrencyLimitLayer::with_semaphore(Arc::clone(
                         &work.permits,
                     )))
-                    .build(move |body: Vec<u8>, id: TaskId| {
+                    .build(move |body: Vec<u8>, id: TaskId, attempt: Attempt| {
                         let guard = running.guard(id.to_string());
-                        run_job::<J, H, F>(handler.clone(), body, guard)
+                        let span = job_span::<J>(&id, &attempt);
+                        run_job::<J, H, F>(handler.clone(), body, guard).instrument(span)
                     })
             })
             .run()
@@ -227,6 +229,13 @@ impl Work {
             self.queue
         );
     }
+}
+
+/// The span of a job: what is logged inside it appears on the board's page of that task, which
+/// finds it by `task_id` and `attempt` (counted from 1).
+fn job_span<J: Job>(id: &TaskId, attempt: &Attempt) -> Span {
+    let attempt = attempt.current().max(1);
+    tracing::info_span!("job", job = J::NAME, task_id = %id, attempt)
 }
 
 /// Runs one job. Every failure ends as an `AbortError`: both transports keep that for

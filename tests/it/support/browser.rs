@@ -24,7 +24,7 @@ const COMMAND: &str = r#"exec chromium --remote-debugging-pipe --headless --no-s
     --window-size=1280,800 --user-data-dir="$0" 3<&0 4>&1 1>/dev/null 2>/dev/null"#;
 
 /// One browser with one page; dropped, it ends the browser.
-pub struct Browser {
+pub(crate) struct Browser {
     process: Child,
     input: ChildStdin,
     answers: Receiver<Value>,
@@ -34,7 +34,7 @@ pub struct Browser {
 }
 
 impl Browser {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let profile = tempfile::tempdir().expect("a folder for the browser's profile");
         let mut process = Command::new("sh")
             .arg("-c")
@@ -73,14 +73,25 @@ impl Browser {
     }
 
     /// Opens a page; what it shows is awaited with [`Browser::wait_for`].
-    pub fn open(&mut self, url: &str) {
+    pub(crate) fn open(&mut self, url: &str) {
         let answer = self.call("Page.navigate", &json!({ "url": url }));
         assert_eq!(answer["errorText"], Value::Null, "opening {url}");
     }
 
+    /// Clicks the first element that a CSS selector finds.
+    pub(crate) fn click(&mut self, selector: &str) {
+        let script = format!("document.querySelector({selector:?}).click()");
+        let answer = self.call("Runtime.evaluate", &json!({ "expression": script }));
+        assert_eq!(
+            answer["exceptionDetails"],
+            Value::Null,
+            "clicking {selector}"
+        );
+    }
+
     /// The visible text of the page, once `condition` (JavaScript over `text`) holds.
     /// Panics with what is shown instead when it does not come to hold.
-    pub fn wait_for(&mut self, condition: &str) -> String {
+    pub(crate) fn wait_for(&mut self, condition: &str) -> String {
         let script = format!(
             r"new Promise((resolve) => {{
                 const shown = () => document.body ? document.body.innerText : '';
@@ -104,12 +115,15 @@ impl Browser {
             panic!("unexpected answer: {answer}");
         };
         let text = text.as_str().unwrap_or_default().to_owned();
-        assert_eq!(found, true, "{condition} does not hold; the page shows:\n{text}");
+        assert_eq!(
+            found, true,
+            "{condition} does not hold; the page shows:\n{text}"
+        );
         text
     }
 
     /// Writes what the page looks like as a PNG file.
-    pub fn screenshot(&mut self, path: &Path) {
+    pub(crate) fn screenshot(&mut self, path: &Path) {
         let answer = self.call("Page.captureScreenshot", &json!({ "format": "png" }));
         let picture = STANDARD
             .decode(answer["data"].as_str().expect("a picture"))
