@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use jobs::board::Board;
 use poem::http::Method;
 use poem::listener::{Acceptor, Listener as _, TcpAcceptor, TcpListener};
 use poem::endpoint::BoxEndpoint;
@@ -112,8 +111,7 @@ impl Service {
             let site = site(&service.app);
             service.serve(public, site);
             let password = service.app.settings.admin_password.clone();
-            let board = Board::new(&service.app.queue);
-            let board = admin::app(board, logs.clone(), password);
+            let board = admin::app(&service.app.queue, logs, password);
             service.serve(admin, board);
         }
         if roles.has(Role::Worker) {
