@@ -16,6 +16,6 @@ mod schedule;
 pub mod service;
 pub mod timestamp;
 mod webhooks;
-mod worker;
+pub mod worker;
 
 pub use app::App;

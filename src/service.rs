@@ -184,7 +184,7 @@ impl Service {
 }
 
 /// The API of all domains.
-fn site(app: &Arc<App>) -> BoxEndpoint<'static> {
+pub fn site(app: &Arc<App>) -> BoxEndpoint<'static> {
     let ids = app.clone();
     let shell = Shell {
         new_id: Arc::new(move || ids.ids.new_id(ids.clock.now())),

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jobs::{Job, SyncStore, schedule};
+use jobs::{Job, QueueError, SyncStore, schedule};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
@@ -34,6 +34,17 @@ pub(crate) async fn run_jobs(app: Arc<App>, stop: CancellationToken) {
     if let Err(error) = queue.run_worker(concurrency, stop, handler).await {
         error!(event = "worker_failed", queue = SyncStore::QUEUE, %error, "the worker of {} ended", SyncStore::QUEUE);
     }
+}
+
+/// Runs jobs until none is left, for tests and one-shot commands; tells how many ran.
+pub async fn run_jobs_until_empty(app: &Arc<App>) -> Result<u64, QueueError> {
+    let concurrency = app.settings.sync.concurrency;
+    let handler_app = app.clone();
+    let handler = move |job: SyncStore| {
+        let app = handler_app.clone();
+        async move { sync_store(&app, job, &CancellationToken::new()).await }
+    };
+    app.queue.run_until_empty(concurrency, handler).await
 }
 
 /// The handler of [`SyncStore`]. A failed job is shown as failed and not run again: what is due

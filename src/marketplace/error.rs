@@ -2,7 +2,7 @@
 
 /// Named for what is wrong.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
+pub enum Error {
     /// No store has this token, or it was deleted meanwhile.
     #[error("store not found")]
     StoreNotFound,

@@ -33,15 +33,15 @@ const SLOT: TimeDelta = TimeDelta::minutes(5);
 /// What a pass did; also its log line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Pass {
+pub struct Pass {
     /// Stores seen that have something due.
-    pub(crate) scanned_stores: u64,
+    pub scanned_stores: u64,
     /// Jobs put into the queue.
-    pub(crate) enqueued_jobs: u64,
+    pub enqueued_jobs: u64,
     /// Jobs that could not be put into the queue.
-    pub(crate) failed_jobs: u64,
+    pub failed_jobs: u64,
     /// The queue was full before the end.
-    pub(crate) is_cut_short: bool,
+    pub is_cut_short: bool,
 }
 
 /// What became of a page.
@@ -52,7 +52,7 @@ enum Page {
 }
 
 /// One pass over all due stores.
-pub(crate) async fn enqueue_due_stores(app: &App) -> Result<Pass, Error> {
+pub async fn enqueue_due_stores(app: &App) -> Result<Pass, Error> {
     free_slots_of_lost_queue(app).await?;
     let start = schedule::position(&app.db, jobs::schedule::SYNC.name).await?;
     let mut pass = Pass::default();

@@ -7,4 +7,5 @@ mod connector;
 mod http_contract;
 mod jobs;
 mod mock_marketplace;
+mod smoke;
 mod support;

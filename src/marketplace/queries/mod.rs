@@ -3,6 +3,6 @@
 //! [`stores`]: stores and their leases. [`orders`]: receipts and their outcomes.
 //! [`schedule`]: which stores are due, and their enqueue slots.
 
-pub(crate) mod orders;
-pub(crate) mod schedule;
-pub(crate) mod stores;
+pub mod orders;
+pub mod schedule;
+pub mod stores;

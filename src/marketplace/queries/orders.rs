@@ -15,16 +15,16 @@ use crate::marketplace::model::{
 
 /// A receipt on its way into `sync_logs`.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Claim {
+pub struct Claim {
     /// The id its row would have.
     #[serde(serialize_with = "simple_uuid")]
-    pub(crate) id: SyncLogId,
+    pub id: SyncLogId,
     /// The marketplace's name of the order.
-    pub(crate) receipt: String,
+    pub receipt: String,
 }
 
 /// Claims the receipts that nobody has imported yet, until `lease`; returns the ids that won.
-pub(crate) async fn claim_receipts(
+pub async fn claim_receipts(
     tx: &mut Tx,
     store_id: StoreId,
     claims: &[Claim],
@@ -57,7 +57,7 @@ pub(crate) async fn claim_receipts(
 }
 
 /// What is known of these receipts.
-pub(crate) async fn receipts(
+pub async fn receipts(
     tx: &mut Tx,
     store_id: StoreId,
     receipts: &[&str],
@@ -79,7 +79,7 @@ pub(crate) async fn receipts(
 }
 
 /// Takes over the claim of somebody who did not finish in time; tells whether we got it.
-pub(crate) async fn take_over_claim(
+pub async fn take_over_claim(
     tx: &mut Tx,
     id: SyncLogId,
     lease: DateTime<Utc>,
@@ -95,7 +95,7 @@ pub(crate) async fn take_over_claim(
 
 /// Writes outcomes, never over a success and only under the claim they were made with;
 /// returns the rows that were written.
-pub(crate) async fn record_outcomes(
+pub async fn record_outcomes(
     tx: &mut Tx,
     outcomes: &[RowOutcome],
     now: DateTime<Utc>,
@@ -147,7 +147,7 @@ pub(crate) async fn record_outcomes(
 }
 
 /// The newest rows of a store that came to something, newest first.
-pub(crate) async fn newest_outcomes(
+pub async fn newest_outcomes(
     tx: &mut Tx,
     store_id: StoreId,
 ) -> sqlx::Result<Vec<SyncLogStatus>> {
@@ -162,7 +162,7 @@ pub(crate) async fn newest_outcomes(
 }
 
 /// How many receipts of a store are rate-limited now.
-pub(crate) async fn rate_limited_count(tx: &mut Tx, store_id: StoreId) -> sqlx::Result<i64> {
+pub async fn rate_limited_count(tx: &mut Tx, store_id: StoreId) -> sqlx::Result<i64> {
     on!(tx, conn => query_scalar(sql!(
         "SELECT COUNT(*) FROM sync_logs WHERE store_id = $1 AND status = 'rate_limited'"))
         .bind(store_id)
@@ -171,15 +171,15 @@ pub(crate) async fn rate_limited_count(tx: &mut Tx, store_id: StoreId) -> sqlx::
 
 /// Where a run stands in its store's rows.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct RowCursor {
+pub struct RowCursor {
     /// Of the last row taken.
-    pub(crate) created_at: DateTime<Utc>,
+    pub created_at: DateTime<Utc>,
     /// Of the last row taken.
-    pub(crate) id: SyncLogId,
+    pub id: SyncLogId,
 }
 
 /// The due rows of a store behind the cursor, oldest first.
-pub(crate) async fn due_rows(
+pub async fn due_rows(
     tx: &mut Tx,
     store_id: StoreId,
     cursor: RowCursor,
@@ -201,7 +201,7 @@ pub(crate) async fn due_rows(
 }
 
 /// How the newest receipts of a store stand, newest first.
-pub(crate) async fn newest_states(
+pub async fn newest_states(
     tx: &mut Tx,
     store_id: StoreId,
     limit: u32,

@@ -12,28 +12,28 @@ use crate::db::{Tx, on, sql};
 
 /// A store that has something due.
 #[derive(Clone, Copy, Debug, FromRow)]
-pub(crate) struct DueStore {
+pub struct DueStore {
     /// Its id.
-    pub(crate) id: StoreId,
+    pub id: StoreId,
     /// Orders stores, with the id.
-    pub(crate) created_at: DateTime<Utc>,
+    pub created_at: DateTime<Utc>,
 }
 
 /// The instants that decide whether a store is due.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct DueAt {
+pub struct DueAt {
     /// Now.
-    pub(crate) now: DateTime<Utc>,
+    pub now: DateTime<Utc>,
     /// A store that was attempted later than this is left in peace …
-    pub(crate) throttle: DateTime<Utc>,
+    pub throttle: DateTime<Utc>,
     /// … unless a row has been due since before this.
-    pub(crate) overdue: DateTime<Utc>,
+    pub overdue: DateTime<Utc>,
 }
 
 /// A page of due stores behind the cursor, in the order they were registered.
 ///
 /// Each store costs at most four looks into `sync_logs_due_idx`, however many rows it has.
-pub(crate) async fn due_stores(
+pub async fn due_stores(
     tx: &mut Tx,
     after: (DateTime<Utc>, Uuid),
     due: DueAt,
@@ -65,7 +65,7 @@ pub(crate) async fn due_stores(
 }
 
 /// Takes the enqueue slots of these stores until `until`; returns the ones that were free.
-pub(crate) async fn claim_slots(
+pub async fn claim_slots(
     tx: &mut Tx,
     stores: &[StoreId],
     until: DateTime<Utc>,
@@ -99,7 +99,7 @@ pub(crate) async fn claim_slots(
 
 /// Moves the slots that were claimed until `from`: on, once the jobs are in the queue, or to
 /// the past, when they did not get there. A slot that a run holds by now is left alone.
-pub(crate) async fn move_slots(
+pub async fn move_slots(
     tx: &mut Tx,
     stores: &[StoreId],
     from: DateTime<Utc>,
@@ -127,7 +127,7 @@ pub(crate) async fn move_slots(
 }
 
 /// Frees the slots of every store that no run holds: the queue they were taken for is gone.
-pub(crate) async fn free_all_slots(tx: &mut Tx, now: DateTime<Utc>) -> sqlx::Result<u64> {
+pub async fn free_all_slots(tx: &mut Tx, now: DateTime<Utc>) -> sqlx::Result<u64> {
     on!(tx, conn => query(sql!(
         "UPDATE stores
          SET enqueued_until = NULL

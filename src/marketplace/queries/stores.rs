@@ -12,7 +12,7 @@ use crate::marketplace::model::{Marketplace, NewStore, Store, SyncStatus, SyncTo
 
 /// Inserts a store, or updates the one that this organization has under this name already;
 /// its id, token and history stay.
-pub(crate) async fn upsert_store(
+pub async fn upsert_store(
     tx: &mut Tx,
     id: StoreId,
     token: SyncToken,
@@ -37,7 +37,7 @@ pub(crate) async fn upsert_store(
 }
 
 /// The store that a token opens.
-pub(crate) async fn store_by_token(tx: &mut Tx, token: SyncToken) -> sqlx::Result<Option<Store>> {
+pub async fn store_by_token(tx: &mut Tx, token: SyncToken) -> sqlx::Result<Option<Store>> {
     on!(tx, conn => query_as(sql!(
         "SELECT id, organization_id, marketplace, access_token, currency, sync_status,
              last_sync_at, imported_success_count
@@ -48,7 +48,7 @@ pub(crate) async fn store_by_token(tx: &mut Tx, token: SyncToken) -> sqlx::Resul
 }
 
 /// A store by its id.
-pub(crate) async fn store_by_id(tx: &mut Tx, id: StoreId) -> sqlx::Result<Option<Store>> {
+pub async fn store_by_id(tx: &mut Tx, id: StoreId) -> sqlx::Result<Option<Store>> {
     on!(tx, conn => query_as(sql!(
         "SELECT id, organization_id, marketplace, access_token, currency, sync_status,
              last_sync_at, imported_success_count
@@ -59,7 +59,7 @@ pub(crate) async fn store_by_id(tx: &mut Tx, id: StoreId) -> sqlx::Result<Option
 }
 
 /// A store by what its organization and marketplace call it.
-pub(crate) async fn store_by_name(
+pub async fn store_by_name(
     tx: &mut Tx,
     organization_id: &str,
     marketplace: Marketplace,
@@ -76,7 +76,7 @@ pub(crate) async fn store_by_name(
 
 /// Locks the store for the rest of the transaction, so that the outcomes of one store are
 /// written one after the other and each sees the ones before; tells whether it exists.
-pub(crate) async fn lock_store(tx: &mut Tx, id: StoreId) -> sqlx::Result<bool> {
+pub async fn lock_store(tx: &mut Tx, id: StoreId) -> sqlx::Result<bool> {
     // SQLite has one writer anyway.
     let sql = tx.pick(
         sql!(postgres: "SELECT 1 FROM stores WHERE id = $1 FOR UPDATE"),
@@ -86,7 +86,7 @@ pub(crate) async fn lock_store(tx: &mut Tx, id: StoreId) -> sqlx::Result<bool> {
 }
 
 /// Like [`lock_store`], if the lease is still ours: the fence of a run's writes.
-pub(crate) async fn lock_leased_store(tx: &mut Tx, id: StoreId, lease: Uuid) -> sqlx::Result<bool> {
+pub async fn lock_leased_store(tx: &mut Tx, id: StoreId, lease: Uuid) -> sqlx::Result<bool> {
     let sql = tx.pick(
         sql!(postgres: "SELECT 1 FROM stores WHERE id = $1 AND lease_token = $2 FOR UPDATE"),
         sql!(sqlite: "SELECT 1 FROM stores WHERE id = $1 AND lease_token = $2"),
@@ -96,7 +96,7 @@ pub(crate) async fn lock_leased_store(tx: &mut Tx, id: StoreId, lease: Uuid) -> 
 }
 
 /// Writes what an attempt came to: the new successes, the status, the time.
-pub(crate) async fn record_attempt(
+pub async fn record_attempt(
     tx: &mut Tx,
     id: StoreId,
     successes: i64,
@@ -116,14 +116,14 @@ pub(crate) async fn record_attempt(
 }
 
 /// Lets nobody enqueue the store before `until`: its marketplace asked for a pause.
-pub(crate) async fn pause_store(tx: &mut Tx, id: StoreId, until: DateTime<Utc>) -> sqlx::Result<()> {
+pub async fn pause_store(tx: &mut Tx, id: StoreId, until: DateTime<Utc>) -> sqlx::Result<()> {
     on!(tx, conn => query(sql!("UPDATE stores SET paused_until = $2 WHERE id = $1"))
         .bind(id).bind(until)
         .execute(conn).await.map(|_| ()))
 }
 
 /// Frees the leases whose time is up, so that nobody takes a dead run for a living one.
-pub(crate) async fn clear_expired_leases(tx: &mut Tx, now: DateTime<Utc>) -> sqlx::Result<u64> {
+pub async fn clear_expired_leases(tx: &mut Tx, now: DateTime<Utc>) -> sqlx::Result<u64> {
     on!(tx, conn => query(sql!(
         "UPDATE stores
          SET lease_token = NULL, lease_expires_at = NULL
@@ -133,7 +133,7 @@ pub(crate) async fn clear_expired_leases(tx: &mut Tx, now: DateTime<Utc>) -> sql
 }
 
 /// Stores whose success count differs from their successful rows: id, count, truth.
-pub(crate) async fn drifted_counts(tx: &mut Tx) -> sqlx::Result<Vec<(StoreId, i64, i64)>> {
+pub async fn drifted_counts(tx: &mut Tx) -> sqlx::Result<Vec<(StoreId, i64, i64)>> {
     on!(tx, conn => query_as(sql!(
         "SELECT s.id, s.imported_success_count, COALESCE(l.successes, 0)
          FROM stores AS s
@@ -149,7 +149,7 @@ pub(crate) async fn drifted_counts(tx: &mut Tx) -> sqlx::Result<Vec<(StoreId, i6
 }
 
 /// Sets the count of a locked store to its successful rows.
-pub(crate) async fn repair_count(tx: &mut Tx, id: StoreId, now: DateTime<Utc>) -> sqlx::Result<i64> {
+pub async fn repair_count(tx: &mut Tx, id: StoreId, now: DateTime<Utc>) -> sqlx::Result<i64> {
     on!(tx, conn => query_scalar(sql!(
         "UPDATE stores
          SET imported_success_count = (

@@ -1,6 +1,8 @@
 //! What the tests share: servers on free ports, outside systems that fail on order.
 
+pub(crate) mod app;
 pub(crate) mod browser;
+pub(crate) mod database;
 pub(crate) mod marketplace;
 pub(crate) mod queues;
 pub(crate) mod scripted_connector;

@@ -276,12 +276,12 @@ fn next() -> u64 {
 }
 
 /// Unique in a Redis that outlives the test run.
-fn fresh_prefix() -> String {
+pub(crate) fn fresh_prefix() -> String {
     format!("test-{:x}-{}:", getrandom::u64().unwrap(), next())
 }
 
 /// The Redis of all tests: `TEST_REDIS_URL`, or one that this process starts.
-fn shared_redis() -> String {
+pub(crate) fn shared_redis() -> String {
     static SERVER: OnceLock<RedisServer> = OnceLock::new();
     #[expect(clippy::disallowed_methods, reason = "the tests' own setting")]
     match std::env::var("TEST_REDIS_URL") {
