@@ -256,11 +256,7 @@ impl From<Problem> for poem::Error {
 /// An error answer (RFC 9457). Some problems carry further members, for example `message`,
 /// `success` or `limit`.
 #[derive(Object)]
-#[oai(
-    rename = "Problem",
-    rename_all = "camelCase",
-    skip_serializing_if_is_empty
-)]
+#[oai(rename = "Problem", rename_all = "camelCase")]
 pub(super) struct Shape {
     /// `/problems/{code}`.
     #[oai(rename = "type")]
@@ -274,9 +270,11 @@ pub(super) struct Shape {
     /// The stable code of the type.
     code: String,
     /// Find the log lines of the request by it; also in the header X-Request-Id.
+    #[oai(skip_serializing_if_is_none)]
     request_id: Option<String>,
     /// What went wrong, in a few fixed words; for some problems the code again.
     error: String,
     /// What is wrong with which field; only and always with `Validation error`.
+    #[oai(skip_serializing_if_is_none)]
     details: Option<Vec<Detail>>,
 }
