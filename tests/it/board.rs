@@ -222,6 +222,8 @@ async fn queues_and_workers_have_the_shape_the_page_parses(#[values(Redis, Sqlit
                 panic!("one worker, not {workers:?}");
             };
             assert_eq!(queues[0].workers, [worker.id.clone()]);
+            let days = queues[0].activity.iter();
+            assert_eq!((days.len(), days.sum()), (7, 1), "{:?}", queues[0]);
             assert_eq!(worker.queue, SyncStore::QUEUE);
             assert!(worker.backend.ends_with("Storage"), "{worker:?}");
             assert!(worker.started_at > 1_700_000_000, "{worker:?}");
@@ -500,22 +502,26 @@ async fn the_page_shows_queues_tasks_workers_and_the_log(#[values(Redis, Sqlite)
     });
 
     let logs = LogStream::new();
-    let app = admin::app(&queue, logs.clone(), None);
+    let password = SecretString::from("geheim");
+    let app = admin::app(&queue, logs.clone(), Some(password));
     let acceptor = TcpListener::bind("127.0.0.1:0").into_acceptor().await;
     let acceptor = acceptor.expect("a free port");
     let address = acceptor.local_addr()[0].as_socket_addr().copied();
-    let site = format!("http://{}", address.expect("an address"));
+    let address = address.expect("an address");
     let server = tokio::spawn(Server::new_with_acceptor(acceptor).run(app));
 
-    block_in_place(|| see_every_page(&site, on, &logs));
+    block_in_place(|| see_every_page(&address.to_string(), on, &logs));
     shutdown.cancel();
     worker.await.expect("no panic").expect("a clean end");
     logs.close();
     server.abort();
 }
 
-fn see_every_page(site: &str, on: On, logs: &LogStream) {
+fn see_every_page(address: &str, on: On, logs: &LogStream) {
     let mut browser = Browser::start();
+    // As when a person types the password: the browser keeps it for all that follows.
+    browser.open(&format!("http://admin:geheim@{address}/queues.js"));
+    let site = format!("http://{address}");
     let mut see = |path: &str, name: &str, condition: &str| {
         browser.open(&format!("{site}{path}"));
         let text = browser.wait_for(condition);

@@ -9,8 +9,8 @@ use uuid::Uuid;
 use crate::queue::RedisTransport;
 
 use super::{
-    numbers::{Counts, STATUSES},
-    task::StoredTask,
+    numbers::{Activity, Counts, SECONDS_A_DAY, STATUSES},
+    task::{StoredTask, enqueued_at},
     view::{BoardError, TaskFilter, WORKER_SEEN_SECONDS},
 };
 
@@ -84,7 +84,7 @@ pub(super) async fn workers(
 ) -> Result<Vec<RunningWorker>, BoardError> {
     let mut connection = redis.connection();
     let keys = redis.keys(queue);
-    let (now, _microseconds): (u64, u64) = cmd("TIME").query_async(&mut connection).await?;
+    let now = now(redis).await?;
     let alive: Vec<(String, u64)> = cmd("ZRANGE")
         .arg(keys.workers)
         .arg("+inf")
@@ -118,6 +118,25 @@ pub(super) async fn workers(
             layers: layers.unwrap_or_default(),
         })
         .collect())
+}
+
+/// How many of the existing jobs were enqueued on each of the last days, by their ids.
+pub(super) async fn activity(redis: &RedisTransport, queue: &str) -> Result<Activity, BoardError> {
+    let today = now(redis).await? / SECONDS_A_DAY;
+    let (_, found) = look(redis, queue, "*").await?;
+    let mut activity = Activity::default();
+    for enqueued_at in found.iter().filter_map(|found| enqueued_at(&found.id)) {
+        let day = enqueued_at / SECONDS_A_DAY;
+        activity.add(today.saturating_sub(day), 1);
+    }
+    Ok(activity)
+}
+
+/// The time as Redis has it, which is the time of the heartbeats.
+async fn now(redis: &RedisTransport) -> RedisResult<u64> {
+    let (seconds, _microseconds): (u64, u64) =
+        cmd("TIME").query_async(&mut redis.connection()).await?;
+    Ok(seconds)
 }
 
 /// When a worker started, which apalis-redis does not keep: its name ends in an id of that
