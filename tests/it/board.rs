@@ -180,10 +180,10 @@ async fn tasks_are_listed_by_state_with_readable_arguments(#[values(Redis, Sqlit
     assert!(arguments(&all).contains(&json!(stores(7..8)[0])));
 
     let outcome = |job: SyncStore| async move {
-        match job.store_id.0.as_u128() {
-            7 => Err("the marketplace is away".to_owned()),
-            _ => Ok(()),
+        if job.store_id.0.as_u128() == 7 {
+            return Err("the marketplace is away".to_owned());
         }
+        Ok(())
     };
     queue.run_until_empty(4, outcome).await.expect("a worker");
     let done: Vec<RawTask<Value>> = ask(&app, "/tasks?status=Done&page_size=100").await;
@@ -221,7 +221,7 @@ async fn queues_and_workers_have_the_shape_the_page_parses(#[values(Redis, Sqlit
             let [worker] = &workers[..] else {
                 panic!("one worker, not {workers:?}");
             };
-            assert_eq!(queues[0].workers, [worker.id.clone()]);
+            assert_eq!(queues[0].workers, [&*worker.id]);
             let days = queues[0].activity.iter();
             assert_eq!((days.len(), days.sum()), (7, 1), "{:?}", queues[0]);
             assert_eq!(worker.queue, SyncStore::QUEUE);
@@ -338,22 +338,19 @@ async fn the_files_of_the_page_have_their_type_and_are_kept() {
     assert!(files.len() >= 4, "{files:?}");
     for file in files {
         let answer = get(&app, file).await;
-        let (content_type, caching) = match file {
-            "/queues.js" => ("application/javascript", "no-cache"),
-            _ => {
-                let types = [
-                    (".js", "application/javascript"),
-                    (".css", "text/css"),
-                    (".wasm", "application/wasm"),
-                ];
-                let of_file = types.iter().find(|(ending, _)| file.ends_with(ending));
-                (
-                    of_file.expect("a known kind of file").1,
-                    "public, max-age=31536000, immutable",
-                )
-            }
+        let types = [
+            (".js", "application/javascript"),
+            (".css", "text/css"),
+            (".wasm", "application/wasm"),
+        ];
+        let of_file = types.iter().find(|(ending, _)| file.ends_with(ending));
+        let (_, content_type) = of_file.expect("a known kind of file");
+        let caching = if file == "/queues.js" {
+            "no-cache"
+        } else {
+            "public, max-age=31536000, immutable"
         };
-        assert_eq!(header_of(&answer, "content-type"), content_type, "{file}");
+        assert_eq!(header_of(&answer, "content-type"), *content_type, "{file}");
         assert_eq!(header_of(&answer, "cache-control"), caching, "{file}");
     }
 }
