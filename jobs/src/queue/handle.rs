@@ -80,6 +80,11 @@ impl QueueOptions {
                 "a worker is dead at least two seconds after a missed heartbeat",
             ));
         }
+        if self.poll < Duration::from_millis(1) {
+            return Err(QueueError::Options(
+                "an idle worker looks at most every millisecond",
+            ));
+        }
         if self.max_depth > 6_000 {
             return Err(QueueError::Options(
                 "at most 6,000 jobs may wait in a queue",

@@ -159,6 +159,18 @@ async fn a_worker_outlives_its_redis() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_worker_without_its_redis_can_be_stopped() {
+    let mut server = RedisServer::start();
+    let test = TestQueue::on_server(&server).await;
+    let mut worker = Worker::run(&test.queue, 2, async |_| Ok(()));
+    test.queue.push(&stores(1)).await.unwrap();
+    worker.next().await;
+    server.kill();
+    test.queue.ping().await.unwrap_err();
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_flushed_redis_is_noticed_and_survived() {
     let server = RedisServer::start();
     let test = TestQueue::on_server(&server).await;
