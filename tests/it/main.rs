@@ -1,4 +1,6 @@
 //! The tests of the service, in one binary.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod jobs;
 mod support;
