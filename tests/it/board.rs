@@ -7,7 +7,7 @@ use apalis_board_api::RawTask;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::DateTime;
 use jobs::{
-    DeliverCallback, Job, OutboxId, Queue, QueueOptions, StoreId, SyncStore,
+    DeliverCallback, Job, OutboxId, Queue, StoreId, SyncStore,
     board::{QueueInfo, RunningWorker, Statistic, Status},
 };
 use marketplace_sync::admin::{self, LogStream};
@@ -20,50 +20,28 @@ use rstest::rstest;
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use sqlx::sqlite::SqlitePoolOptions;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 use tracing::{Dispatch, info, info_span, warn};
 use tracing_subscriber::layer::SubscriberExt;
 
-use crate::support::browser::Browser;
-
-#[derive(Clone, Copy, Debug)]
-enum On {
-    Redis,
-    Sqlite,
-}
-use On::{Redis, Sqlite};
-
-async fn queue_on(transport: On) -> Queue {
-    let prefix = format!("board-{:x}:", getrandom::u64().expect("random bits"));
-    let options = QueueOptions {
-        prefix,
-        ..QueueOptions::default()
-    };
-    match transport {
-        Redis => Queue::connect_redis(&redis_url(), options).await,
-        Sqlite => {
-            let pool = SqlitePoolOptions::new().max_connections(1);
-            let pool = pool.connect("sqlite::memory:").await.expect("SQLite");
-            Queue::open_sqlite(&pool, options).await
-        }
-    }
-    .expect("a queue")
-}
-
-#[expect(clippy::disallowed_methods, reason = "tests have no `config.rs`")]
-fn redis_url() -> String {
-    std::env::var("TEST_REDIS_URL").expect("TEST_REDIS_URL names a Redis for tests")
-}
+use crate::support::{
+    browser::Browser,
+    queues::{
+        TestQueue,
+        Transport::{self, Redis, Sqlite},
+    },
+};
 
 async fn app_without_jobs(password: Option<&str>) -> impl Endpoint {
+    let test = TestQueue::open(Sqlite).await;
     let password = password.map(SecretString::from);
-    admin::app(&queue_on(Sqlite).await, LogStream::new(), password)
+    admin::app(&test.queue, LogStream::new(), password)
 }
 
 async fn app_with_logs(logs: &LogStream) -> impl Endpoint {
-    admin::app(&queue_on(Sqlite).await, logs.clone(), None)
+    let test = TestQueue::open(Sqlite).await;
+    admin::app(&test.queue, logs.clone(), None)
 }
 
 fn stores(numbers: std::ops::Range<u128>) -> Vec<SyncStore> {
@@ -100,9 +78,10 @@ const COUNTS: [&str; 6] = [
 
 #[rstest]
 #[tokio::test]
-async fn counts_are_true_from_the_push_to_after_the_purge(#[values(Redis, Sqlite)] on: On) {
-    let queue = queue_on(on).await;
-    let app = Arc::new(admin::app(&queue, LogStream::new(), None));
+async fn counts_are_true_from_the_push_to_after_the_purge(#[values(Redis, Sqlite)] on: Transport) {
+    let test = TestQueue::open(on).await;
+    let queue = &test.queue;
+    let app = Arc::new(admin::app(queue, LogStream::new(), None));
     let of_queue = "/queues/sync-store-queue/stats";
     let none = statistics(&*app, of_queue, COUNTS).await;
     assert_eq!(none, ["0"; 6], "before the first job");
@@ -147,9 +126,10 @@ async fn counts_are_true_from_the_push_to_after_the_purge(#[values(Redis, Sqlite
 
 #[rstest]
 #[tokio::test]
-async fn tasks_are_listed_by_state_with_readable_arguments(#[values(Redis, Sqlite)] on: On) {
-    let queue = queue_on(on).await;
-    let app = admin::app(&queue, LogStream::new(), None);
+async fn tasks_are_listed_by_state_with_readable_arguments(#[values(Redis, Sqlite)] on: Transport) {
+    let test = TestQueue::open(on).await;
+    let queue = &test.queue;
+    let app = admin::app(queue, LogStream::new(), None);
     queue.push(&stores(0..20)).await.expect("a push");
     let callback = DeliverCallback {
         outbox_id: OutboxId(uuid::Uuid::from_u128(99)),
@@ -207,9 +187,10 @@ async fn tasks_are_listed_by_state_with_readable_arguments(#[values(Redis, Sqlit
 
 #[rstest]
 #[tokio::test]
-async fn queues_and_workers_have_the_shape_the_page_parses(#[values(Redis, Sqlite)] on: On) {
-    let queue = queue_on(on).await;
-    let app = Arc::new(admin::app(&queue, LogStream::new(), None));
+async fn queues_and_workers_have_the_shape_the_page_parses(#[values(Redis, Sqlite)] on: Transport) {
+    let test = TestQueue::open(on).await;
+    let queue = &test.queue;
+    let app = Arc::new(admin::app(queue, LogStream::new(), None));
     queue.push(&stores(0..1)).await.expect("a push");
     let (looker, names) = (Arc::clone(&app), Queue::queues());
     let look = move |_: SyncStore| {
@@ -456,10 +437,11 @@ async fn text(answer: Response) -> String {
 
 #[rstest]
 #[tokio::test]
-async fn the_log_of_a_running_job_carries_its_task_id(#[values(Redis, Sqlite)] on: On) {
-    let queue = queue_on(on).await;
+async fn the_log_of_a_running_job_carries_its_task_id(#[values(Redis, Sqlite)] on: Transport) {
+    let test = TestQueue::open(on).await;
+    let queue = &test.queue;
     let logs = LogStream::new();
-    let app = admin::app(&queue, logs.clone(), None);
+    let app = admin::app(queue, logs.clone(), None);
     queue.push(&stores(7..8)).await.expect("a push");
     let [RawTask(task)]: [RawTask<Value>; 1] = ask(&app, "/tasks").await;
     let answer = get(&app, "/api/v1/events").await;
@@ -485,8 +467,9 @@ async fn the_log_of_a_running_job_carries_its_task_id(#[values(Redis, Sqlite)] o
 /// Opens each page of the board in Chromium; the pictures are in the target folder.
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_page_shows_queues_tasks_workers_and_the_log(#[values(Redis, Sqlite)] on: On) {
-    let queue = queue_on(on).await;
+async fn the_page_shows_queues_tasks_workers_and_the_log(#[values(Redis, Sqlite)] on: Transport) {
+    let test = TestQueue::open(on).await;
+    let queue = &test.queue;
     queue.push(&stores(0..3)).await.expect("a push");
     let shutdown = CancellationToken::new();
     let fail = |_: SyncStore| async { Err("the marketplace is away".to_owned()) };
@@ -500,7 +483,7 @@ async fn the_page_shows_queues_tasks_workers_and_the_log(#[values(Redis, Sqlite)
 
     let logs = LogStream::new();
     let password = SecretString::from("geheim");
-    let app = admin::app(&queue, logs.clone(), Some(password));
+    let app = admin::app(queue, logs.clone(), Some(password));
     let acceptor = TcpListener::bind("127.0.0.1:0").into_acceptor().await;
     let acceptor = acceptor.expect("a free port");
     let address = acceptor.local_addr()[0].as_socket_addr().copied();
@@ -514,7 +497,7 @@ async fn the_page_shows_queues_tasks_workers_and_the_log(#[values(Redis, Sqlite)
     server.abort();
 }
 
-fn see_every_page(address: &str, on: On, logs: &LogStream) {
+fn see_every_page(address: &str, on: Transport, logs: &LogStream) {
     let mut browser = Browser::start();
     // As when a person types the password: the browser keeps it for all that follows.
     browser.open(&format!("http://admin:geheim@{address}/queues.js"));

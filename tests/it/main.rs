@@ -1,7 +1,7 @@
-//! The integration tests, in one binary.
+//! The tests of the service, in one binary.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod board;
-
-mod support {
-    pub(crate) mod browser;
-}
+mod jobs;
+mod support;

@@ -18,6 +18,7 @@ use std::{
 
 use apalis_core::{
     backend::{Backend, BackendConfig, finalize::Ephemeral, persistence::TaskPersistLayer},
+    layers::Stack,
     task::Task,
     worker::context::WorkerContext,
 };
@@ -32,7 +33,7 @@ use tokio_util::{
 
 use super::{
     QueueError,
-    running::Running,
+    running::{Running, Unacknowledged},
     transport::{Storage, Transport},
 };
 
@@ -49,9 +50,11 @@ pub(crate) struct Feed {
     bell: Arc<Bell>,
     _lookout: AbortOnDropHandle<()>,
     running: Running,
+    unacknowledged: Unacknowledged,
     shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
     draining: bool,
-    handing_back: Option<Step>,
+    /// A task of its own, because the storage may wait for the connection that it has.
+    handing_back: Option<AbortOnDropHandle<Result<(), QueueError>>>,
 }
 
 impl Feed {
@@ -75,16 +78,19 @@ impl Feed {
             bell,
             _lookout: AbortOnDropHandle::new(lookout),
             running,
+            unacknowledged: Unacknowledged::default(),
             shutdown: Box::pin(shutdown.cancelled_owned()),
             draining: false,
             handing_back: None,
         }
     }
 
-    fn hand_back(&self) -> Step {
+    fn hand_back(&self) -> AbortOnDropHandle<Result<(), QueueError>> {
         let (transport, queue) = (Arc::clone(&self.transport), self.queue);
         let (name, runs) = (self.name.clone(), self.running.ids());
-        async move { transport.hand_back(queue, &name, &runs).await.map(drop) }.boxed()
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            transport.hand_back(queue, &name, &runs).await.map(drop)
+        }))
     }
 }
 
@@ -116,10 +122,11 @@ impl Backend for Feed {
     ) -> Poll<Option<Result<Self::Task, QueueError>>> {
         loop {
             if let Some(handing_back) = &mut self.handing_back {
-                ready!(handing_back.poll_unpin(cx))?;
+                // A task that did not end leaves its job to the farewell.
+                ready!(handing_back.poll_unpin(cx)).unwrap_or(Ok(()))?;
                 self.handing_back = None;
             }
-            if self.draining && self.running.is_empty() {
+            if self.draining && self.unacknowledged.is_zero() {
                 // Only now: a stopped worker is not polled before its last job has ended.
                 let _ = worker.stop();
                 return Poll::Ready(None);
@@ -144,6 +151,7 @@ impl Backend for Feed {
             if let Some(id) = task.task_id() {
                 self.running.insert(id.to_string());
             }
+            self.unacknowledged.add();
             // Where one job was, there may be another.
             self.bell.ring();
             return Poll::Ready(Some(Ok(task)));
@@ -168,14 +176,14 @@ impl BackendConfig for Feed {
     /// Jobs stay undecoded here: one that does not decode must not end the worker.
     type Kind = Ephemeral;
     type Config = ();
-    type Layer = TaskPersistLayer<JsonCodec<Value>, Value>;
+    type Layer = Stack<TaskPersistLayer<JsonCodec<Value>, Value>, Unacknowledged>;
 
     fn config(&self) -> &() {
         &()
     }
 
     fn middleware(&mut self, worker: &mut WorkerContext) -> Self::Layer {
-        self.storage.middleware(worker)
+        Stack::new(self.storage.middleware(worker), self.unacknowledged.clone())
     }
 }
 

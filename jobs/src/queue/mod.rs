@@ -14,19 +14,21 @@
 //! | Redis: `max_attempts` is ignored, a failed job comes back up to 25 times; SQLite: `Failed` is fetched again | a failure is an `AbortError`, which ends as `Killed` on both |
 //! | Redis: done ids, data and worker entries are never removed; `vacuum` deletes waiting jobs | [`Queue::purge_finished`] |
 //! | Redis: a worker name is refused for minutes after a restart | a name a worker and start |
-//! | SQLite: `setup()` takes over the migrations table and sets `synchronous = OFF` | migrations under a table of their own (`sqlite.rs`) |
+//! | SQLite: `setup()` takes over the migrations table and sets `synchronous = OFF` | migrations under a table of their own (`migrate.rs`) |
 //! | SQLite: an acknowledgement scans all rows with the same `lock_by` | the index that misleads the planner is dropped |
 //! | SQLite: a taken idempotency key stays taken | none is set |
 //! | both: no heartbeat while a fetched batch is buffered | batches of one job |
 //! | both: an idle worker looks every 30 s | wake-up by the pusher and a cheap look every [`QueueOptions::poll`] |
 //! | both: any backend error, and any job that does not decode, ends the worker | restart with backoff; decoding is the handler's first step |
-//! | both: at shutdown nothing drives heartbeat, acknowledgements and the fetch in flight until the running jobs end; on a pool of one connection that is a deadlock | `Feed` drains first and stops the worker then |
+//! | both: at shutdown nothing drives heartbeat, acknowledgements and the fetch in flight until the running jobs end; on a pool of one connection that is a deadlock, and so are more acknowledgements than their channel holds | `Feed` drains first and stops the worker then |
 //! | both: a fetch in flight at shutdown keeps its job until the orphan time-out | it is handed back |
 //! | both: a panic passes the layer that sets the status | panics are caught inside it |
 
 mod error;
 mod feed;
 mod handle;
+mod migrate;
+mod options;
 mod redis;
 mod running;
 mod sqlite;
@@ -34,7 +36,8 @@ mod transport;
 mod worker;
 
 pub use error::QueueError;
-pub use handle::{Queue, QueueOptions};
+pub use handle::Queue;
+pub use options::QueueOptions;
 pub(crate) use redis::RedisTransport;
 pub(crate) use sqlite::SqliteTransport;
 pub(crate) use transport::Transport;
