@@ -8,7 +8,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::DateTime;
 use jobs::{
     DeliverCallback, Job, OutboxId, Queue, StoreId, SyncStore,
-    board::{QueueInfo, RunningWorker, Statistic, Status},
+    board::{QueueInfo, RunningWorker, Statistic, Status, Task},
 };
 use marketplace_sync::admin::{self, LogStream};
 use poem::{
@@ -67,6 +67,15 @@ async fn statistics<const N: usize>(
     })
 }
 
+/// The state that the page of one task shows; its arguments are those of the list.
+async fn status_alone(app: &impl Endpoint, listed: &Task<Value>) -> Status {
+    let ctx = listed.ctx();
+    let (queue, id) = (ctx.queue().unwrap(), ctx.task_id().unwrap());
+    let RawTask(alone): RawTask<Value> = ask(app, &format!("/queues/{queue}/tasks/{id}")).await;
+    assert_eq!(alone.args, listed.args);
+    alone.ctx().status()
+}
+
 const COUNTS: [&str; 6] = [
     "PENDING_JOBS",
     "RUNNING_JOBS",
@@ -100,6 +109,10 @@ async fn counts_are_true_from_the_push_to_after_the_purge(#[values(Redis, Sqlite
                     async { while statistics(&*app, of_queue, ["RUNNING_JOBS"]).await != ["1"] {} };
                 let noted = tokio::time::timeout(Duration::from_secs(20), runs).await;
                 noted.map_err(|_| "never counted as running")?;
+                let [RawTask(task)]: [RawTask<Value>; 1] =
+                    ask(&*app, "/tasks?status=Running").await;
+                assert_eq!(task.args, json!(job));
+                assert_eq!(status_alone(&*app, &task).await, Status::Running);
                 let [total] = statistics(&*app, of_queue, ["TOTAL_JOBS"]).await;
                 assert_eq!(total, "3", "while one runs");
                 if job == failing {
@@ -142,13 +155,8 @@ async fn tasks_are_listed_by_state_with_readable_arguments(#[values(Redis, Sqlit
     let all: Vec<RawTask<Value>> = ask(&app, "/tasks?page_size=100").await;
     assert_eq!(all.len(), 21);
     for RawTask(task) in &all {
-        let ctx = task.ctx();
-        let (id, queue) = (ctx.task_id().expect("an id"), ctx.queue().expect("a queue"));
-        assert!(ctx.run_at().expect("a time") > 1_700_000_000);
-        let path = format!("/queues/{queue}/tasks/{id}");
-        let RawTask(one): RawTask<Value> = ask(&app, &path).await;
-        assert_eq!(one.args, task.args);
-        assert_eq!(one.ctx().status(), Status::Pending);
+        assert!(task.ctx().run_at().expect("a time") > 1_700_000_000);
+        assert_eq!(status_alone(&app, task).await, Status::Pending);
     }
     let arguments = |tasks: &[RawTask<Value>]| -> Vec<Value> {
         tasks
@@ -168,8 +176,10 @@ async fn tasks_are_listed_by_state_with_readable_arguments(#[values(Redis, Sqlit
     queue.run_until_empty(4, outcome).await.expect("a worker");
     let done: Vec<RawTask<Value>> = ask(&app, "/tasks?status=Done&page_size=100").await;
     assert_eq!(done.len(), 19);
+    assert_eq!(status_alone(&app, &done[18].0).await, Status::Done);
     let failed: Vec<RawTask<Value>> = ask(&app, "/tasks?status=Failed").await;
     assert_eq!(arguments(&failed), [json!(stores(7..8)[0])]);
+    assert_eq!(status_alone(&app, &failed[0].0).await, Status::Failed);
     let ctx = failed[0].0.ctx();
     assert_eq!(ctx.status(), Status::Failed);
     let run = ctx.runs().last().expect("the failed run");
