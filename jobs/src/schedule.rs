@@ -257,4 +257,24 @@ mod tests {
         assert!(error.contains("every now and then"), "{error}");
         assert_eq!(previous_tick("nonsense", at("2026-01-02T03:04:30Z")), None);
     }
+
+    #[tokio::test]
+    async fn a_tick_that_apalis_cron_missed_is_made_up_for_once() {
+        let (report, mut fired) = tokio::sync::mpsc::unbounded_channel();
+        let ticks = Ticks {
+            name: "test",
+            cron: "0 0 0 1 1 *".into(),
+            on_tick: move |tick| {
+                let _ = report.send(tick);
+                async { Ok(()) }
+            },
+            last: Arc::default(),
+            busy: Arc::new(Semaphore::new(1)),
+        };
+        ticks.make_up();
+        assert_eq!(fired.recv().await, previous_tick("0 0 0 1 1 *", now()));
+        ticks.make_up();
+        drop(ticks);
+        assert_eq!(fired.recv().await, None);
+    }
 }

@@ -43,7 +43,7 @@ pub(super) fn routes(
         .at("/queues/:queue/workers", get(list_queue_workers))
         .data(Board::new(queue))
         .data(logs)
-        .catch_all_error(problem)
+        .catch_all_error(|error| async move { problem(&error) })
 }
 
 #[handler]
@@ -102,7 +102,7 @@ async fn list_queue_workers(
 }
 
 #[handler]
-fn follow_events(logs: Data<&LogStream>) -> SSE {
+fn follow_events(Data(logs): Data<&LogStream>) -> SSE {
     logs.follow()
 }
 
@@ -145,18 +145,23 @@ async fn tasks(board: &Board, queue: Option<&str>, page: &TaskPage) -> Result<Js
 /// An unknown queue is the caller's mistake; anything else is the transport's, and the
 /// caller is told no more than that.
 fn failed(error: BoardError) -> Error {
-    if let BoardError::UnknownQueue(_) = error {
-        return Error::from_string(error.to_string(), StatusCode::NOT_FOUND);
+    match error {
+        BoardError::UnknownQueue(name) => Error::from_string(
+            format!("there is no queue named {name:?}"),
+            StatusCode::NOT_FOUND,
+        ),
+        error => {
+            error!(%error, "failed to read the job transport for the board");
+            Error::from_string(
+                "the job transport did not answer",
+                StatusCode::SERVICE_UNAVAILABLE,
+            )
+        }
     }
-    error!(%error, "failed to read the job transport for the board");
-    Error::from_string(
-        "the job transport did not answer",
-        StatusCode::SERVICE_UNAVAILABLE,
-    )
 }
 
 /// Any error below `/api/v1` as a problem.
-async fn problem(error: Error) -> Response {
+fn problem(error: &Error) -> Response {
     let status = error.status();
     let body = json!({
         "type": "about:blank",

@@ -1,9 +1,9 @@
 //! The admin listener: what an operator opens in a browser.
 //!
 //! [`app`] is one endpoint that serves the apalis board at `/`: the shipped single-page UI
-//! ([`ui`]), the API it calls under `/api/v1` ([`board`]) and the live log behind it
-//! ([`events`]). It looks at jobs and never changes one: jobs are enqueued by the service
-//! only. When a password is set, [`login`] asks for it before anything is answered.
+//! (`ui`), the API it calls under `/api/v1` (`board`) and the live log behind it
+//! (`events`). It looks at jobs and never changes one: jobs are enqueued by the service
+//! only. When a password is set, `login` asks for it before anything is answered.
 //!
 //! Left to others: binding the listener, demanding a password when the address is not
 //! loopback, and the numbers themselves ([`jobs::board`]).

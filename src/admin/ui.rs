@@ -55,10 +55,11 @@ fn page() -> String {
 
 /// The policy that lets the UI run: see [`super::listener`].
 pub(super) fn content_security_policy() -> String {
-    let scripts: String = inline_scripts(shipped_page())
+    let scripts: Vec<String> = inline_scripts(shipped_page())
         .into_iter()
         .map(|script| format!(" 'sha256-{}'", STANDARD.encode(Sha256::digest(script))))
         .collect();
+    let scripts = scripts.concat();
     format!(
         "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'{scripts}; \
          style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; \

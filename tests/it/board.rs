@@ -7,8 +7,8 @@ use apalis_board_api::RawTask;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::DateTime;
 use jobs::{
-    DeliverCallback, Job, OutboxId, Queue, QueueOptions, StoreId, SyncStore,
-    board::{QueueInfo, RunningWorker, Statistic, Status},
+    DeliverCallback, Job, OutboxId, Queue, StoreId, SyncStore,
+    board::{QueueInfo, RunningWorker, Statistic, Status, Task},
 };
 use marketplace_sync::admin::{self, LogStream};
 use poem::{
@@ -20,50 +20,28 @@ use rstest::rstest;
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use sqlx::sqlite::SqlitePoolOptions;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 use tracing::{Dispatch, info, info_span, warn};
 use tracing_subscriber::layer::SubscriberExt;
 
-use crate::support::browser::Browser;
-
-#[derive(Clone, Copy, Debug)]
-enum On {
-    Redis,
-    Sqlite,
-}
-use On::{Redis, Sqlite};
-
-async fn queue_on(transport: On) -> Queue {
-    let prefix = format!("board-{:x}:", getrandom::u64().expect("random bits"));
-    let options = QueueOptions {
-        prefix,
-        ..QueueOptions::default()
-    };
-    match transport {
-        Redis => Queue::connect_redis(&redis_url(), options).await,
-        Sqlite => {
-            let pool = SqlitePoolOptions::new().max_connections(1);
-            let pool = pool.connect("sqlite::memory:").await.expect("SQLite");
-            Queue::open_sqlite(&pool, options).await
-        }
-    }
-    .expect("a queue")
-}
-
-#[expect(clippy::disallowed_methods, reason = "tests have no `config.rs`")]
-fn redis_url() -> String {
-    std::env::var("TEST_REDIS_URL").expect("TEST_REDIS_URL names a Redis for tests")
-}
+use crate::support::{
+    browser::Browser,
+    queues::{
+        TestQueue,
+        Transport::{self, Redis, Sqlite},
+    },
+};
 
 async fn app_without_jobs(password: Option<&str>) -> impl Endpoint {
+    let test = TestQueue::open(Sqlite).await;
     let password = password.map(SecretString::from);
-    admin::app(&queue_on(Sqlite).await, LogStream::new(), password)
+    admin::app(&test.queue, LogStream::new(), password)
 }
 
 async fn app_with_logs(logs: &LogStream) -> impl Endpoint {
-    admin::app(&queue_on(Sqlite).await, logs.clone(), None)
+    let test = TestQueue::open(Sqlite).await;
+    admin::app(&test.queue, logs.clone(), None)
 }
 
 fn stores(numbers: std::ops::Range<u128>) -> Vec<SyncStore> {
@@ -89,6 +67,15 @@ async fn statistics<const N: usize>(
     })
 }
 
+/// The state that the page of one task shows; its arguments are those of the list.
+async fn status_alone(app: &impl Endpoint, listed: &Task<Value>) -> Status {
+    let ctx = listed.ctx();
+    let (queue, id) = (ctx.queue().unwrap(), ctx.task_id().unwrap());
+    let RawTask(alone): RawTask<Value> = ask(app, &format!("/queues/{queue}/tasks/{id}")).await;
+    assert_eq!(alone.args, listed.args);
+    alone.ctx().status()
+}
+
 const COUNTS: [&str; 6] = [
     "PENDING_JOBS",
     "RUNNING_JOBS",
@@ -100,9 +87,10 @@ const COUNTS: [&str; 6] = [
 
 #[rstest]
 #[tokio::test]
-async fn counts_are_true_from_the_push_to_after_the_purge(#[values(Redis, Sqlite)] on: On) {
-    let queue = queue_on(on).await;
-    let app = Arc::new(admin::app(&queue, LogStream::new(), None));
+async fn counts_are_true_from_the_push_to_after_the_purge(#[values(Redis, Sqlite)] on: Transport) {
+    let test = TestQueue::open(on).await;
+    let queue = &test.queue;
+    let app = Arc::new(admin::app(queue, LogStream::new(), None));
     let of_queue = "/queues/sync-store-queue/stats";
     let none = statistics(&*app, of_queue, COUNTS).await;
     assert_eq!(none, ["0"; 6], "before the first job");
@@ -121,6 +109,10 @@ async fn counts_are_true_from_the_push_to_after_the_purge(#[values(Redis, Sqlite
                     async { while statistics(&*app, of_queue, ["RUNNING_JOBS"]).await != ["1"] {} };
                 let noted = tokio::time::timeout(Duration::from_secs(20), runs).await;
                 noted.map_err(|_| "never counted as running")?;
+                let [RawTask(task)]: [RawTask<Value>; 1] =
+                    ask(&*app, "/tasks?status=Running").await;
+                assert_eq!(task.args, json!(job));
+                assert_eq!(status_alone(&*app, &task).await, Status::Running);
                 let [total] = statistics(&*app, of_queue, ["TOTAL_JOBS"]).await;
                 assert_eq!(total, "3", "while one runs");
                 if job == failing {
@@ -147,9 +139,10 @@ async fn counts_are_true_from_the_push_to_after_the_purge(#[values(Redis, Sqlite
 
 #[rstest]
 #[tokio::test]
-async fn tasks_are_listed_by_state_with_readable_arguments(#[values(Redis, Sqlite)] on: On) {
-    let queue = queue_on(on).await;
-    let app = admin::app(&queue, LogStream::new(), None);
+async fn tasks_are_listed_by_state_with_readable_arguments(#[values(Redis, Sqlite)] on: Transport) {
+    let test = TestQueue::open(on).await;
+    let queue = &test.queue;
+    let app = admin::app(queue, LogStream::new(), None);
     queue.push(&stores(0..20)).await.expect("a push");
     let callback = DeliverCallback {
         outbox_id: OutboxId(uuid::Uuid::from_u128(99)),
@@ -162,13 +155,8 @@ async fn tasks_are_listed_by_state_with_readable_arguments(#[values(Redis, Sqlit
     let all: Vec<RawTask<Value>> = ask(&app, "/tasks?page_size=100").await;
     assert_eq!(all.len(), 21);
     for RawTask(task) in &all {
-        let ctx = task.ctx();
-        let (id, queue) = (ctx.task_id().expect("an id"), ctx.queue().expect("a queue"));
-        assert!(ctx.run_at().expect("a time") > 1_700_000_000);
-        let path = format!("/queues/{queue}/tasks/{id}");
-        let RawTask(one): RawTask<Value> = ask(&app, &path).await;
-        assert_eq!(one.args, task.args);
-        assert_eq!(one.ctx().status(), Status::Pending);
+        assert!(task.ctx().run_at().expect("a time") > 1_700_000_000);
+        assert_eq!(status_alone(&app, task).await, Status::Pending);
     }
     let arguments = |tasks: &[RawTask<Value>]| -> Vec<Value> {
         tasks
@@ -180,16 +168,18 @@ async fn tasks_are_listed_by_state_with_readable_arguments(#[values(Redis, Sqlit
     assert!(arguments(&all).contains(&json!(stores(7..8)[0])));
 
     let outcome = |job: SyncStore| async move {
-        match job.store_id.0.as_u128() {
-            7 => Err("the marketplace is away".to_owned()),
-            _ => Ok(()),
+        if job.store_id.0.as_u128() == 7 {
+            return Err("the marketplace is away".to_owned());
         }
+        Ok(())
     };
     queue.run_until_empty(4, outcome).await.expect("a worker");
     let done: Vec<RawTask<Value>> = ask(&app, "/tasks?status=Done&page_size=100").await;
     assert_eq!(done.len(), 19);
+    assert_eq!(status_alone(&app, &done[18].0).await, Status::Done);
     let failed: Vec<RawTask<Value>> = ask(&app, "/tasks?status=Failed").await;
     assert_eq!(arguments(&failed), [json!(stores(7..8)[0])]);
+    assert_eq!(status_alone(&app, &failed[0].0).await, Status::Failed);
     let ctx = failed[0].0.ctx();
     assert_eq!(ctx.status(), Status::Failed);
     let run = ctx.runs().last().expect("the failed run");
@@ -207,9 +197,10 @@ async fn tasks_are_listed_by_state_with_readable_arguments(#[values(Redis, Sqlit
 
 #[rstest]
 #[tokio::test]
-async fn queues_and_workers_have_the_shape_the_page_parses(#[values(Redis, Sqlite)] on: On) {
-    let queue = queue_on(on).await;
-    let app = Arc::new(admin::app(&queue, LogStream::new(), None));
+async fn queues_and_workers_have_the_shape_the_page_parses(#[values(Redis, Sqlite)] on: Transport) {
+    let test = TestQueue::open(on).await;
+    let queue = &test.queue;
+    let app = Arc::new(admin::app(queue, LogStream::new(), None));
     queue.push(&stores(0..1)).await.expect("a push");
     let (looker, names) = (Arc::clone(&app), Queue::queues());
     let look = move |_: SyncStore| {
@@ -221,7 +212,9 @@ async fn queues_and_workers_have_the_shape_the_page_parses(#[values(Redis, Sqlit
             let [worker] = &workers[..] else {
                 panic!("one worker, not {workers:?}");
             };
-            assert_eq!(queues[0].workers, [worker.id.clone()]);
+            assert_eq!(queues[0].workers, [&*worker.id]);
+            let days = queues[0].activity.iter();
+            assert_eq!((days.len(), days.sum()), (7, 1), "{:?}", queues[0]);
             assert_eq!(worker.queue, SyncStore::QUEUE);
             assert!(worker.backend.ends_with("Storage"), "{worker:?}");
             assert!(worker.started_at > 1_700_000_000, "{worker:?}");
@@ -336,22 +329,19 @@ async fn the_files_of_the_page_have_their_type_and_are_kept() {
     assert!(files.len() >= 4, "{files:?}");
     for file in files {
         let answer = get(&app, file).await;
-        let (content_type, caching) = match file {
-            "/queues.js" => ("application/javascript", "no-cache"),
-            _ => {
-                let types = [
-                    (".js", "application/javascript"),
-                    (".css", "text/css"),
-                    (".wasm", "application/wasm"),
-                ];
-                let of_file = types.iter().find(|(ending, _)| file.ends_with(ending));
-                (
-                    of_file.expect("a known kind of file").1,
-                    "public, max-age=31536000, immutable",
-                )
-            }
+        let types = [
+            (".js", "application/javascript"),
+            (".css", "text/css"),
+            (".wasm", "application/wasm"),
+        ];
+        let of_file = types.iter().find(|(ending, _)| file.ends_with(ending));
+        let (_, content_type) = of_file.expect("a known kind of file");
+        let caching = if file == "/queues.js" {
+            "no-cache"
+        } else {
+            "public, max-age=31536000, immutable"
         };
-        assert_eq!(header_of(&answer, "content-type"), content_type, "{file}");
+        assert_eq!(header_of(&answer, "content-type"), *content_type, "{file}");
         assert_eq!(header_of(&answer, "cache-control"), caching, "{file}");
     }
 }
@@ -457,10 +447,11 @@ async fn text(answer: Response) -> String {
 
 #[rstest]
 #[tokio::test]
-async fn the_log_of_a_running_job_carries_its_task_id(#[values(Redis, Sqlite)] on: On) {
-    let queue = queue_on(on).await;
+async fn the_log_of_a_running_job_carries_its_task_id(#[values(Redis, Sqlite)] on: Transport) {
+    let test = TestQueue::open(on).await;
+    let queue = &test.queue;
     let logs = LogStream::new();
-    let app = admin::app(&queue, logs.clone(), None);
+    let app = admin::app(queue, logs.clone(), None);
     queue.push(&stores(7..8)).await.expect("a push");
     let [RawTask(task)]: [RawTask<Value>; 1] = ask(&app, "/tasks").await;
     let answer = get(&app, "/api/v1/events").await;
@@ -486,8 +477,9 @@ async fn the_log_of_a_running_job_carries_its_task_id(#[values(Redis, Sqlite)] o
 /// Opens each page of the board in Chromium; the pictures are in the target folder.
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_page_shows_queues_tasks_workers_and_the_log(#[values(Redis, Sqlite)] on: On) {
-    let queue = queue_on(on).await;
+async fn the_page_shows_queues_tasks_workers_and_the_log(#[values(Redis, Sqlite)] on: Transport) {
+    let test = TestQueue::open(on).await;
+    let queue = &test.queue;
     queue.push(&stores(0..3)).await.expect("a push");
     let shutdown = CancellationToken::new();
     let fail = |_: SyncStore| async { Err("the marketplace is away".to_owned()) };
@@ -500,22 +492,26 @@ async fn the_page_shows_queues_tasks_workers_and_the_log(#[values(Redis, Sqlite)
     });
 
     let logs = LogStream::new();
-    let app = admin::app(&queue, logs.clone(), None);
+    let password = SecretString::from("geheim");
+    let app = admin::app(queue, logs.clone(), Some(password));
     let acceptor = TcpListener::bind("127.0.0.1:0").into_acceptor().await;
     let acceptor = acceptor.expect("a free port");
     let address = acceptor.local_addr()[0].as_socket_addr().copied();
-    let site = format!("http://{}", address.expect("an address"));
+    let address = address.expect("an address");
     let server = tokio::spawn(Server::new_with_acceptor(acceptor).run(app));
 
-    block_in_place(|| see_every_page(&site, on, &logs));
+    block_in_place(|| see_every_page(&address.to_string(), on, &logs));
     shutdown.cancel();
     worker.await.expect("no panic").expect("a clean end");
     logs.close();
     server.abort();
 }
 
-fn see_every_page(site: &str, on: On, logs: &LogStream) {
+fn see_every_page(address: &str, on: Transport, logs: &LogStream) {
     let mut browser = Browser::start();
+    // As when a person types the password: the browser keeps it for all that follows.
+    browser.open(&format!("http://admin:geheim@{address}/queues.js"));
+    let site = format!("http://{address}");
     let mut see = |path: &str, name: &str, condition: &str| {
         browser.open(&format!("{site}{path}"));
         let text = browser.wait_for(condition);

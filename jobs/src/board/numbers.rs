@@ -46,6 +46,27 @@ impl AddAssign for Counts {
     }
 }
 
+pub(super) const SECONDS_A_DAY: u64 = 86_400;
+
+/// Jobs a day (UTC), for the last seven days, today last.
+#[derive(Debug, Default)]
+pub(super) struct Activity([usize; 7]);
+
+impl Activity {
+    /// Counts jobs of a day that is this many days ago; what is older is left out.
+    pub(super) fn add(&mut self, days_ago: u64, jobs: usize) {
+        let day = usize::try_from(days_ago).ok();
+        let day = day.and_then(|days_ago| self.0.iter_mut().nth_back(days_ago));
+        if let Some(count) = day {
+            *count += jobs;
+        }
+    }
+
+    pub(super) fn into_days(self) -> Vec<usize> {
+        self.0.to_vec()
+    }
+}
+
 /// The statistics of a queue, or of all of them. The page translates exactly these titles;
 /// it also takes the length of its lists from them.
 pub(super) fn statistics(counts: &Counts) -> Vec<Statistic> {
@@ -95,6 +116,15 @@ mod tests {
         assert_eq!(percentage(2000, 2000), "100.0");
         assert_eq!(percentage(1999, 2000), "99.9");
         assert_eq!(percentage(0, 7), "0.0");
+    }
+
+    #[test]
+    fn today_is_the_last_day_of_the_activity() {
+        let mut activity = Activity::default();
+        for (days_ago, jobs) in [(0, 5), (6, 2), (7, 100), (0, 1)] {
+            activity.add(days_ago, jobs);
+        }
+        assert_eq!(activity.into_days(), [2, 0, 0, 0, 0, 0, 6]);
     }
 
     #[test]

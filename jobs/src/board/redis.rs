@@ -9,12 +9,13 @@ use uuid::Uuid;
 use crate::queue::RedisTransport;
 
 use super::{
-    numbers::{Counts, STATUSES},
-    task::StoredTask,
+    numbers::{Activity, Counts, SECONDS_A_DAY, STATUSES},
+    task::{StoredTask, enqueued_at},
     view::{BoardError, TaskFilter, WORKER_SEEN_SECONDS},
 };
 
-/// How many ids of one place (list, set) are looked at: more than a bounded queue holds.
+/// How many ids of one place (list, set) are looked at: more than a bounded queue holds. Of
+/// more finished jobs than that, lists show some; counts are exact.
 const WINDOW: usize = 5_000;
 const MAX_WORKERS: usize = 100;
 
@@ -29,7 +30,7 @@ struct Found {
 }
 
 pub(super) async fn counts(redis: &RedisTransport, queue: &str) -> Result<Counts, BoardError> {
-    let (counts, _) = look(redis, queue, "").await?;
+    let (counts, _) = look(redis, queue, "", 0).await?;
     Ok(counts)
 }
 
@@ -42,9 +43,14 @@ pub(super) async fn tasks(
         .status
         .as_ref()
         .map_or_else(|| "*".to_owned(), ToString::to_string);
+    // Waiting jobs are found in their order; a set of finished ones has none.
+    let window = match filter.status {
+        Some(Status::Pending) => (filter.offset as usize).saturating_add(filter.limit as usize),
+        _ => WINDOW,
+    };
     let mut found = Vec::new();
     for queue in queues {
-        found.extend(look(redis, queue, &wanted).await?.1);
+        found.extend(look(redis, queue, &wanted, window.min(WINDOW)).await?.1);
     }
     sort(&mut found);
     let page = found
@@ -60,21 +66,41 @@ pub(super) async fn task(
     queue: &str,
     id: &str,
 ) -> Result<Option<StoredTask>, BoardError> {
-    let mut connection = redis.connection();
-    let exists: bool = cmd("HEXISTS")
-        .arg(redis.keys(queue).data)
-        .arg(id)
-        .query_async(&mut connection)
+    let keys = redis.keys(queue);
+    let (exists, done, dead, due): (bool, bool, bool, Option<u64>) = pipe()
+        .atomic()
+        .hexists(keys.data, id)
+        .sismember(keys.done, id)
+        .sismember(keys.dead, id)
+        .zscore(keys.scheduled, id)
+        .query_async(&mut redis.connection())
         .await?;
     if !exists {
         return Ok(None);
     }
-    // The state is where the job is, so it is found as in a list.
-    let (_, found) = look(redis, queue, "*").await?;
-    let Some(found) = found.into_iter().find(|found| found.id == id) else {
-        return Ok(None);
+    let status = match (done, dead) {
+        (true, _) => Status::Done,
+        (_, true) => Status::Failed,
+        _ => unfinished(redis, queue, id).await?,
+    };
+    let found = Found {
+        id: id.to_owned(),
+        queue: queue.to_owned(),
+        status,
+        due,
     };
     Ok(load(redis, vec![found]).await?.pop())
+}
+
+/// Whether a job that has not ended is with a worker, which has few, or waits.
+async fn unfinished(redis: &RedisTransport, queue: &str, id: &str) -> RedisResult<Status> {
+    for status in [Status::Running, Status::Queued] {
+        let (_, found) = look(redis, queue, &status.to_string(), WINDOW).await?;
+        if found.iter().any(|found| found.id == id) {
+            return Ok(status);
+        }
+    }
+    Ok(Status::Pending)
 }
 
 /// Workers whose heartbeat is recent.
@@ -84,7 +110,7 @@ pub(super) async fn workers(
 ) -> Result<Vec<RunningWorker>, BoardError> {
     let mut connection = redis.connection();
     let keys = redis.keys(queue);
-    let (now, _microseconds): (u64, u64) = cmd("TIME").query_async(&mut connection).await?;
+    let now = now(redis).await?;
     let alive: Vec<(String, u64)> = cmd("ZRANGE")
         .arg(keys.workers)
         .arg("+inf")
@@ -120,6 +146,25 @@ pub(super) async fn workers(
         .collect())
 }
 
+/// How many of the existing jobs were enqueued on each of the last days, by their ids.
+pub(super) async fn activity(redis: &RedisTransport, queue: &str) -> Result<Activity, BoardError> {
+    let today = now(redis).await? / SECONDS_A_DAY;
+    let (_, found) = look(redis, queue, "*", WINDOW).await?;
+    let mut activity = Activity::default();
+    for enqueued_at in found.iter().filter_map(|found| enqueued_at(&found.id)) {
+        let day = enqueued_at / SECONDS_A_DAY;
+        activity.add(today.saturating_sub(day), 1);
+    }
+    Ok(activity)
+}
+
+/// The time as Redis has it, which is the time of the heartbeats.
+async fn now(redis: &RedisTransport) -> RedisResult<u64> {
+    let (seconds, _microseconds): (u64, u64) =
+        cmd("TIME").query_async(&mut redis.connection()).await?;
+    Ok(seconds)
+}
+
 /// When a worker started, which apalis-redis does not keep: its name ends in an id of that
 /// moment.
 fn started_at(worker: &str) -> Option<u64> {
@@ -132,6 +177,7 @@ async fn look(
     redis: &RedisTransport,
     queue: &str,
     wanted: &str,
+    window: usize,
 ) -> RedisResult<(Counts, Vec<Found>)> {
     let keys = redis.keys(queue);
     let (counts, found): ([u64; STATUSES.len()], Vec<String>) = LOOK
@@ -143,7 +189,7 @@ async fn look(
         .key(keys.totals)
         .arg(keys.inflight_prefix)
         .arg(keys.meta_prefix)
-        .arg(WINDOW)
+        .arg(window)
         .arg(wanted)
         .invoke_async(&mut redis.connection())
         .await?;

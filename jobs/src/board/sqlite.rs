@@ -4,7 +4,7 @@ use apalis_core::{backend::RunningWorker, task::status::Status};
 use sqlx::{FromRow, query_as};
 
 use super::{
-    numbers::Counts,
+    numbers::{Activity, Counts},
     task::StoredTask,
     view::{BoardError, TaskFilter, WORKER_SEEN_SECONDS},
 };
@@ -46,6 +46,28 @@ pub(super) async fn counts(sqlite: &SqliteTransport, queue: &str) -> Result<Coun
         counts.add(&shown(&status), u64::try_from(count).unwrap_or_default());
     }
     Ok(counts)
+}
+
+/// How many of the existing jobs were due on each of the last days.
+pub(super) async fn activity(
+    sqlite: &SqliteTransport,
+    queue: &str,
+) -> Result<Activity, BoardError> {
+    let rows: Vec<(i64, i64)> = query_as(
+        "SELECT CAST(strftime('%s', 'now') AS INTEGER) / 86400 - run_at / 86400, COUNT(*)
+         FROM Jobs
+         WHERE job_type = $1
+         GROUP BY 1",
+    )
+    .bind(sqlite.job_type(queue))
+    .fetch_all(sqlite.pool())
+    .await?;
+    let mut activity = Activity::default();
+    for (days_ago, count) in rows {
+        let count = usize::try_from(count).unwrap_or_default();
+        activity.add(unsigned(Some(days_ago)).unwrap_or_default(), count);
+    }
+    Ok(activity)
 }
 
 /// Waiting jobs by their turn, others with the latest first. For a state the order is that

@@ -66,7 +66,7 @@ impl StoredTask {
 }
 
 /// When a job was enqueued, from its id: apalis makes ULIDs, which begin with the time.
-fn enqueued_at(id: &str) -> Option<u64> {
+pub(super) fn enqueued_at(id: &str) -> Option<u64> {
     let milliseconds = id.parse::<TaskId>().ok()?.as_ulid()?.timestamp_ms();
     Some(milliseconds / 1000)
 }

@@ -8,7 +8,7 @@ use apalis_core::{
 use serde_json::Value;
 
 use super::{
-    numbers::{Counts, statistics},
+    numbers::{Activity, Counts, statistics},
     redis, sqlite,
     task::StoredTask,
 };
@@ -87,7 +87,7 @@ impl Board {
                 name: (*name).to_owned(),
                 stats: self.statistics(name).await?,
                 workers: workers.into_iter().map(|worker| worker.id).collect(),
-                activity: Vec::new(),
+                activity: self.activity(name).await?.into_days(),
             });
         }
         Ok(queues)
@@ -133,6 +133,13 @@ impl Board {
         match self.transport() {
             Transport::Redis(it) => redis::counts(it, queue).await,
             Transport::Sqlite(it) => sqlite::counts(it, queue).await,
+        }
+    }
+
+    async fn activity(&self, queue: &str) -> Result<Activity> {
+        match self.transport() {
+            Transport::Redis(it) => redis::activity(it, queue).await,
+            Transport::Sqlite(it) => sqlite::activity(it, queue).await,
         }
     }
 

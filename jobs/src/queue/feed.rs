@@ -53,7 +53,8 @@ pub(crate) struct Feed {
     unacknowledged: Unacknowledged,
     shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
     draining: bool,
-    handing_back: Option<Step>,
+    /// A task of its own, because the storage may wait for the connection that it has.
+    handing_back: Option<AbortOnDropHandle<Result<(), QueueError>>>,
 }
 
 impl Feed {
@@ -84,10 +85,12 @@ impl Feed {
         }
     }
 
-    fn hand_back(&self) -> Step {
+    fn hand_back(&self) -> AbortOnDropHandle<Result<(), QueueError>> {
         let (transport, queue) = (Arc::clone(&self.transport), self.queue);
         let (name, runs) = (self.name.clone(), self.running.ids());
-        async move { transport.hand_back(queue, &name, &runs).await.map(drop) }.boxed()
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            transport.hand_back(queue, &name, &runs).await.map(drop)
+        }))
     }
 }
 
@@ -119,7 +122,8 @@ impl Backend for Feed {
     ) -> Poll<Option<Result<Self::Task, QueueError>>> {
         loop {
             if let Some(handing_back) = &mut self.handing_back {
-                ready!(handing_back.poll_unpin(cx))?;
+                // A task that did not end leaves its job to the farewell.
+                ready!(handing_back.poll_unpin(cx)).unwrap_or(Ok(()))?;
                 self.handing_back = None;
             }
             if self.draining && self.unacknowledged.is_zero() {

@@ -14,7 +14,7 @@
 //! | Redis: `max_attempts` is ignored, a failed job comes back up to 25 times; SQLite: `Failed` is fetched again | a failure is an `AbortError`, which ends as `Killed` on both |
 //! | Redis: done ids, data and worker entries are never removed; `vacuum` deletes waiting jobs | [`Queue::purge_finished`] |
 //! | Redis: a worker name is refused for minutes after a restart | a name a worker and start |
-//! | SQLite: `setup()` takes over the migrations table and sets `synchronous = OFF` | migrations under a table of their own (`sqlite.rs`) |
+//! | SQLite: `setup()` takes over the migrations table and sets `synchronous = OFF` | migrations under a table of their own (`migrate.rs`) |
 //! | SQLite: an acknowledgement scans all rows with the same `lock_by` | the index that misleads the planner is dropped |
 //! | SQLite: a taken idempotency key stays taken | none is set |
 //! | both: no heartbeat while a fetched batch is buffered | batches of one job |
@@ -27,6 +27,8 @@
 mod error;
 mod feed;
 mod handle;
+mod migrate;
+mod options;
 mod redis;
 mod running;
 mod sqlite;
@@ -34,7 +36,8 @@ mod transport;
 mod worker;
 
 pub use error::QueueError;
-pub use handle::{Queue, QueueOptions};
+pub use handle::Queue;
+pub use options::QueueOptions;
 pub(crate) use redis::RedisTransport;
 pub(crate) use sqlite::SqliteTransport;
 pub(crate) use transport::Transport;

@@ -4,10 +4,8 @@
 //! `jobs:epoch`. Everything that must be one step is one script (`lua/`).
 
 use std::{
-    sync::{
-        LazyLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    collections::HashMap,
+    sync::{LazyLock, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -44,8 +42,8 @@ static FORGET_WORKERS: LazyLock<Script> =
 pub(crate) struct RedisTransport {
     connection: ConnectionManager,
     options: QueueOptions,
-    /// Where the next purge goes on, so that bounded calls reach every id in turn.
-    purge_cursor: AtomicU64,
+    /// Where the next purge of a set goes on, so that bounded calls reach every id in turn.
+    purge_cursors: Mutex<HashMap<String, u64>>,
 }
 
 /// The keys of one queue, as apalis-redis names them, and our two.
@@ -88,7 +86,7 @@ impl RedisTransport {
         Ok(Self {
             connection,
             options,
-            purge_cursor: AtomicU64::new(0),
+            purge_cursors: Mutex::default(),
         })
     }
 
@@ -260,9 +258,7 @@ impl RedisTransport {
         total: &str,
         cutoff: DateTime<Utc>,
     ) -> Result<u64, QueueError> {
-        // A cursor of another set is a valid place to start, too: the walk then misses some
-        // ids this time and meets them at the next call.
-        let mut cursor = self.purge_cursor.load(Ordering::Relaxed);
+        let mut cursor = self.with_cursors(|cursors| cursors.get(set).copied().unwrap_or(0));
         let mut removed = 0;
         for _ in 0..PURGE_STEPS {
             let (next, gone): (u64, u64) = PURGE
@@ -282,7 +278,16 @@ impl RedisTransport {
                 break;
             }
         }
-        self.purge_cursor.store(cursor, Ordering::Relaxed);
+        self.with_cursors(|cursors| cursors.insert(set.to_owned(), cursor));
         Ok(removed)
+    }
+
+    fn with_cursors<T>(&self, body: impl FnOnce(&mut HashMap<String, u64>) -> T) -> T {
+        body(
+            &mut self
+                .purge_cursors
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
     }
 }

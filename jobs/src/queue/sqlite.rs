@@ -6,13 +6,10 @@
 
 use apalis_sqlite::{Config, SqliteStorage};
 use chrono::{DateTime, Utc};
-use sqlx::{SqliteConnection, SqlitePool, query, query_scalar};
+use sqlx::{SqlitePool, query, query_scalar};
 use uuid::Uuid;
 
-use super::{
-    QueueError, QueueOptions,
-    transport::{Payload, fresh_id},
-};
+use super::{QueueError, QueueOptions, migrate::migrate, transport::Payload};
 
 /// How many finished jobs one purge step removes, and how many steps one purge makes at most.
 const PURGE_STEP: i64 = 500;
@@ -31,7 +28,7 @@ impl SqliteTransport {
             pool: pool.clone(),
             options,
         };
-        transport.migrate().await?;
+        migrate(&transport.pool).await?;
         Ok(transport)
     }
 
@@ -43,49 +40,6 @@ impl SqliteTransport {
     /// The value of `job_type` of a queue named without prefix.
     pub(crate) fn job_type(&self, queue: &str) -> String {
         self.options.prefixed(queue)
-    }
-
-    /// Makes the tables, once for all processes that try: the lock is taken first, because
-    /// the migrator of sqlx takes none on SQLite.
-    async fn migrate(&self) -> Result<(), QueueError> {
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        if !table_exists(&mut tx, "Jobs").await? {
-            // Somebody dropped the jobs, which is allowed; then nothing of them may remain.
-            for table in ["_apalis_migrations", "Workers", "job_queue_epoch"] {
-                query(sqlx::AssertSqlSafe(format!("DROP TABLE IF EXISTS {table}")))
-                    .execute(&mut *tx)
-                    .await?;
-            }
-        }
-        let mut migrator = SqliteStorage::migrations();
-        migrator.dangerous_set_table_name("_apalis_migrations");
-        migrator.run_direct(None, &mut *tx, false).await?;
-        // It makes the planner acknowledge by scanning all rows with the same `lock_by`.
-        query("DROP INDEX IF EXISTS LIdx").execute(&mut *tx).await?;
-        query(
-            "CREATE TABLE IF NOT EXISTS job_queue_epoch (
-                 id INTEGER PRIMARY KEY CHECK (id = 1),
-                 epoch BLOB NOT NULL
-             ) STRICT",
-        )
-        .execute(&mut *tx)
-        .await?;
-        query(
-            "CREATE TABLE IF NOT EXISTS job_queue_totals (
-                 queue TEXT NOT NULL,
-                 status TEXT NOT NULL,
-                 removed INTEGER NOT NULL,
-                 PRIMARY KEY (queue, status)
-             ) STRICT",
-        )
-        .execute(&mut *tx)
-        .await?;
-        query("INSERT INTO job_queue_epoch (id, epoch) VALUES (1, $1) ON CONFLICT DO NOTHING")
-            .bind(fresh_id())
-            .execute(&mut *tx)
-            .await?;
-        tx.commit().await?;
-        Ok(())
     }
 
     pub(crate) fn storage(&self, queue: &str) -> SqliteStorage<()> {
@@ -173,7 +127,7 @@ impl SqliteTransport {
     /// Readies the tables for a worker that is about to start: they may have been dropped
     /// since the last one.
     pub(crate) async fn prepare(&self, _queue: &str, _worker: &str) -> Result<(), QueueError> {
-        self.migrate().await
+        migrate(&self.pool).await
     }
 
     /// Hands back what a worker has taken and does not run.
@@ -295,13 +249,4 @@ impl SqliteTransport {
         .await?;
         Ok(())
     }
-}
-
-async fn table_exists(conn: &mut SqliteConnection, table: &str) -> Result<bool, QueueError> {
-    Ok(query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = $1)",
-    )
-    .bind(table)
-    .fetch_one(conn)
-    .await?)
 }

@@ -83,6 +83,38 @@ async fn shutdown_waits_for_what_runs_and_leaves_the_rest(#[values(Redis, Sqlite
     );
 }
 
+/// apalis passes acknowledgements through a channel of a few places, and reads it no more once
+/// its worker is told to stop.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn many_jobs_may_end_during_a_shutdown(#[values(Redis, Sqlite)] on: Transport) {
+    let test = TestQueue::open(on).await;
+    let gate = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&gate);
+    let mut worker = Worker::run(&test.queue, 40, move |_| {
+        let held = Arc::clone(&held);
+        async move {
+            held.acquire().await.unwrap().forget();
+            Ok(())
+        }
+    });
+    test.queue.push(&stores(40)).await.unwrap();
+    for _ in 0..40 {
+        worker.next().await;
+    }
+    worker.shutdown.cancel();
+    gate.add_permits(40);
+    worker.stop().await;
+    let counts = test.counts(SyncStore::QUEUE).await;
+    assert_eq!(
+        counts,
+        Counts {
+            done: 40,
+            ..Counts::default()
+        }
+    );
+}
+
 /// At whatever moment the shutdown comes: no job is left taken, no worker hangs, and a job
 /// that was fetched too late waits again at once. The jobs write through the queue's own
 /// single connection, which a fetch in flight must not keep from them.

@@ -114,7 +114,7 @@ async fn a_purge_forgets_what_ended_and_leaves_what_waits(#[values(Redis, Sqlite
         .unwrap();
     test.queue.push(&stores(3)).await.unwrap();
 
-    let hour = Duration::from_secs(3_600);
+    let hour = Duration::from_hours(1);
     assert_eq!(test.queue.purge_finished(hour, now()).await.unwrap(), 0);
     let later = now() + Duration::from_secs(1);
     assert_eq!(
@@ -146,7 +146,7 @@ async fn a_purge_leaves_what_runs(#[values(Redis, Sqlite)] on: Transport) {
         .run_until_empty(1, move |_: SyncStore| {
             let queue = queue.clone();
             async move {
-                let later = now() + Duration::from_secs(7_200);
+                let later = now() + Duration::from_hours(2);
                 let purged = queue.purge_finished(Duration::ZERO, later).await;
                 if purged.is_ok_and(|count| count == 0) {
                     Ok(())

@@ -155,7 +155,7 @@ async fn purged_jobs_are_remembered_and_dead_workers_are_not() {
         .await
         .unwrap();
     #[expect(clippy::disallowed_methods, reason = "SQLite stamps real time")]
-    let later = chrono::Utc::now() + Duration::from_secs(3_600);
+    let later = chrono::Utc::now() + Duration::from_hours(1);
     test.queue
         .purge_finished(Duration::ZERO, later)
         .await

@@ -1,4 +1,4 @@
-//! Debian's Chromium, driven over the DevTools protocol through two pipes.
+//! Debian's Chromium, driven over its remote debugging protocol through two pipes.
 //!
 //! `--remote-debugging-pipe` speaks JSON messages that end in a NUL byte on file
 //! descriptors 3 and 4; the shell line below ties those to the child's standard input and
@@ -16,7 +16,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 const COMMAND: &str = r#"exec chromium --remote-debugging-pipe --headless --no-sandbox \
     --disable-gpu --disable-quic --no-first-run --disable-background-networking \
@@ -68,7 +68,10 @@ impl Browser {
             "Target.attachToTarget",
             &json!({ "targetId": target["targetId"], "flatten": true }),
         );
-        browser.session = session["sessionId"].as_str().expect("a session").to_owned();
+        session["sessionId"]
+            .as_str()
+            .expect("a session")
+            .clone_into(&mut browser.session);
         browser
     }
 
