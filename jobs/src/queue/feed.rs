@@ -46,7 +46,10 @@ pub(crate) struct Feed {
     buffered: Arc<AtomicUsize>,
     /// What must succeed before the storage is touched.
     starting: Option<Step>,
+    /// Rings when there may be a job.
     bell: Arc<Bell>,
+    /// Rings when the storage's fetch in flight got further.
+    progress: Arc<Bell>,
     _lookout: AbortOnDropHandle<()>,
     running: Running,
     unacknowledged: Unacknowledged,
@@ -59,6 +62,8 @@ pub(crate) struct Feed {
 impl Feed {
     pub(crate) fn new(name: String, starting: Step, work: &Work) -> Self {
         let bell = Arc::new(Bell::default());
+        // A new worker looks at once.
+        bell.ring();
         let buffered = Arc::new(AtomicUsize::new(0));
         let places = Arc::clone(&work.places);
         Self {
@@ -72,6 +77,7 @@ impl Feed {
             starting: Some(starting),
             _lookout: AbortOnDropHandle::new(tokio::spawn(look_out(work.clone(), bell.clone()))),
             bell,
+            progress: Arc::default(),
             running: work.running.clone(),
             unacknowledged: Unacknowledged::default(),
             shutdown: Box::pin(work.shutdown.clone().cancelled_owned()),
@@ -126,13 +132,14 @@ impl Backend for Feed {
                 let _ = worker.stop();
                 return Poll::Ready(None);
             }
-            // The storage is polled when the bell rang: by a push, by the lookout, or by the
-            // storage's own fetch in flight, which has the bell for a waker.
-            let rang = self.bell.take(cx);
-            if !rang && self.buffered.load(Ordering::Acquire) == 0 {
+            // A fetch in flight is followed to its end, also while draining: on SQLite it has
+            // the connection. A new one is begun only when there may be a job.
+            let progressed = self.progress.take(cx) | (self.buffered.load(Ordering::Acquire) > 0);
+            let looks = self.bell.take(cx) && !self.draining;
+            if !progressed && !looks {
                 return Poll::Pending;
             }
-            let waker = Waker::from(Arc::clone(&self.bell));
+            let waker = Waker::from(Arc::clone(&self.progress));
             let task = ready!(
                 self.storage
                     .poll_next(&mut Context::from_waker(&waker), worker)?
@@ -188,21 +195,11 @@ impl BackendConfig for Feed {
     }
 }
 
-/// Says that there may be a job, and wakes the worker.
-#[derive(Debug)]
+/// Keeps one ring, and wakes the worker.
+#[derive(Debug, Default)]
 struct Bell {
     rang: AtomicBool,
     worker: AtomicWaker,
-}
-
-impl Default for Bell {
-    /// A new worker looks at once.
-    fn default() -> Self {
-        Self {
-            rang: AtomicBool::new(true),
-            worker: AtomicWaker::new(),
-        }
-    }
 }
 
 impl Bell {
