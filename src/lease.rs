@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::db::{Db, on};
 
 /// How long a lease lasts without renewal.
-pub const TTL: Duration = Duration::from_secs(20);
+pub(crate) const TTL: Duration = Duration::from_secs(20);
 /// How often it is renewed.
 const RENEW_EVERY: Duration = Duration::from_secs(5);
 
@@ -63,7 +63,13 @@ impl Lease {
         token: Uuid,
         clock: &Clock,
     ) -> sqlx::Result<Option<Self>> {
-        let row = Row { db: db.clone(), table, id, token, clock: clock.clone() };
+        let row = Row {
+            db: db.clone(),
+            table,
+            id,
+            token,
+            clock: clock.clone(),
+        };
         if !row.take().await? {
             return Ok(None);
         }

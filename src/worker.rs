@@ -65,10 +65,16 @@ pub(crate) async fn sync_store(
 pub(crate) async fn run_ticks(app: Arc<App>, stop: CancellationToken) {
     let cron = app.settings.sync.cron.clone();
     let (sync_app, sync_stop) = (app.clone(), stop.clone());
-    let sync = run_every(app.clone(), schedule::SYNC.name, &cron, stop.clone(), move || {
-        let (app, stop) = (sync_app.clone(), sync_stop.clone());
-        async move { sync_tick(&app, &stop).await }
-    });
+    let sync = run_every(
+        app.clone(),
+        schedule::SYNC.name,
+        &cron,
+        stop.clone(),
+        move || {
+            let (app, stop) = (sync_app.clone(), sync_stop.clone());
+            async move { sync_tick(&app, &stop).await }
+        },
+    );
     let tidy_app = app.clone();
     let cron = schedule::HOUSEKEEPING.default_cron;
     let housekeeping = run_every(app, schedule::HOUSEKEEPING.name, cron, stop, move || {
@@ -93,7 +99,11 @@ async fn sync_tick(app: &App, stop: &CancellationToken) {
             }
         }
         loop {
-            if stop.run_until_cancelled(sleep(LOOK_FOR_ROOM)).await.is_none() {
+            if stop
+                .run_until_cancelled(sleep(LOOK_FOR_ROOM))
+                .await
+                .is_none()
+            {
                 return;
             }
             match app.queue.room::<SyncStore>().await {

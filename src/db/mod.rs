@@ -210,7 +210,10 @@ impl Db {
             .synchronous(SqliteSynchronous::Normal)
             .busy_timeout(BUSY_TIMEOUT);
         let file: PathBuf = options.get_filename().to_path_buf();
-        if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        if let Some(folder) = file
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+        {
             std::fs::create_dir_all(folder)
                 .map_err(|error| DbError::Unreachable(format!("{}: {error}", folder.display())))?;
         }
@@ -327,7 +330,10 @@ fn without_schema_parameter(url: &str) -> String {
     let Some((address, query)) = url.split_once('?') else {
         return url.to_owned();
     };
-    let kept: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("schema=")).collect();
+    let kept: Vec<&str> = query
+        .split('&')
+        .filter(|pair| !pair.starts_with("schema="))
+        .collect();
     if kept.is_empty() {
         return address.to_owned();
     }
@@ -341,6 +347,10 @@ pub(crate) mod json_instant {
     use serde::Serializer;
 
     /// For `#[serde(serialize_with)]`.
+    #[expect(
+        clippy::ref_option,
+        reason = "serde hands over a reference to the field"
+    )]
     pub(crate) fn option<S: Serializer>(
         instant: &Option<DateTime<Utc>>,
         serializer: S,
@@ -360,7 +370,10 @@ mod tests {
 
     #[test]
     fn the_schema_parameter_is_dropped_and_others_are_kept() {
-        assert_eq!(without_schema_parameter("postgres://h/d?schema=public"), "postgres://h/d");
+        assert_eq!(
+            without_schema_parameter("postgres://h/d?schema=public"),
+            "postgres://h/d"
+        );
         assert_eq!(
             without_schema_parameter("postgres://h/d?schema=x&sslmode=require"),
             "postgres://h/d?sslmode=require"

@@ -59,14 +59,29 @@ pub(crate) async fn import_receipts(
     receipts: Vec<String>,
 ) -> Result<Vec<Imported>, Error> {
     let (store, mut known) = look_up(app, token, &receipts).await?;
-    if receipts.iter().any(|receipt| needs_work(known.get(receipt))) {
-        let work = Import { app: app.clone(), store };
-        let missing: HashSet<String> =
-            receipts.iter().filter(|receipt| needs_work(known.get(*receipt))).cloned().collect();
-        let done = app.tasks.spawn(async move { work.run(missing).await }).await;
+    if receipts
+        .iter()
+        .any(|receipt| needs_work(known.get(receipt)))
+    {
+        let work = Import {
+            app: app.clone(),
+            store,
+        };
+        let missing: HashSet<String> = receipts
+            .iter()
+            .filter(|receipt| needs_work(known.get(*receipt)))
+            .cloned()
+            .collect();
+        let done = app
+            .tasks
+            .spawn(async move { work.run(missing).await })
+            .await;
         known.extend(done.map_err(|_| Error::Interrupted)??);
     }
-    Ok(receipts.iter().map(|receipt| known.get(receipt).map_or(Imported::InProgress, replay)).collect())
+    Ok(receipts
+        .iter()
+        .map(|receipt| known.get(receipt).map_or(Imported::InProgress, replay))
+        .collect())
 }
 
 fn needs_work(row: Option<&SyncLog>) -> bool {
@@ -80,7 +95,9 @@ async fn look_up(
     receipts: &[String],
 ) -> Result<(Store, HashMap<String, SyncLog>), Error> {
     let mut tx = app.db.read().await?;
-    let store = stores::store_by_token(&mut tx, token).await?.ok_or(Error::StoreNotFound)?;
+    let store = stores::store_by_token(&mut tx, token)
+        .await?
+        .ok_or(Error::StoreNotFound)?;
     let receipts: Vec<&str> = receipts.iter().map(String::as_str).collect();
     let rows = orders::receipts(&mut tx, store.id, &receipts).await?;
     tx.save().await?;
@@ -88,13 +105,18 @@ async fn look_up(
 }
 
 fn by_receipt(rows: Vec<SyncLog>) -> HashMap<String, SyncLog> {
-    rows.into_iter().map(|row| (row.receipt.clone(), row)).collect()
+    rows.into_iter()
+        .map(|row| (row.receipt.clone(), row))
+        .collect()
 }
 
 /// The answer that a stored row gives, now and every time it is asked again.
 fn replay(row: &SyncLog) -> Imported {
     match row {
-        SyncLog { status: SyncLogStatus::Pending, .. } => Imported::InProgress,
+        SyncLog {
+            status: SyncLogStatus::Pending,
+            ..
+        } => Imported::InProgress,
         SyncLog {
             status: SyncLogStatus::Success,
             order_id: Some(order_id),
@@ -108,7 +130,9 @@ fn replay(row: &SyncLog) -> Imported {
             imported_at: *imported_at,
         },
         row => Imported::Failure(
-            row.error_details.clone().unwrap_or_else(|| UNKNOWN_FAILURE.to_owned()),
+            row.error_details
+                .clone()
+                .unwrap_or_else(|| UNKNOWN_FAILURE.to_owned()),
         ),
     }
 }
@@ -173,19 +197,26 @@ impl Import {
         let until = now + CLAIM;
         let claims: Vec<orders::Claim> = receipts
             .into_iter()
-            .map(|receipt| orders::Claim { id: SyncLogId(self.app.ids.new_id(now)), receipt })
+            .map(|receipt| orders::Claim {
+                id: SyncLogId(self.app.ids.new_id(now)),
+                receipt,
+            })
             .collect();
         let mut tx = self.app.db.write().await?;
         let won = orders::claim_receipts(&mut tx, self.store.id, &claims, until, now).await?;
-        let (mut claimed, lost): (Vec<_>, Vec<_>) =
-            claims.into_iter().partition(|claim| won.contains(&claim.id));
+        let (mut claimed, lost): (Vec<_>, Vec<_>) = claims
+            .into_iter()
+            .partition(|claim| won.contains(&claim.id));
         if !lost.is_empty() {
             let lost: Vec<&str> = lost.iter().map(|claim| claim.receipt.as_str()).collect();
             for row in orders::receipts(&mut tx, self.store.id, &lost).await? {
                 if row.status == SyncLogStatus::Pending
                     && orders::take_over_claim(&mut tx, row.id, until, now).await?
                 {
-                    claimed.push(orders::Claim { id: row.id, receipt: row.receipt });
+                    claimed.push(orders::Claim {
+                        id: row.id,
+                        receipt: row.receipt,
+                    });
                 }
             }
         }
@@ -223,7 +254,10 @@ impl Import {
             .iter()
             .map(|(claim, attempt)| self.outcome(claim, attempt, now))
             .collect();
-        let pause = attempts.iter().filter_map(|(_, attempt)| attempt.pause_until(now)).max();
+        let pause = attempts
+            .iter()
+            .filter_map(|(_, attempt)| attempt.pause_until(now))
+            .max();
         let mut tx = self.app.db.write().await?;
         if !stores::lock_store(&mut tx, self.store.id).await? {
             return Err(Error::StoreNotFound);
@@ -247,7 +281,10 @@ impl Import {
 
     /// A first attempt: failures are due again at once, for the next run of the store.
     fn outcome(&self, claim: &Claimed, attempt: &Attempt, now: DateTime<Utc>) -> RowOutcome {
-        let row = RowOutcome { claimed_until: Some(claim.until), ..attempt.row(claim.id) };
+        let row = RowOutcome {
+            claimed_until: Some(claim.until),
+            ..attempt.row(claim.id)
+        };
         match attempt {
             Attempt::RateLimited { .. } => RowOutcome {
                 attempt: 1,
@@ -279,7 +316,10 @@ impl Imports {
         let _ = timeout(at_most, notify.notified()).await;
         let mut waiting = self.lock();
         // One count is the map's, one is ours.
-        if waiting.get(&id).is_some_and(|notify| Arc::strong_count(notify) <= 2) {
+        if waiting
+            .get(&id)
+            .is_some_and(|notify| Arc::strong_count(notify) <= 2)
+        {
             waiting.remove(&id);
         }
     }
@@ -291,6 +331,8 @@ impl Imports {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SyncLogId, Arc<tokio::sync::Notify>>> {
-        self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.waiting
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

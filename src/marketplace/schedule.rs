@@ -62,7 +62,10 @@ pub async fn enqueue_due_stores(app: &App) -> Result<Pass, Error> {
     let mut stopped_at = None;
     loop {
         let stores = page(app, after, (!wraps).then_some(start).flatten()).await?;
-        let last = stores.last().map(|store| Position { created_at: store.created_at, id: store.id.0 });
+        let last = stores.last().map(|store| Position {
+            created_at: store.created_at,
+            id: store.id.0,
+        });
         pass.scanned_stores += u64::try_from(stores.len()).unwrap_or_default();
         match enqueue(app, &stores, &mut pass).await? {
             Page::Done => {}
@@ -85,7 +88,9 @@ pub async fn enqueue_due_stores(app: &App) -> Result<Pass, Error> {
         scannedStores = pass.scanned_stores,
         enqueuedJobs = pass.enqueued_jobs,
         isCutShort = pass.is_cut_short,
-        "enqueued {} of {} due stores", pass.enqueued_jobs, pass.scanned_stores
+        "enqueued {} of {} due stores",
+        pass.enqueued_jobs,
+        pass.scanned_stores
     );
     Ok(pass)
 }
@@ -104,7 +109,12 @@ async fn free_slots_of_lost_queue(app: &App) -> Result<(), Error> {
     if schedule::note_epoch(&mut tx, SyncStore::QUEUE, epoch).await? {
         let freed = free_all_slots(&mut tx, app.clock.now()).await?;
         if freed > 0 {
-            warn!(event = "queue_lost", queue = SyncStore::QUEUE, freed, "the queue was lost: {freed} stores can be enqueued again");
+            warn!(
+                event = "queue_lost",
+                queue = SyncStore::QUEUE,
+                freed,
+                "the queue was lost: {freed} stores can be enqueued again"
+            );
         }
     }
     tx.save().await?;
@@ -141,7 +151,11 @@ async fn enqueue(app: &App, stores: &[DueStore], pass: &mut Pass) -> Result<Page
         }
     };
     if room < stores.len() {
-        debug!(event = "queue_full", queue = SyncStore::QUEUE, "the queue is full; the rest waits as rows");
+        debug!(
+            event = "queue_full",
+            queue = SyncStore::QUEUE,
+            "the queue is full; the rest waits as rows"
+        );
         return Ok(Page::QueueFull);
     }
     let ids: Vec<StoreId> = stores.iter().map(|store| store.id).collect();
@@ -155,7 +169,12 @@ async fn enqueue(app: &App, stores: &[DueStore], pass: &mut Pass) -> Result<Page
     if claimed.is_empty() {
         return Ok(Page::Done);
     }
-    let jobs: Vec<SyncStore> = claimed.iter().map(|store_id| SyncStore { store_id: *store_id }).collect();
+    let jobs: Vec<SyncStore> = claimed
+        .iter()
+        .map(|store_id| SyncStore {
+            store_id: *store_id,
+        })
+        .collect();
     let pushed = app.queue.push(&jobs).await;
     let until = if pushed.is_ok() { now + SLOT } else { now };
     let mut tx = app.db.write().await?;
@@ -176,7 +195,10 @@ async fn enqueue(app: &App, stores: &[DueStore], pass: &mut Pass) -> Result<Page
 
 fn log_already_enqueued(ids: &[StoreId], claimed: &HashSet<StoreId>) {
     for store_id in ids.iter().filter(|id| !claimed.contains(id)) {
-        let job_id = SyncStore { store_id: *store_id }.identity();
+        let job_id = SyncStore {
+            store_id: *store_id,
+        }
+        .identity();
         info!(event = "already_enqueued", storeId = %store_id, jobId = job_id, "store {store_id} waits or runs already");
     }
 }
@@ -184,7 +206,10 @@ fn log_already_enqueued(ids: &[StoreId], claimed: &HashSet<StoreId>) {
 fn log_failure(ids: &[StoreId], error: &QueueError, pass: &mut Pass) {
     pass.failed_jobs += u64::try_from(ids.len()).unwrap_or_default();
     for store_id in ids {
-        let job_id = SyncStore { store_id: *store_id }.identity();
+        let job_id = SyncStore {
+            store_id: *store_id,
+        }
+        .identity();
         error!(event = "enqueue_failed", storeId = %store_id, jobId = job_id, %error, "failed to enqueue store {store_id}");
     }
 }

@@ -35,7 +35,9 @@ pub(crate) async fn register_store(
 /// How the store that `token` opens is doing, judged by its newest receipts.
 pub(crate) async fn store_state(app: &App, token: SyncToken) -> Result<StoreState, Error> {
     let mut tx = app.db.read().await?;
-    let store = stores::store_by_token(&mut tx, token).await?.ok_or(Error::StoreNotFound)?;
+    let store = stores::store_by_token(&mut tx, token)
+        .await?
+        .ok_or(Error::StoreNotFound)?;
     let newest = orders::newest_outcomes(&mut tx, store.id).await?;
     let rate_limited_count = orders::rate_limited_count(&mut tx, store.id).await?;
     tx.save().await?;

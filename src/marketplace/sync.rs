@@ -52,7 +52,14 @@ pub(crate) async fn sync_store(
     let started = Instant::now();
     let store_id = job.store_id;
     let token = app.ids.new_id(app.clock.now());
-    let Some(lease) = Lease::take(&app.db, stores::store_lease(), store_id.0, token, &app.clock).await?
+    let Some(lease) = Lease::take(
+        &app.db,
+        stores::store_lease(),
+        store_id.0,
+        token,
+        &app.clock,
+    )
+    .await?
     else {
         return skip(app, store_id).await;
     };
@@ -122,7 +129,10 @@ async fn run(
         status: store.sync_status,
         store,
         // Before every row.
-        cursor: RowCursor { created_at: DateTime::UNIX_EPOCH, id: SyncLogId(Uuid::nil()) },
+        cursor: RowCursor {
+            created_at: DateTime::UNIX_EPOCH,
+            id: SyncLogId(Uuid::nil()),
+        },
         totals: Counts::default(),
     };
     let first = run.next_batch().await?;
@@ -167,7 +177,10 @@ impl Run<'_> {
         let batch = orders::due_rows(&mut tx, self.store.id, self.cursor, now, limit).await?;
         tx.save().await?;
         if let Some(last) = batch.last() {
-            self.cursor = RowCursor { created_at: last.created_at, id: last.id };
+            self.cursor = RowCursor {
+                created_at: last.created_at,
+                id: last.id,
+            };
         }
         Ok(batch)
     }
@@ -195,7 +208,10 @@ impl Run<'_> {
             }
             due = self.next_batch().await?;
             if due.is_empty() {
-                let nothing = Batch { rows: Vec::new(), pause_until: None };
+                let nothing = Batch {
+                    rows: Vec::new(),
+                    pause_until: None,
+                };
                 self.write(&nothing, true, false).await?;
                 return Ok(());
             }
@@ -216,7 +232,13 @@ impl Run<'_> {
                         return None;
                     }
                     let attempt = attempt(self.app, &self.store, &row.receipt).await;
-                    if matches!(attempt, Attempt::RateLimited { retry_after: Some(_), .. }) {
+                    if matches!(
+                        attempt,
+                        Attempt::RateLimited {
+                            retry_after: Some(_),
+                            ..
+                        }
+                    ) {
                         pause.get_or_init(|| ());
                     }
                     Some((row, attempt))
@@ -228,8 +250,14 @@ impl Run<'_> {
             .await;
         let now = self.app.clock.now();
         Batch {
-            rows: attempts.iter().map(|(row, attempt)| self.outcome(row, attempt, now)).collect(),
-            pause_until: attempts.iter().filter_map(|(_, attempt)| attempt.pause_until(now)).max(),
+            rows: attempts
+                .iter()
+                .map(|(row, attempt)| self.outcome(row, attempt, now))
+                .collect(),
+            pause_until: attempts
+                .iter()
+                .filter_map(|(_, attempt)| attempt.pause_until(now))
+                .max(),
         }
     }
 
@@ -245,7 +273,12 @@ impl Run<'_> {
             Attempt::RateLimited { .. } => {
                 let times = due.attempt.saturating_add(1);
                 let next = attempt.retry_at(&settings.backoff, times.unsigned_abs(), now);
-                RowOutcome { attempt: times, failed_attempt: 0, next_retry_at: Some(next), ..row }
+                RowOutcome {
+                    attempt: times,
+                    failed_attempt: 0,
+                    next_retry_at: Some(next),
+                    ..row
+                }
             }
             Attempt::Failed { .. } => {
                 let times = due.failed_attempt.saturating_add(1);
@@ -322,8 +355,9 @@ impl Run<'_> {
 
     /// The run ends by an error after it was announced: the subscribers hear of that, too.
     async fn announce_abort(&self) -> Result<(), Error> {
-        let mut data =
-            self.totals.event_data(self.status, self.store.imported_success_count, true);
+        let mut data = self
+            .totals
+            .event_data(self.status, self.store.imported_success_count, true);
         data["reason"] = json!("internal_error");
         self.announce(EventType::SyncFailed, data).await
     }
@@ -333,7 +367,8 @@ impl Run<'_> {
         if !stores::lock_leased_store(&mut tx, self.store.id, self.lease.token()).await? {
             return Err(Error::LeaseLost);
         }
-        self.record(&mut tx, event, data, self.app.clock.now()).await?;
+        self.record(&mut tx, event, data, self.app.clock.now())
+            .await?;
         tx.save().await?;
         Ok(())
     }
@@ -360,9 +395,8 @@ impl Run<'_> {
 
 /// Rows that became a success by this write, and not by an earlier one.
 fn new_successes(rows: &[RowOutcome], written: &HashSet<SyncLogId>) -> i64 {
-    let is_new = |row: &&RowOutcome| {
-        row.status == SyncLogStatus::Success && written.contains(&row.id)
-    };
+    let is_new =
+        |row: &&RowOutcome| row.status == SyncLogStatus::Success && written.contains(&row.id);
     count(rows.iter().filter(is_new).count())
 }
 

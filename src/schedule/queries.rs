@@ -17,7 +17,10 @@ pub(crate) struct Position {
 
 impl Position {
     /// Before every row.
-    pub(crate) const BEGINNING: Self = Self { created_at: DateTime::UNIX_EPOCH, id: Uuid::nil() };
+    pub(crate) const BEGINNING: Self = Self {
+        created_at: DateTime::UNIX_EPOCH,
+        id: Uuid::nil(),
+    };
 }
 
 /// Claims a tick; tells whether this replica is the one to run it.

@@ -52,7 +52,9 @@ where
                 run().await;
             }
         }
-        Err(error) => error!(event = "tick_failed", schedule = name, %error, "failed to look for missed `{name}` ticks"),
+        Err(error) => {
+            error!(event = "tick_failed", schedule = name, %error, "failed to look for missed `{name}` ticks")
+        }
     }
 }
 

@@ -147,10 +147,7 @@ pub async fn record_outcomes(
 }
 
 /// The newest rows of a store that came to something, newest first.
-pub async fn newest_outcomes(
-    tx: &mut Tx,
-    store_id: StoreId,
-) -> sqlx::Result<Vec<SyncLogStatus>> {
+pub async fn newest_outcomes(tx: &mut Tx, store_id: StoreId) -> sqlx::Result<Vec<SyncLogStatus>> {
     on!(tx, conn => query_scalar(sql!(
         "SELECT status
          FROM sync_logs
