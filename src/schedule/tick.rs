@@ -53,7 +53,7 @@ where
             }
         }
         Err(error) => {
-            error!(event = "tick_failed", schedule = name, %error, "failed to look for missed `{name}` ticks")
+            error!(event = "tick_failed", schedule = name, %error, "failed to look for missed `{name}` ticks");
         }
     }
 }
