@@ -364,6 +364,9 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn settings(pairs: &[(&str, &str)]) -> Result<Settings> {
@@ -373,6 +376,43 @@ mod tests {
                 .find(|(key, _)| *key == name)
                 .map(|(_, value)| (*value).to_owned())
         })
+    }
+
+    /// The settings that are read, for each way to set the service up.
+    fn names() -> BTreeSet<String> {
+        let names = RefCell::new(BTreeSet::new());
+        Settings::from_lookup(&|name| {
+            names.borrow_mut().insert(name.to_owned());
+            None
+        })
+        .unwrap();
+        names.into_inner()
+    }
+
+    #[test]
+    fn every_setting_is_in_the_example_file_and_in_the_readme_and_no_other() {
+        let example = include_str!("../.env.example");
+        let in_example: BTreeSet<String> = example
+            .lines()
+            .filter_map(|line| line.trim_start_matches('#').split_once('='))
+            .map(|(name, _)| name.to_owned())
+            .filter(|name| {
+                name.chars()
+                    .all(|letter| letter.is_ascii_uppercase() || letter == '_')
+            })
+            .collect();
+        assert_eq!(in_example, names());
+        let readme = include_str!("../README.md");
+        let table = readme
+            .split("## Settings")
+            .nth(1)
+            .unwrap()
+            .split("\n## ")
+            .next()
+            .unwrap();
+        for name in names() {
+            assert!(table.contains(&format!("`{name}`")), "README lacks {name}");
+        }
     }
 
     #[test]
