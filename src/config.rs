@@ -185,6 +185,11 @@ impl Settings {
     }
 }
 
+/// The cron parser shows the place with several lines; its last one says what is wrong.
+fn last_line(text: &str) -> &str {
+    text.lines().last().unwrap_or(text)
+}
+
 fn http_url(text: &str) -> Result<Url> {
     let url = Url::parse(text).map_err(|error| anyhow!("`{text}`: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") {
@@ -357,7 +362,7 @@ impl Reader<'_> {
     fn cron(&self, name: &str, default: &str) -> Result<String> {
         let text = self.text(name).unwrap_or_else(|| default.to_owned());
         jobs::schedule::parse_cron(&text)
-            .map_err(|error| anyhow!("`{name}` is `{text}`: {error}"))?;
+            .map_err(|error| anyhow!("`{name}` is `{text}`: {}", last_line(&error.to_string())))?;
         Ok(text)
     }
 }
