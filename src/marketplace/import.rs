@@ -25,8 +25,10 @@ use super::queries::{orders, stores};
 use super::status::sync_status;
 use crate::App;
 
-/// How long a claim lasts: longer than a marketplace call may take.
-const CLAIM: chrono::TimeDelta = chrono::TimeDelta::seconds(30);
+/// How long a claim lasts at least.
+const CLAIM: Duration = Duration::from_secs(30);
+/// Marketplace calls that are made one after the other under one claim.
+const CALLS_A_CLAIM: u32 = 2;
 /// How often a waiting caller looks whether another process has finished.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// What a recorded failure without a reason is called.
@@ -163,27 +165,45 @@ impl Import {
                 let row = taken.get(*receipt);
                 row.is_none_or(|row| row.next_retry_at.is_none_or(|until| until <= now))
             };
-            let free: Vec<String> = missing.iter().filter(is_free).cloned().collect();
-            if !free.is_empty() {
-                let claimed = self.claim(free).await?;
+            let free = missing.iter().filter(is_free).take(self.receipts_a_claim());
+            let free: Vec<String> = free.cloned().collect();
+            let is_claiming = !free.is_empty();
+            let looked_at: Vec<String> = if is_claiming {
+                let claimed = self.claim(&free).await?;
                 self.import(claimed).await?;
-            }
-            taken = by_receipt(self.rows(&missing).await?);
+                free
+            } else {
+                taken.keys().cloned().collect()
+            };
+            taken.extend(by_receipt(self.rows(&looked_at).await?));
             for (receipt, row) in taken.extract_if(|_, row| row.status != SyncLogStatus::Pending) {
                 missing.remove(&receipt);
                 known.insert(receipt, row);
             }
-            let Some(row) = taken.values().next() else {
-                return Ok(known);
-            };
-            if Instant::now() >= deadline {
+            if missing.is_empty() {
                 return Ok(known);
             }
+            if is_claiming {
+                // There may be more that is free.
+                continue;
+            }
+            let Some(row) = taken.values().next().filter(|_| Instant::now() < deadline) else {
+                return Ok(known);
+            };
             self.app.imports.wait(row.id, LOOK_AGAIN).await;
         }
     }
 
-    async fn rows(&self, receipts: &HashSet<String>) -> Result<Vec<SyncLog>, Error> {
+    /// So many that their calls are over well before the claim is.
+    fn receipts_a_claim(&self) -> usize {
+        self.app.settings.sync.row_concurrency * CALLS_A_CLAIM as usize
+    }
+
+    fn claim_time(&self) -> Duration {
+        CLAIM.max(self.app.settings.marketplace_timeout * (CALLS_A_CLAIM + 1))
+    }
+
+    async fn rows(&self, receipts: &[String]) -> Result<Vec<SyncLog>, Error> {
         let receipts: Vec<&str> = receipts.iter().map(String::as_str).collect();
         let mut tx = self.app.db.read().await?;
         let rows = orders::receipts(&mut tx, self.store.id, &receipts).await?;
@@ -192,14 +212,14 @@ impl Import {
     }
 
     /// Claims what is new or was left behind, unless somebody else was faster.
-    async fn claim(&self, receipts: Vec<String>) -> Result<Vec<Claimed>, Error> {
+    async fn claim(&self, receipts: &[String]) -> Result<Vec<Claimed>, Error> {
         let now = self.app.clock.now();
-        let until = now + CLAIM;
+        let until = now + self.claim_time();
         let claims: Vec<orders::Claim> = receipts
-            .into_iter()
+            .iter()
             .map(|receipt| orders::Claim {
                 id: SyncLogId(self.app.ids.new_id(now)),
-                receipt,
+                receipt: receipt.clone(),
             })
             .collect();
         let mut tx = self.app.db.write().await?;
