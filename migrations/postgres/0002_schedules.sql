@@ -6,6 +6,8 @@ CREATE TABLE schedule_ticks (
     claimed_at TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (schedule, tick)
 );
+-- The old ones are deleted.
+CREATE INDEX schedule_ticks_tick_idx ON schedule_ticks (tick);
 
 -- A pass that met a full queue goes on here next time, so that nobody starves.
 CREATE TABLE schedule_cursors (

@@ -7,5 +7,7 @@ mod connector;
 mod http_contract;
 mod jobs;
 mod mock_marketplace;
+mod query_plans;
 mod smoke;
+mod sql;
 mod support;

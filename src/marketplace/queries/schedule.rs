@@ -32,7 +32,9 @@ pub struct DueAt {
 
 /// A page of due stores behind the cursor, in the order they were registered.
 ///
-/// Each store costs at most four looks into `sync_logs_due_idx`, however many rows it has.
+/// Each store costs at most four looks into `sync_logs_due_idx`, however many rows it has. They
+/// are not `EXISTS`, which PostgreSQL may answer by reading the due rows of all stores (a hashed
+/// sub-plan), and the third is ordered so that no other index fits.
 pub async fn due_stores(
     tx: &mut Tx,
     after: (DateTime<Utc>, Uuid),
@@ -46,16 +48,20 @@ pub async fn due_stores(
            AND (s.paused_until IS NULL OR s.paused_until <= $3)
            AND (
              ((s.last_sync_at IS NULL OR s.last_sync_at < $4) AND (
-               EXISTS (SELECT 1 FROM sync_logs AS l WHERE l.store_id = s.id
-                   AND l.status <> 'success' AND l.dead_at IS NULL AND l.next_retry_at IS NULL)
-               OR EXISTS (SELECT 1 FROM sync_logs AS l WHERE l.store_id = s.id
-                   AND l.status <> 'success' AND l.dead_at IS NULL AND l.next_retry_at <= $3)
+               (SELECT 1 FROM sync_logs AS l WHERE l.store_id = s.id
+                AND l.status <> 'success' AND l.dead_at IS NULL
+                AND l.next_retry_at IS NULL LIMIT 1) IS NOT NULL
+               OR (SELECT 1 FROM sync_logs AS l WHERE l.store_id = s.id
+                AND l.status <> 'success' AND l.dead_at IS NULL
+                AND l.next_retry_at <= $3 LIMIT 1) IS NOT NULL
              ))
-             OR EXISTS (SELECT 1 FROM sync_logs AS l WHERE l.store_id = s.id
-                 AND l.status <> 'success' AND l.dead_at IS NULL
-                 AND l.next_retry_at IS NULL AND l.created_at < $5)
-             OR EXISTS (SELECT 1 FROM sync_logs AS l WHERE l.store_id = s.id
-                 AND l.status <> 'success' AND l.dead_at IS NULL AND l.next_retry_at < $5)
+             OR (SELECT l.created_at FROM sync_logs AS l WHERE l.store_id = s.id
+               AND l.status <> 'success' AND l.dead_at IS NULL
+               AND l.next_retry_at IS NULL
+               ORDER BY l.next_retry_at, l.created_at LIMIT 1) < $5
+             OR (SELECT 1 FROM sync_logs AS l WHERE l.store_id = s.id
+               AND l.status <> 'success' AND l.dead_at IS NULL
+               AND l.next_retry_at < $5 LIMIT 1) IS NOT NULL
            )
          ORDER BY s.created_at, s.id
          LIMIT $6"))
@@ -72,17 +78,18 @@ pub async fn claim_slots(
     now: DateTime<Utc>,
 ) -> sqlx::Result<HashSet<StoreId>> {
     // In the order of ids, so that two passes at once cannot wait for each other.
+    // An array rather than `IN`, which PostgreSQL joins by reading all stores.
     let sql = tx.pick(
         sql!(postgres:
             "UPDATE stores
              SET enqueued_until = $2
-             WHERE id IN (
+             WHERE id = ANY (ARRAY (
                  SELECT id FROM stores
                  WHERE id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
                    AND (enqueued_until IS NULL OR enqueued_until <= $3)
                  ORDER BY id
                  FOR UPDATE
-             )
+             ))
              RETURNING id"),
         sql!(sqlite:
             "UPDATE stores
@@ -109,13 +116,13 @@ pub async fn move_slots(
         sql!(postgres:
             "UPDATE stores
              SET enqueued_until = $3
-             WHERE id IN (
+             WHERE id = ANY (ARRAY (
                  SELECT id FROM stores
                  WHERE id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
                    AND enqueued_until = $2
                  ORDER BY id
                  FOR UPDATE
-             )"),
+             ))"),
         sql!(sqlite:
             "UPDATE stores
              SET enqueued_until = $3
