@@ -7,6 +7,7 @@ use std::time::Duration;
 use jobs::{Queue, QueueOptions};
 use reqwest::Url;
 use secrecy::ExposeSecret;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
@@ -39,6 +40,8 @@ pub struct App {
     pub import_wait: Duration,
     /// Work that goes on when its caller goes away; a shutdown waits for it.
     pub tasks: TaskTracker,
+    /// Fires when the process shuts down.
+    pub stop: CancellationToken,
 }
 
 /// Why the service cannot start.
@@ -54,7 +57,7 @@ pub enum StartError {
     #[error("the HTTP client cannot be set up: {0}")]
     Http(#[from] reqwest::Error),
     /// Nobody can say where it is.
-    #[error("`HOST` is not an address of this machine: {0}")]
+    #[error("{0}")]
     Host(String),
 }
 
@@ -107,6 +110,7 @@ impl App {
             imports: Imports::default(),
             import_wait: IMPORT_WAIT,
             tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
         }
     }
 }
@@ -138,7 +142,7 @@ fn own_url(listener: &Listener, bound: Option<SocketAddr>) -> Result<Url, StartE
         Some(address) => address,
         None => listener
             .address()
-            .map_err(|error| StartError::Host(error.to_string()))?,
+            .map_err(|error| StartError::Host(format!("`HOST`: {error}")))?,
     };
     if address.ip().is_unspecified() {
         match address {

@@ -362,7 +362,10 @@ impl Reader<'_> {
     fn cron(&self, name: &str, default: &str) -> Result<String> {
         let text = self.text(name).unwrap_or_else(|| default.to_owned());
         jobs::schedule::parse_cron(&text)
-            .map_err(|error| anyhow!("`{name}` is `{text}`: {}", last_line(&error.to_string())))?;
+            .map_err(|error| anyhow!("`{name}` is `{text}`: {}", last_line(&error.to_string())))?
+            .upcoming(chrono::Utc)
+            .next()
+            .ok_or_else(|| anyhow!("`{name}` is `{text}`: it never fires"))?;
         Ok(text)
     }
 }
@@ -436,6 +439,7 @@ mod tests {
             ("PORT", "70000"),
             ("SYNC_CHUNK_SIZE", "0"),
             ("SYNC_CRON", "whenever"),
+            ("SYNC_CRON", "0 0 0 1 1 * 2020"),
             ("SYNC_THROTTLE_SECONDS", "-1"),
             ("SYNC_ROW_CONCURRENCY", "many"),
             ("AUTH", "perhaps"),

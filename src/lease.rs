@@ -13,7 +13,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::query;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use uuid::Uuid;
@@ -70,7 +70,7 @@ impl Lease {
             token,
             clock: clock.clone(),
         };
-        if !row.take().await? {
+        if !in_time(row.take()).await? {
             return Ok(None);
         }
         let lost = CancellationToken::new();
@@ -91,7 +91,7 @@ impl Lease {
     /// Frees the row, unless it is somebody else's by now.
     pub(crate) async fn release(self) -> sqlx::Result<()> {
         self.renewal.abort();
-        self.row.release().await
+        in_time(self.row.release()).await
     }
 }
 
@@ -130,6 +130,13 @@ impl Row {
     }
 }
 
+/// Gives up on a database that does not answer.
+async fn in_time<T>(statement: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    timeout(TTL, statement)
+        .await
+        .unwrap_or(Err(sqlx::Error::PoolTimedOut))
+}
+
 /// Renews until the lease is lost: found with somebody else, or not renewed in time.
 async fn keep(row: Row, lost: CancellationToken) {
     let mut ticks = interval_at(Instant::now() + RENEW_EVERY, RENEW_EVERY);
@@ -137,11 +144,12 @@ async fn keep(row: Row, lost: CancellationToken) {
     let mut expires = Instant::now() + TTL;
     loop {
         ticks.tick().await;
-        let renewed = row.renew(row.clock.now() + TTL).await;
-        match renewed {
-            Ok(true) => expires = Instant::now() + TTL,
-            Ok(false) => break,
-            Err(error) => warn!(%error, "failed to renew the lease of row {}", row.id),
+        // A connection that died unnoticed answers never.
+        match timeout_at(expires, row.renew(row.clock.now() + TTL)).await {
+            Ok(Ok(true)) => expires = Instant::now() + TTL,
+            Ok(Ok(false)) => break,
+            Ok(Err(error)) => warn!(%error, "failed to renew the lease of row {}", row.id),
+            Err(_) => warn!("failed to renew the lease of row {} in time", row.id),
         }
         if Instant::now() >= expires {
             break;

@@ -11,7 +11,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use poem::endpoint::BoxEndpoint;
 use poem::http::Method;
 use poem::listener::{Acceptor, Listener as _, TcpAcceptor, TcpListener};
@@ -21,11 +21,12 @@ use poem_openapi::registry::{MetaApi, Registry};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::admin::{self, LogStream};
-use crate::app::App;
+use crate::app::{App, StartError};
 use crate::config::{Listener, Settings};
+use crate::http::auth::Access;
 use crate::http::health::{Check, HealthApi};
 use crate::http::limits::Limits;
 use crate::http::shell::Shell;
@@ -98,8 +99,8 @@ impl Service {
     /// Starts the parts of `roles`; when this returns, the listeners answer.
     pub async fn start(settings: Settings, roles: &Roles, logs: LogStream) -> Result<Self> {
         let listeners = if roles.has(Role::Api) {
-            let public = bind(&settings.public, "PORT").await?;
-            Some((public, bind(&settings.admin, "ADMIN_PORT").await?))
+            let public = bind(&settings.public, "").await?;
+            Some((public, bind(&settings.admin, "ADMIN_").await?))
         } else {
             None
         };
@@ -109,11 +110,11 @@ impl Service {
         };
         let app = Arc::new(App::connect(settings, public).await?);
         let mut service = Self {
+            stop: app.stop.clone(),
             app,
             public,
             admin,
             logs: logs.clone(),
-            stop: CancellationToken::new(),
             parts: JoinSet::new(),
         };
         if let Some((public, admin)) = listeners {
@@ -142,18 +143,23 @@ impl Service {
         let patience = self.app.settings.shutdown_timeout;
         self.parts.spawn(async move {
             let server = Server::new_with_acceptor(acceptor).idle_timeout(IDLE_CONNECTION);
-            let stopped = stop.clone().cancelled_owned();
+            let stopped = stop.cancelled_owned();
             if let Err(error) = server
                 .run_with_graceful_shutdown(endpoint, stopped, Some(patience))
                 .await
             {
-                tracing::error!(event = "listener_failed", %error, "a listener ended");
-                stop.cancel();
+                error!(event = "listener_failed", %error, "a listener ended");
             }
         });
     }
 
     fn announce(&self) {
+        if matches!(self.app.settings.access, Access::Anonymous) {
+            warn!(
+                event = "anonymous_access",
+                "no API key is needed: whoever reaches the API may register stores"
+            );
+        }
         if let Some(public) = self.public {
             info!(event = "listening", listener = "public", address = %public, "the API is at http://{public}/docs");
         }
@@ -172,12 +178,18 @@ impl Service {
         );
     }
 
-    /// Runs until a signal comes or a part fails, then stops.
-    pub async fn run_until_signal(self) -> Result<()> {
-        let stop = self.stop.clone();
-        stop.run_until_cancelled(signal()).await;
+    /// Runs until a signal comes, then stops. A part that ends before is a failure of all.
+    pub async fn run_until_signal(mut self) -> Result<()> {
+        let is_told = tokio::select! {
+            () = signal() => true,
+            Some(_) = self.parts.join_next() => false,
+        };
         self.stop().await;
-        Ok(())
+        if is_told {
+            Ok(())
+        } else {
+            bail!("a part of the service ended; the log says which")
+        }
     }
 
     /// Stops, within the time of the settings.
@@ -237,12 +249,15 @@ fn health(app: &Arc<App>) -> HealthApi {
     ])
 }
 
-async fn bind(listener: &Listener, setting: &str) -> Result<TcpAcceptor> {
-    let address = listener.address()?;
+/// Listens where the settings `{prefix}HOST` and `{prefix}PORT` say.
+async fn bind(listener: &Listener, prefix: &str) -> Result<TcpAcceptor> {
+    let address = listener
+        .address()
+        .map_err(|error| StartError::Host(format!("`{prefix}HOST`: {error}")))?;
     TcpListener::bind(address)
         .into_acceptor()
         .await
-        .map_err(|error| anyhow!("cannot listen on {address}: {error} (see `{setting}`)"))
+        .map_err(|error| anyhow!("cannot listen on {address}: {error} (see `{prefix}PORT`)"))
 }
 
 fn address_of(acceptor: &TcpAcceptor) -> Result<SocketAddr> {
@@ -275,7 +290,7 @@ impl<T: OpenApi> OpenApi for Described<T> {
 }
 
 /// Waits for SIGTERM or SIGINT.
-async fn signal() {
+pub(crate) async fn signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut terminate), Ok(mut interrupt)) = (
         signal(SignalKind::terminate()),

@@ -12,7 +12,7 @@ use std::time::Duration;
 use jobs::{Job, QueueError, SyncStore, schedule};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::App;
 use crate::marketplace;
@@ -55,10 +55,15 @@ pub(crate) async fn sync_store(
     stop: &CancellationToken,
 ) -> Result<(), String> {
     let job_id = job.identity();
-    marketplace::sync_store(app, job, stop).await.map_err(|error| {
-        error!(event = "job_failed", queue = SyncStore::QUEUE, jobId = job_id, %error, "failed to run {job_id}");
-        error.to_string()
-    })
+    let store_id = job.store_id;
+    let Err(error) = marketplace::sync_store(app, job, stop).await else {
+        return Ok(());
+    };
+    error!(event = "job_failed", queue = SyncStore::QUEUE, jobId = job_id, %error, "failed to run {job_id}");
+    if let Err(error) = marketplace::free_slot(app, store_id).await {
+        warn!(%error, storeId = %store_id, "failed to free the slot of store {store_id}; it ends by itself");
+    }
+    Err(error.to_string())
 }
 
 /// Fires ticks until `stop` fires.

@@ -7,7 +7,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use jobs::StoreId;
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ use crate::admin::LogStream;
 use crate::config::Settings;
 use crate::marketplace::connector::http_client;
 use crate::marketplace::{OrderState, order_states};
-use crate::service::{Roles, Service};
+use crate::service::{Roles, Service, signal};
 
 /// One that is an order, one that is not, one that the marketplace always rate-limits.
 const RECEIPTS: [&str; 3] = ["order-101", "order-102", "order-115"];
@@ -38,7 +38,10 @@ pub(super) struct Demo {
 impl Demo {
     pub(super) async fn run(self, settings: Settings, logs: LogStream) -> Result<ExitCode> {
         let service = Service::start(settings, &Roles::all(), logs).await?;
-        let shown = show(&service).await;
+        let shown = tokio::select! {
+            shown = show(&service) => shown,
+            () = signal() => Err(anyhow!("the demo was ended before it had shown everything")),
+        };
         if self.exit || shown.is_err() {
             service.stop().await;
         } else {

@@ -68,10 +68,10 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&Error::new(error).context("cannot start the runtime")),
     };
-    match runtime.block_on(run(arguments)) {
-        Ok(code) => code,
-        Err(error) => fail(&error),
-    }
+    let outcome = runtime.block_on(run(arguments));
+    // A look-up of a name that hangs must not hold up the end.
+    runtime.shutdown_background();
+    outcome.unwrap_or_else(|error| fail(&error))
 }
 
 async fn run(arguments: Arguments) -> Result<ExitCode> {

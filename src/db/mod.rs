@@ -29,6 +29,7 @@ use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use tokio::time::sleep;
 
 /// How long a request waits for a free connection before it is told that the database is busy.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -262,10 +263,12 @@ impl Db {
         })
     }
 
-    /// A transaction that only reads. PostgreSQL refuses writes in it; on SQLite the connection does.
+    /// A transaction that only reads, and sees one moment of the data. PostgreSQL refuses writes in it; on SQLite the connection does.
     pub async fn read(&self) -> sqlx::Result<Tx> {
         match self {
-            Self::Postgres(pool) => Ok(Tx::Postgres(pool.begin_with("BEGIN READ ONLY").await?)),
+            Self::Postgres(pool) => {
+                begin(pool, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+            }
             Self::Sqlite { readers, .. } => Ok(Tx::Sqlite(readers.begin_with("BEGIN").await?)),
         }
     }
@@ -274,7 +277,7 @@ impl Db {
     /// half-way for having read first.
     pub async fn write(&self) -> sqlx::Result<Tx> {
         match self {
-            Self::Postgres(pool) => Ok(Tx::Postgres(pool.begin_with("BEGIN").await?)),
+            Self::Postgres(pool) => begin(pool, "BEGIN").await,
             Self::Sqlite { writer, .. } => {
                 Ok(Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?))
             }
@@ -323,6 +326,61 @@ impl Tx {
             Self::Sqlite(_) => sqlite,
         }
     }
+}
+
+/// How often a transaction is tried again that failed for a moment's reason.
+const TRIES: u32 = 4;
+
+/// Runs a transaction, and again when it failed for a reason that passes: no free connection, a
+/// deadlock, a connection that broke. For steps whose input must not be lost; they must be safe
+/// to run twice, because a broken connection does not tell whether it had committed.
+pub(crate) async fn persist<T, E, F>(mut step: impl FnMut() -> F) -> Result<T, E>
+where
+    F: Future<Output = Result<T, E>>,
+    E: AsTransient,
+{
+    let mut pause = Duration::from_millis(50);
+    for _ in 1..TRIES {
+        match step().await {
+            Err(error) if error.is_transient() => sleep(pause).await,
+            outcome => return outcome,
+        }
+        pause *= 4;
+    }
+    step().await
+}
+
+/// Whether an error may be gone in a moment.
+pub(crate) trait AsTransient {
+    /// True if it may.
+    fn is_transient(&self) -> bool;
+}
+
+impl AsTransient for sqlx::Error {
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::PoolTimedOut | Self::Io(_) | Self::WorkerCrashed => true,
+            // Deadlock, serialization failure, server shutting down or starting; SQLite busy.
+            Self::Database(error) => error.code().is_some_and(|code| {
+                matches!(
+                    code.as_ref(),
+                    "40P01" | "40001" | "57P01" | "57P02" | "57P03" | "5" | "517"
+                )
+            }),
+            _ => false,
+        }
+    }
+}
+
+/// Begins in a task of its own: a caller that goes away half-way would leave a connection in
+/// the pool that is in a transaction and does not know it.
+async fn begin(pool: &PgPool, statement: &'static str) -> sqlx::Result<Tx> {
+    let pool = pool.clone();
+    let begun = tokio::spawn(async move { pool.begin_with(statement).await });
+    begun
+        .await
+        .map_err(|_| sqlx::Error::WorkerCrashed)?
+        .map(Tx::Postgres)
 }
 
 /// Prisma-style addresses carry `?schema=public`, which PostgreSQL itself does not know.

@@ -65,7 +65,7 @@ pub(super) async fn attempt(app: &App, store: &Store, receipt: &str) -> Attempt 
         },
         Ok(Err(error @ ConnectorError::RateLimited { retry_after, .. })) => Attempt::RateLimited {
             reason: error.error_details().into_owned(),
-            retry_after,
+            retry_after: retry_after.filter(|pause| !pause.is_zero()),
         },
         Ok(Err(error)) => Attempt::Failed {
             reason: error.error_details().into_owned(),

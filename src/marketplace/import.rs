@@ -24,6 +24,7 @@ use super::money::Money;
 use super::queries::{orders, stores};
 use super::status::sync_status;
 use crate::App;
+use crate::db;
 
 /// How long a claim lasts at least.
 const CLAIM: Duration = Duration::from_secs(30);
@@ -61,24 +62,21 @@ pub(crate) async fn import_receipts(
     receipts: Vec<String>,
 ) -> Result<Vec<Imported>, Error> {
     let (store, mut known) = look_up(app, token, &receipts).await?;
-    if receipts
-        .iter()
-        .any(|receipt| needs_work(known.get(receipt)))
-    {
+    // In the order asked, which is then the order of their rows.
+    let mut missing: Vec<String> = Vec::new();
+    let mut seen = HashSet::new();
+    for receipt in &receipts {
+        if needs_work(known.get(receipt)) && seen.insert(receipt) {
+            missing.push(receipt.clone());
+        }
+    }
+    if !missing.is_empty() {
         let work = Import {
             app: app.clone(),
             store,
         };
-        let missing: HashSet<String> = receipts
-            .iter()
-            .filter(|receipt| needs_work(known.get(*receipt)))
-            .cloned()
-            .collect();
-        let done = app
-            .tasks
-            .spawn(async move { work.run(missing).await })
-            .await;
-        known.extend(done.map_err(|_| Error::Interrupted)??);
+        let work = app.tasks.spawn(async move { work.run(missing).await });
+        known.extend(work.await.map_err(|_| Error::Interrupted)??);
     }
     Ok(receipts
         .iter()
@@ -154,7 +152,7 @@ struct Claimed {
 
 impl Import {
     /// Claims, calls and records, and waits for what others have claimed.
-    async fn run(self, mut missing: HashSet<String>) -> Result<HashMap<String, SyncLog>, Error> {
+    async fn run(self, mut missing: Vec<String>) -> Result<HashMap<String, SyncLog>, Error> {
         let deadline = Instant::now() + self.app.import_wait;
         let mut known = HashMap::new();
         // What others have claimed.
@@ -165,8 +163,13 @@ impl Import {
                 let row = taken.get(*receipt);
                 row.is_none_or(|row| row.next_retry_at.is_none_or(|until| until <= now))
             };
-            let free = missing.iter().filter(is_free).take(self.receipts_a_claim());
-            let free: Vec<String> = free.cloned().collect();
+            // A process that shuts down claims nothing more; its callers may ask again.
+            let most = if self.app.stop.is_cancelled() {
+                0
+            } else {
+                self.receipts_a_claim()
+            };
+            let free: Vec<String> = missing.iter().filter(is_free).take(most).cloned().collect();
             let is_claiming = !free.is_empty();
             let looked_at: Vec<String> = if is_claiming {
                 let claimed = self.claim(&free).await?;
@@ -177,7 +180,7 @@ impl Import {
             };
             taken.extend(by_receipt(self.rows(&looked_at).await?));
             for (receipt, row) in taken.extract_if(|_, row| row.status != SyncLogStatus::Pending) {
-                missing.remove(&receipt);
+                missing.retain(|other| *other != receipt);
                 known.insert(receipt, row);
             }
             if missing.is_empty() {
@@ -228,6 +231,8 @@ impl Import {
             .into_iter()
             .partition(|claim| won.contains(&claim.id));
         if !lost.is_empty() {
+            // Whoever locks several rows of a store has the store first.
+            stores::lock_store(&mut tx, self.store.id).await?;
             let lost: Vec<&str> = lost.iter().map(|claim| claim.receipt.as_str()).collect();
             for row in orders::receipts(&mut tx, self.store.id, &lost).await? {
                 if row.status == SyncLogStatus::Pending
@@ -261,7 +266,8 @@ impl Import {
             .buffer_unordered(self.app.settings.sync.row_concurrency)
             .collect()
             .await;
-        let recorded = self.record(&attempts).await;
+        let this = (self, attempts.as_slice());
+        let recorded = db::persist(move || this.0.record(this.1)).await;
         for id in ids {
             self.app.imports.finished(id);
         }

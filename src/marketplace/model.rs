@@ -174,6 +174,8 @@ pub struct Store {
     pub last_sync_at: Option<DateTime<Utc>>,
     /// Orders imported.
     pub imported_success_count: i64,
+    /// Until when its marketplace wants to be left in peace.
+    pub paused_until: Option<DateTime<Utc>>,
 }
 
 /// What is known of one receipt.

@@ -27,8 +27,8 @@ const PAGE: u32 = 100;
 const OVERDUE: TimeDelta = TimeDelta::minutes(10);
 /// How long a slot lasts while its job is on the way into the queue.
 const SLOT_BEFORE_PUSH: TimeDelta = TimeDelta::seconds(30);
-/// How long a slot lasts while its job waits.
-const SLOT: TimeDelta = TimeDelta::minutes(5);
+/// How long a slot lasts while its job waits; longer than a full queue takes to drain.
+const SLOT: TimeDelta = TimeDelta::minutes(15);
 
 /// What a pass did; also its log line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
