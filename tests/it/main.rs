@@ -6,6 +6,7 @@ mod board;
 mod connector;
 mod http_contract;
 mod jobs;
+mod migrations;
 mod mock_marketplace;
 mod query_plans;
 mod smoke;
