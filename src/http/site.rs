@@ -22,7 +22,8 @@ pub enum Tag {
     Orders,
     /// Signed callbacks to subscribers, and those that could not be delivered.
     Webhooks,
-    /// A marketplace to try things with; it answers the same receipt the same way.
+    /// A marketplace to try things with. It plays somebody else's API: its errors are bare
+    /// `{"error": …}` bodies.
     Mock,
     /// Whether the service lives and can do its work.
     Health,

@@ -9,25 +9,18 @@ use std::collections::HashMap;
 use poem_openapi::param::Path;
 use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
-use poem_openapi::{ApiResponse, Object, OpenApi, Tags};
+use poem_openapi::{ApiResponse, Object, OpenApi};
 
 use super::connector::Credentials;
 use super::mock_request::{BasicPair, MarketplaceName, Receipt, ReceiptBody};
 use super::mock_rules::{self, MockVerdict};
 use super::model::Marketplace;
 use crate::clock::Clock;
+use crate::http::Tag;
 use crate::timestamp::{self, Timestamp};
 
 /// The currency of an order whose receipt came without one.
 const DEFAULT_CURRENCY: &str = "USD";
-
-#[derive(Tags)]
-enum Tag {
-    /// A marketplace to try things with. It plays somebody else's API: its errors are bare
-    /// `{"error": …}` bodies.
-    #[oai(rename = "mock marketplace")]
-    MockMarketplace,
-}
 
 /// The routes of the mock marketplace.
 #[derive(Debug)]
@@ -119,7 +112,7 @@ fn error(text: &str) -> Json<ErrorView> {
 }
 
 #[expect(clippy::unused_async, reason = "poem-openapi wants async operations")]
-#[OpenApi(tag = "Tag::MockMarketplace")]
+#[OpenApi(tag = "Tag::Mock")]
 impl MockMarketplaceApi {
     /// Validate a receipt
     ///
