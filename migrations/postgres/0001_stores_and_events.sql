@@ -66,7 +66,7 @@ CREATE INDEX sync_logs_rate_limited_idx ON sync_logs (store_id)
 CREATE TABLE webhook_endpoints (
     id UUID PRIMARY KEY,
     organization_id VARCHAR(255) NOT NULL CHECK (organization_id <> ''),
-    event VARCHAR(50) NOT NULL CHECK (event IN ('sync.started', 'sync.completed', 'sync.failed')),
+    event TEXT NOT NULL CHECK (event IN ('sync.started', 'sync.completed', 'sync.failed')),
     target_url TEXT NOT NULL CHECK (LENGTH(target_url) <= 2048),
     is_active BOOLEAN NOT NULL DEFAULT TRUE,
     created_at TIMESTAMPTZ NOT NULL,
@@ -78,7 +78,7 @@ CREATE TABLE callback_outbox (
     id UUID PRIMARY KEY,
     organization_id VARCHAR(255) NOT NULL,
     store_id UUID NOT NULL REFERENCES stores (id) ON DELETE CASCADE ON UPDATE CASCADE,
-    event VARCHAR(50) NOT NULL,
+    event TEXT NOT NULL CHECK (event IN ('sync.started', 'sync.completed', 'sync.failed')),
     payload JSONB NOT NULL,
     status TEXT NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'success', 'failed')),
     attempt INTEGER NOT NULL DEFAULT 0 CHECK (attempt >= 0),

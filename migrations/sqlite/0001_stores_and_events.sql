@@ -78,7 +78,7 @@ CREATE TABLE callback_outbox (
     id BLOB NOT NULL PRIMARY KEY,
     organization_id TEXT NOT NULL,
     store_id BLOB NOT NULL REFERENCES stores (id) ON DELETE CASCADE ON UPDATE CASCADE,
-    event TEXT NOT NULL,
+    event TEXT NOT NULL CHECK (event IN ('sync.started', 'sync.completed', 'sync.failed')),
     payload TEXT NOT NULL,
     status TEXT NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'success', 'failed')),
     attempt INTEGER NOT NULL DEFAULT 0 CHECK (attempt >= 0),

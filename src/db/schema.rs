@@ -1,8 +1,13 @@
 //! The schema of a migrated database as SQL text, the same for the same migrations.
+//!
+//! It makes the same schema in an empty database: tables first, then indexes, then, on
+//! PostgreSQL, the foreign keys, which may point at a table that comes later.
 
 use sqlx::query_scalar;
 
 use super::{Db, on, sql};
+
+const HEADER: &str = "-- Made from the migrations by `marketplace-sync export-schema`; do not edit.";
 
 impl Db {
     /// Tables and indexes, in the order of their names; those of the tools are left out.
@@ -19,18 +24,18 @@ impl Db {
                    AND tbl_name NOT LIKE '\\_apalis%' ESCAPE '\\'
                    AND tbl_name NOT LIKE 'job\\_%' ESCAPE '\\'
                    AND tbl_name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
-                 ORDER BY tbl_name, type DESC, name"),
+                 ORDER BY type DESC, tbl_name, name"),
         );
         let parts: Vec<String> = on!(&mut tx, conn => query_scalar(sql).fetch_all(conn).await)?;
         tx.save().await?;
-        Ok(parts.join("\n\n") + "\n")
+        Ok(format!("{HEADER}\n\n{}\n", parts.join("\n\n")))
     }
 }
 
 /// PostgreSQL keeps no text: it is put together from the catalogue.
 const POSTGRES: &str = r#"
 SELECT part FROM (
-    SELECT c.relname AS owner, 1 AS place, c.relname AS name,
+    SELECT 1 AS place, c.relname AS owner, c.relname AS name,
         'CREATE TABLE ' || c.relname || E' (\n    ' || (
             SELECT string_agg(
                 a.attname || ' ' || format_type(a.atttypid, a.atttypmod)
@@ -43,19 +48,28 @@ SELECT part FROM (
         ) || COALESCE((
             SELECT E',\n    ' || string_agg(
                 'CONSTRAINT ' || k.conname || ' ' || pg_get_constraintdef(k.oid),
-                E',\n    ' ORDER BY k.conname)
+                E',\n    ' ORDER BY k.conname COLLATE "C")
             FROM pg_constraint AS k
-            WHERE k.conrelid = c.oid AND k.contype IN ('p', 'u', 'c', 'f')
+            WHERE k.conrelid = c.oid AND k.contype IN ('p', 'u', 'c', 'x')
         ), '') || E'\n);' AS part
     FROM pg_class AS c
     WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace
-      AND c.relname <> '_sqlx_migrations'
     UNION ALL
-    SELECT t.relname, 2, i.relname, pg_get_indexdef(i.oid) || ';'
+    SELECT 2, t.relname, i.relname, pg_get_indexdef(i.oid) || ';'
     FROM pg_index AS x
     JOIN pg_class AS i ON i.oid = x.indexrelid
     JOIN pg_class AS t ON t.oid = x.indrelid
-    WHERE t.relnamespace = 'public'::regnamespace AND t.relname <> '_sqlx_migrations'
-      AND NOT EXISTS (SELECT 1 FROM pg_constraint AS k WHERE k.conindid = i.oid AND k.contype IN ('p', 'u'))
+    WHERE t.relnamespace = 'public'::regnamespace
+      AND NOT EXISTS (
+          SELECT 1 FROM pg_constraint AS k
+          WHERE k.conindid = i.oid AND k.contype IN ('p', 'u', 'x'))
+    UNION ALL
+    SELECT 3, t.relname, k.conname,
+        'ALTER TABLE ' || t.relname || ' ADD CONSTRAINT ' || k.conname
+            || E'\n    ' || pg_get_constraintdef(k.oid) || ';'
+    FROM pg_constraint AS k
+    JOIN pg_class AS t ON t.oid = k.conrelid
+    WHERE t.relnamespace = 'public'::regnamespace AND k.contype = 'f'
 ) AS parts
-ORDER BY owner COLLATE "C", place, name COLLATE "C""#;
+WHERE owner <> '_sqlx_migrations'
+ORDER BY place, owner COLLATE "C", name COLLATE "C""#;

@@ -289,6 +289,11 @@ fn example_token() -> Uuid {
     Uuid::from_u128(0x018c_c251_f400_7000_8000_0000_0000_0000)
 }
 
+/// [`example_token`] as a parameter.
+fn example_query() -> Option<String> {
+    Some(example_token().to_string())
+}
+
 #[OpenApi]
 impl MarketplaceApi {
     /// Register a store
@@ -387,7 +392,7 @@ impl MarketplaceApi {
     async fn sync_status(
         &self,
         /// The sync token of the store.
-        #[oai(name = "syncToken")]
+        #[oai(name = "syncToken", example = "example_query")]
         query: Query<Option<String>>,
         /// The sync token of the store.
         #[oai(name = "X-Sync-Token")]
