@@ -3,6 +3,7 @@
 pub(crate) mod app;
 pub(crate) mod browser;
 pub(crate) mod database;
+pub(crate) mod log;
 pub(crate) mod marketplace;
 pub(crate) mod queues;
 pub(crate) mod scripted_connector;
