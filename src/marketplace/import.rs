@@ -25,8 +25,10 @@ use super::queries::{orders, stores};
 use super::status::sync_status;
 use crate::App;
 
-/// How long a claim lasts: longer than a marketplace call may take.
-const CLAIM: chrono::TimeDelta = chrono::TimeDelta::seconds(30);
+/// How long a claim lasts, or longer where marketplace calls may take long.
+const CLAIM: Duration = Duration::from_secs(30);
+/// No claim lasts longer, however patient the settings are.
+const LONGEST_CLAIM: Duration = Duration::from_hours(24);
 /// How often a waiting caller looks whether another process has finished.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// What a recorded failure without a reason is called.
@@ -61,8 +63,12 @@ pub(crate) async fn import_receipts(
     let (store, mut known) = look_up(app, token, &receipts).await?;
     if receipts.iter().any(|receipt| needs_work(known.get(receipt))) {
         let work = Import { app: app.clone(), store };
-        let missing: HashSet<String> =
-            receipts.iter().filter(|receipt| needs_work(known.get(*receipt))).cloned().collect();
+        let mut seen = HashSet::new();
+        let missing: Vec<String> = receipts
+            .iter()
+            .filter(|receipt| needs_work(known.get(*receipt)) && seen.insert(*receipt))
+            .cloned()
+            .collect();
         let done = app.tasks.spawn(async move { work.run(missing).await }).await;
         known.extend(done.map_err(|_| Error::Interrupted)??);
     }
@@ -128,26 +134,24 @@ struct Claimed {
 
 impl Import {
     /// Claims, calls and records, and waits for what others have claimed.
-    async fn run(self, mut missing: HashSet<String>) -> Result<HashMap<String, SyncLog>, Error> {
+    async fn run(self, mut new: Vec<String>) -> Result<HashMap<String, SyncLog>, Error> {
         let deadline = Instant::now() + self.app.import_wait;
         let mut known = HashMap::new();
         // What others have claimed.
         let mut taken: HashMap<String, SyncLog> = HashMap::new();
         loop {
-            let now = self.app.clock.now();
-            let is_free = |receipt: &&String| {
-                let row = taken.get(*receipt);
-                row.is_none_or(|row| row.next_retry_at.is_none_or(|until| until <= now))
-            };
-            let free: Vec<String> = missing.iter().filter(is_free).cloned().collect();
-            if !free.is_empty() {
-                let claimed = self.claim(free).await?;
+            let mut asked = self.left_behind(&taken);
+            let room = self.at_once().saturating_sub(asked.len()).min(new.len());
+            asked.extend(new.drain(..room));
+            if !asked.is_empty() {
+                let claimed = self.claim(asked.clone()).await?;
                 self.import(claimed).await?;
             }
-            taken = by_receipt(self.rows(&missing).await?);
-            for (receipt, row) in taken.extract_if(|_, row| row.status != SyncLogStatus::Pending) {
-                missing.remove(&receipt);
-                known.insert(receipt, row);
+            let asked = taken.into_keys().chain(asked).collect();
+            taken = by_receipt(self.rows(&asked).await?);
+            known.extend(taken.extract_if(|_, row| row.status != SyncLogStatus::Pending));
+            if !new.is_empty() {
+                continue;
             }
             let Some(row) = taken.values().next() else {
                 return Ok(known);
@@ -157,6 +161,33 @@ impl Import {
             }
             self.app.imports.wait(row.id, LOOK_AGAIN).await;
         }
+    }
+
+    /// Receipts whose claim has ended without an outcome, as many as we can take.
+    fn left_behind(&self, taken: &HashMap<String, SyncLog>) -> Vec<String> {
+        let now = self.app.clock.now();
+        taken
+            .values()
+            .filter(|row| row.next_retry_at.is_none_or(|until| until <= now))
+            .map(|row| row.receipt.clone())
+            .take(self.at_once())
+            .collect()
+    }
+
+    /// How long our claims last: at least two marketplace calls.
+    fn claim_time(&self) -> Duration {
+        let two_calls = self.app.settings.marketplace_timeout.saturating_mul(2);
+        CLAIM.max(two_calls).min(LONGEST_CLAIM)
+    }
+
+    /// How many receipts are claimed at a time: as many as can be asked for while a claim lasts,
+    /// however slow the marketplace is, with a third of it to spare for writing.
+    fn at_once(&self) -> usize {
+        let settings = &self.app.settings;
+        let call = settings.marketplace_timeout.max(Duration::from_millis(100));
+        let rounds = (self.claim_time() * 2 / 3).as_millis() / call.as_millis();
+        let rounds = usize::try_from(rounds).unwrap_or(usize::MAX).max(1);
+        settings.sync.row_concurrency.saturating_mul(rounds)
     }
 
     async fn rows(&self, receipts: &HashSet<String>) -> Result<Vec<SyncLog>, Error> {
@@ -170,7 +201,7 @@ impl Import {
     /// Claims what is new or was left behind, unless somebody else was faster.
     async fn claim(&self, receipts: Vec<String>) -> Result<Vec<Claimed>, Error> {
         let now = self.app.clock.now();
-        let until = now + CLAIM;
+        let until = now + self.claim_time();
         let claims: Vec<orders::Claim> = receipts
             .into_iter()
             .map(|receipt| orders::Claim { id: SyncLogId(self.app.ids.new_id(now)), receipt })
@@ -181,7 +212,10 @@ impl Import {
             claims.into_iter().partition(|claim| won.contains(&claim.id));
         if !lost.is_empty() {
             let lost: Vec<&str> = lost.iter().map(|claim| claim.receipt.as_str()).collect();
-            for row in orders::receipts(&mut tx, self.store.id, &lost).await? {
+            let mut lost = orders::receipts(&mut tx, self.store.id, &lost).await?;
+            // In one order, so that two batches that share some cannot wait for each other.
+            lost.sort_unstable_by_key(|row| row.id);
+            for row in lost {
                 if row.status == SyncLogStatus::Pending
                     && orders::take_over_claim(&mut tx, row.id, until, now).await?
                 {
