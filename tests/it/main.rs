@@ -8,9 +8,15 @@ mod http_contract;
 mod jobs;
 mod migrations;
 mod mock_marketplace;
+<<<<<<< HEAD
 mod openapi;
 mod query_plans;
 mod repository;
 mod smoke;
 mod sql;
+=======
+mod orders;
+mod smoke;
+mod stores;
+>>>>>>> t-orders
 mod support;
