@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::db::{Db, DbError};
 use crate::ids::Ids;
+use crate::lease::LeaseTimes;
 use crate::marketplace::Imports;
 use crate::marketplace::connector::Connector;
 
@@ -35,6 +36,8 @@ pub struct App {
     pub imports: Imports,
     /// How long an import waits for somebody else's outcome.
     pub import_wait: Duration,
+    /// How long the lease of a run lasts.
+    pub lease_times: LeaseTimes,
     /// Work that goes on when its caller goes away; a shutdown waits for it.
     pub tasks: TaskTracker,
 }
@@ -69,6 +72,7 @@ impl App {
             connector,
             imports: Imports::default(),
             import_wait: IMPORT_WAIT,
+            lease_times: LeaseTimes::default(),
             tasks: TaskTracker::new(),
         }
     }

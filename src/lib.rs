@@ -8,7 +8,7 @@ pub mod config;
 pub mod db;
 pub mod http;
 pub mod ids;
-mod lease;
+pub mod lease;
 pub mod logs;
 pub mod marketplace;
 pub mod retry;

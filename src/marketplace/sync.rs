@@ -52,7 +52,8 @@ pub(crate) async fn sync_store(
     let started = Instant::now();
     let store_id = job.store_id;
     let token = app.ids.new_id(app.clock.now());
-    let Some(lease) = Lease::take(&app.db, stores::store_lease(), store_id.0, token, &app.clock).await?
+    let Some(lease) = Lease::take(&app.db, stores::store_lease(), store_id.0, token, &app.clock, app.lease_times)
+        .await?
     else {
         return skip(app, store_id).await;
     };
