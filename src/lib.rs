@@ -12,7 +12,7 @@ pub mod lease;
 pub mod logs;
 pub mod marketplace;
 pub mod retry;
-mod schedule;
+pub mod schedule;
 pub mod service;
 pub mod timestamp;
 mod webhooks;

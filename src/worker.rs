@@ -49,7 +49,7 @@ pub async fn run_jobs_until_empty(app: &Arc<App>) -> Result<u64, QueueError> {
 
 /// The handler of [`SyncStore`]. A failed job is shown as failed and not run again: what is due
 /// stays due, and the next tick enqueues the store.
-pub(crate) async fn sync_store(
+pub async fn sync_store(
     app: &App,
     job: SyncStore,
     stop: &CancellationToken,

@@ -21,7 +21,7 @@ impl Position {
 }
 
 /// Claims a tick; tells whether this replica is the one to run it.
-pub(crate) async fn claim_tick(
+pub async fn claim_tick(
     db: &Db,
     schedule: &str,
     tick: DateTime<Utc>,
