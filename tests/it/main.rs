@@ -7,5 +7,7 @@ mod connector;
 mod http_contract;
 mod jobs;
 mod mock_marketplace;
+mod schedule;
 mod smoke;
 mod support;
+mod sync;

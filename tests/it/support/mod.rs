@@ -3,7 +3,9 @@
 pub(crate) mod app;
 pub(crate) mod browser;
 pub(crate) mod database;
+pub(crate) mod logs;
 pub(crate) mod marketplace;
 pub(crate) mod queues;
+pub(crate) mod runs;
 pub(crate) mod scripted_connector;
 pub(crate) mod server;

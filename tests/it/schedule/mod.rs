@@ -1,0 +1,5 @@
+//! What a `sync` tick enqueues, and when a tick fires.
+
+mod due;
+mod outage;
+mod ticks;
