@@ -111,16 +111,22 @@ async fn run(
 ) -> Result<(Counts, Option<SyncStatus>), Error> {
     let mut tx = app.db.read().await?;
     let store = stores::store_by_id(&mut tx, store_id).await?;
+    let is_paused = stores::is_paused(&mut tx, store_id, app.clock.now()).await?;
     tx.save().await?;
     let Some(store) = store else {
         warn!(event = "store_not_found", storeId = %store_id, "store {store_id} does not exist any more");
         return Ok((Counts::default(), None));
     };
+    if is_paused {
+        // Since its job was enqueued; the scheduler brings it back when the pause is over.
+        return Ok((Counts::default(), Some(store.sync_status)));
+    }
     let mut run = Run {
         app,
         lease,
         stop,
         status: store.sync_status,
+        imported: store.imported_success_count,
         store,
         // Before every row.
         cursor: RowCursor { created_at: DateTime::UNIX_EPOCH, id: SyncLogId(Uuid::nil()) },
@@ -152,6 +158,7 @@ struct Run<'a> {
     cursor: RowCursor,
     totals: Counts,
     status: SyncStatus,
+    imported: i64,
 }
 
 /// What a batch came to.
@@ -179,7 +186,8 @@ impl Run<'_> {
             let was_full = due.len() >= chunk_size;
             let batch = self.ask_marketplace(&due).await;
             let is_cut_short = batch.rows.len() < due.len();
-            let is_last = !was_full || is_cut_short || iteration == MAX_BATCHES;
+            let is_paused = batch.pause_until.is_some();
+            let is_last = !was_full || is_cut_short || is_paused || iteration == MAX_BATCHES;
             let processed = batch.rows.len();
             let has_backlog = self.write(&batch, is_last, is_cut_short).await?;
             if is_last {
@@ -297,7 +305,7 @@ impl Run<'_> {
             self.record(&mut tx, event, data, now).await?;
         }
         tx.save().await?;
-        (self.totals, self.status) = (totals, status);
+        (self.totals, self.status, self.imported) = (totals, status, imported);
         if counts.processed > 0 {
             self.log_batch(counts);
         }
@@ -323,8 +331,7 @@ impl Run<'_> {
 
     /// The run ends by an error after it was announced: the subscribers hear of that, too.
     async fn announce_abort(&self) -> Result<(), Error> {
-        let mut data =
-            self.totals.event_data(self.status, self.store.imported_success_count, true);
+        let mut data = self.totals.event_data(self.status, self.imported, true);
         data["reason"] = json!("internal_error");
         self.announce(EventType::SyncFailed, data).await
     }

@@ -115,11 +115,18 @@ pub async fn record_attempt(
         .fetch_one(conn).await)
 }
 
-/// Lets nobody enqueue the store before `until`: its marketplace asked for a pause.
+/// Lets nobody sync the store before `until`: its marketplace asked for a pause.
 pub async fn pause_store(tx: &mut Tx, id: StoreId, until: DateTime<Utc>) -> sqlx::Result<()> {
     on!(tx, conn => query(sql!("UPDATE stores SET paused_until = $2 WHERE id = $1"))
         .bind(id).bind(until)
         .execute(conn).await.map(|_| ()))
+}
+
+/// Whether the marketplace of a store wants to be left in peace.
+pub async fn is_paused(tx: &mut Tx, id: StoreId, now: DateTime<Utc>) -> sqlx::Result<bool> {
+    on!(tx, conn => query(sql!("SELECT 1 FROM stores WHERE id = $1 AND paused_until > $2"))
+        .bind(id).bind(now)
+        .fetch_optional(conn).await.map(|row| row.is_some()))
 }
 
 /// Frees the leases whose time is up, so that nobody takes a dead run for a living one.
