@@ -3,3 +3,4 @@
 mod due;
 mod outage;
 mod ticks;
+mod turns;
