@@ -2,5 +2,6 @@
 
 mod due;
 mod outage;
+mod slots;
 mod ticks;
 mod turns;
