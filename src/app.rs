@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::config::{Listener, Settings};
 use crate::db::{Db, DbError};
 use crate::ids::Ids;
+use crate::lease::LeaseTimes;
 use crate::marketplace::Imports;
 use crate::marketplace::connector::{Connector, MockClient, http_client};
 
@@ -38,6 +39,8 @@ pub struct App {
     pub imports: Imports,
     /// How long an import waits for somebody else's outcome.
     pub import_wait: Duration,
+    /// How long the lease of a run lasts.
+    pub lease_times: LeaseTimes,
     /// Work that goes on when its caller goes away; a shutdown waits for it.
     pub tasks: TaskTracker,
     /// Fires when the process shuts down.
@@ -109,6 +112,7 @@ impl App {
             connector,
             imports: Imports::default(),
             import_wait: IMPORT_WAIT,
+            lease_times: LeaseTimes::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         }

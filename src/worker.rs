@@ -49,11 +49,7 @@ pub async fn run_jobs_until_empty(app: &Arc<App>) -> Result<u64, QueueError> {
 
 /// The handler of [`SyncStore`]. A failed job is shown as failed and not run again: what is due
 /// stays due, and the next tick enqueues the store.
-pub(crate) async fn sync_store(
-    app: &App,
-    job: SyncStore,
-    stop: &CancellationToken,
-) -> Result<(), String> {
+pub async fn sync_store(app: &App, job: SyncStore, stop: &CancellationToken) -> Result<(), String> {
     let job_id = job.identity();
     let store_id = job.store_id;
     let Err(error) = marketplace::sync_store(app, job, stop).await else {

@@ -61,13 +61,15 @@ pub async fn enqueue_due_stores(app: &App) -> Result<Pass, Error> {
     let mut wraps = start.is_some();
     let mut stopped_at = None;
     loop {
-        let stores = page(app, after, (!wraps).then_some(start).flatten()).await?;
+        let room = app.queue.room::<SyncStore>().await;
+        let limit = page_size(&room);
+        let stores = page(app, after, (!wraps).then_some(start).flatten(), limit).await?;
         let last = stores.last().map(|store| Position {
             created_at: store.created_at,
             id: store.id.0,
         });
         pass.scanned_stores += u64::try_from(stores.len()).unwrap_or_default();
-        match enqueue(app, &stores, &mut pass).await? {
+        match enqueue(app, &stores, room, &mut pass).await? {
             Page::Done => {}
             Page::QueueFull => {
                 pass.is_cut_short = true;
@@ -77,7 +79,7 @@ pub async fn enqueue_due_stores(app: &App) -> Result<Pass, Error> {
             Page::QueueFailed => break,
         }
         match last {
-            Some(last) if stores.len() == PAGE as usize => after = last,
+            Some(last) if stores.len() == limit as usize => after = last,
             _ if wraps => (wraps, after) = (false, Position::BEGINNING),
             _ => break,
         }
@@ -121,7 +123,20 @@ async fn free_slots_of_lost_queue(app: &App) -> Result<(), Error> {
     Ok(())
 }
 
-async fn page(app: &App, after: Position, until: Option<Position>) -> Result<Vec<DueStore>, Error> {
+/// As many stores as the queue has room for; one, to see whether it is needed, when it is full.
+fn page_size(room: &Result<usize, QueueError>) -> u32 {
+    let room = room
+        .as_ref()
+        .map_or(PAGE, |room| u32::try_from(*room).unwrap_or(PAGE));
+    room.clamp(1, PAGE)
+}
+
+async fn page(
+    app: &App,
+    after: Position,
+    until: Option<Position>,
+    limit: u32,
+) -> Result<Vec<DueStore>, Error> {
     let now = app.clock.now();
     let due = DueAt {
         now,
@@ -129,7 +144,7 @@ async fn page(app: &App, after: Position, until: Option<Position>) -> Result<Vec
         overdue: now - OVERDUE,
     };
     let mut tx = app.db.read().await?;
-    let mut stores = due_stores(&mut tx, (after.created_at, after.id), due, PAGE).await?;
+    let mut stores = due_stores(&mut tx, (after.created_at, after.id), due, limit).await?;
     tx.save().await?;
     if let Some(until) = until {
         stores.retain(|store| (store.created_at, store.id.0) <= (until.created_at, until.id));
@@ -138,11 +153,16 @@ async fn page(app: &App, after: Position, until: Option<Position>) -> Result<Vec
 }
 
 /// Takes the slots of a page, pushes the jobs whose slot was free, and keeps the slots.
-async fn enqueue(app: &App, stores: &[DueStore], pass: &mut Pass) -> Result<Page, Error> {
+async fn enqueue(
+    app: &App,
+    stores: &[DueStore],
+    room: Result<usize, QueueError>,
+    pass: &mut Pass,
+) -> Result<Page, Error> {
     if stores.is_empty() {
         return Ok(Page::Done);
     }
-    let room = match app.queue.room::<SyncStore>().await {
+    let room = match room {
         Ok(room) => room,
         Err(error) => {
             let ids: Vec<StoreId> = stores.iter().map(|store| store.id).collect();

@@ -54,14 +54,9 @@ pub(crate) async fn sync_store(
     let started = Instant::now();
     let store_id = job.store_id;
     let token = app.ids.new_id(app.clock.now());
-    let Some(lease) = Lease::take(
-        &app.db,
-        stores::store_lease(),
-        store_id.0,
-        token,
-        &app.clock,
-    )
-    .await?
+    let table = stores::store_lease();
+    let times = app.lease_times;
+    let Some(lease) = Lease::take(&app.db, table, store_id.0, token, &app.clock, times).await?
     else {
         return skip(app, store_id).await;
     };
@@ -139,6 +134,7 @@ async fn run(
         lease,
         stop,
         status: store.sync_status,
+        imported: store.imported_success_count,
         store,
         // Before every row.
         cursor: RowCursor {
@@ -176,6 +172,7 @@ struct Run<'a> {
     cursor: RowCursor,
     totals: Counts,
     status: SyncStatus,
+    imported: i64,
     /// The ids of the two events, known before, so that none can be written twice.
     started: OutboxId,
     closing: OutboxId,
@@ -323,11 +320,11 @@ impl Run<'_> {
         let counts = Counts::of(&batch.rows);
         let totals = self.totals.plus(counts);
         let this = &*self;
-        let (status, has_backlog) = db::persist(move || async move {
+        let (status, imported, has_backlog) = db::persist(move || async move {
             this.try_write(batch, totals, is_last, is_cut_short).await
         })
         .await?;
-        (self.totals, self.status) = (totals, status);
+        (self.totals, self.status, self.imported) = (totals, status, imported);
         if counts.processed > 0 {
             self.log_batch(counts);
         }
@@ -342,7 +339,7 @@ impl Run<'_> {
         totals: Counts,
         is_last: bool,
         is_cut_short: bool,
-    ) -> Result<(SyncStatus, bool), Error> {
+    ) -> Result<(SyncStatus, i64, bool), Error> {
         let now = self.app.clock.now();
         let id = self.store.id;
         let mut tx = self.app.db.write().await?;
@@ -368,7 +365,7 @@ impl Run<'_> {
             self.record(&mut tx, event, data, now).await?;
         }
         tx.save().await?;
-        Ok((status, has_backlog))
+        Ok((status, imported, has_backlog))
     }
 
     fn log_batch(&self, counts: Counts) {
@@ -390,9 +387,7 @@ impl Run<'_> {
 
     /// The run ends by an error after it was announced: the subscribers hear of that, too.
     async fn announce_abort(&self) -> Result<(), Error> {
-        let mut data = self
-            .totals
-            .event_data(self.status, self.store.imported_success_count, true);
+        let mut data = self.totals.event_data(self.status, self.imported, true);
         data["reason"] = json!("internal_error");
         self.announce(EventType::SyncFailed, data).await
     }

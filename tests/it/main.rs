@@ -8,15 +8,12 @@ mod http_contract;
 mod jobs;
 mod migrations;
 mod mock_marketplace;
-<<<<<<< HEAD
 mod openapi;
+mod orders;
 mod query_plans;
 mod repository;
-mod smoke;
+mod schedule;
 mod sql;
-=======
-mod orders;
-mod smoke;
 mod stores;
->>>>>>> t-orders
 mod support;
+mod sync;

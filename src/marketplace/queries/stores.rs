@@ -115,7 +115,7 @@ pub async fn record_attempt(
         .fetch_one(conn).await)
 }
 
-/// Lets nobody enqueue the store before `until`: its marketplace asked for a pause.
+/// Lets nobody sync the store before `until`: its marketplace asked for a pause.
 pub async fn pause_store(tx: &mut Tx, id: StoreId, until: DateTime<Utc>) -> sqlx::Result<()> {
     on!(tx, conn => query(sql!(
         "UPDATE stores

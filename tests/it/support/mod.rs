@@ -3,12 +3,11 @@
 pub(crate) mod app;
 pub(crate) mod browser;
 pub(crate) mod database;
-<<<<<<< HEAD
 pub(crate) mod json_schema;
-=======
 pub(crate) mod log;
->>>>>>> t-orders
+pub(crate) mod logs;
 pub(crate) mod marketplace;
 pub(crate) mod queues;
+pub(crate) mod runs;
 pub(crate) mod scripted_connector;
 pub(crate) mod server;
