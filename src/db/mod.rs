@@ -238,14 +238,21 @@ impl Db {
         match self {
             Self::Postgres(pool) => sqlx::migrate!("./migrations/postgres").run(pool).await,
             Self::Sqlite { writer, .. } => {
+                // SQLite has no advisory lock: whoever loses a race finds the work done.
                 let migrator = sqlx::migrate!("./migrations/sqlite");
-                // SQLite has no advisory lock: whoever loses the race finds the work done.
-                match migrator.run(writer).await {
-                    Err(MigrateError::Execute(_) | MigrateError::ExecuteMigration(..)) => {
-                        migrator.run(writer).await
+                let mut outcome = migrator.run(writer).await;
+                for _ in 0..MIGRATION_RACES {
+                    let is_race = matches!(
+                        outcome,
+                        Err(MigrateError::Execute(_) | MigrateError::ExecuteMigration(..))
+                    );
+                    if !is_race {
+                        break;
                     }
-                    outcome => outcome,
+                    sleep(Duration::from_millis(50)).await;
+                    outcome = migrator.run(writer).await;
                 }
+                outcome
             }
         }
         .map_err(|error| match error {
@@ -328,6 +335,8 @@ impl Tx {
     }
 }
 
+/// How many races of migrations a process may lose.
+const MIGRATION_RACES: u32 = 10;
 /// How often a transaction is tried again that failed for a moment's reason.
 const TRIES: u32 = 4;
 

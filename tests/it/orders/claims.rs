@@ -123,7 +123,7 @@ async fn a_waiting_caller_takes_over_when_the_claim_ends(#[values(Embedded, Serv
 #[rstest]
 #[tokio::test]
 async fn a_claim_outlasts_the_call_it_is_for(#[values(Embedded, Server)] on: Profile) {
-    for (timeout, claim) in [("10000", CLAIM), ("60000", Duration::from_mins(2))] {
+    for (timeout, claim) in [("10000", CLAIM), ("60000", Duration::from_mins(3))] {
         let app = TestApp::start_with(on, &[("MARKETPLACE_TIMEOUT_MS", timeout)]).await;
         let store = app.register("shop").await;
         app.marketplace.hold();

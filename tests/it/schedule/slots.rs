@@ -65,13 +65,15 @@ async fn a_slot_without_a_job_is_free_after_half_a_minute(#[values(Embedded, Ser
 
 #[rstest]
 #[tokio::test]
-async fn the_slot_of_a_job_that_waits_lasts_five_minutes(#[values(Embedded, Server)] on: Profile) {
+async fn the_slot_of_a_job_that_waits_lasts_a_quarter_of_an_hour(
+    #[values(Embedded, Server)] on: Profile,
+) {
     let mut app = TestApp::start(on).await;
     app.leave_jobs();
     app.insert_due_stores(1).await;
     assert_eq!(app.schedule().await.enqueued_jobs, 1);
     app.clock
-        .advance(Duration::from_mins(5) - Duration::from_millis(1));
+        .advance(Duration::from_mins(15) - Duration::from_millis(1));
     assert_eq!(app.schedule().await.enqueued_jobs, 0);
     app.clock.advance(Duration::from_millis(1));
     assert_eq!(app.schedule().await.enqueued_jobs, 1);

@@ -129,8 +129,9 @@ async fn housekeeping_forgets_what_has_served_its_purpose(#[values(Embedded, Ser
         let tick = now - TimeDelta::hours(hours);
         assert!(claim_tick(&app.app.db, "sync", tick, tick).await.unwrap());
     }
-    set_lease(&app, 1, now).await;
-    set_lease(&app, 2, now + TimeDelta::milliseconds(1)).await;
+    let a_minute_ago = now - TimeDelta::minutes(1);
+    set_lease(&app, 1, a_minute_ago).await;
+    set_lease(&app, 2, a_minute_ago + TimeDelta::milliseconds(1)).await;
     let logs = Logs::capture();
     tidy_up(&app.app).await;
     tidy_up(&app.app).await;
