@@ -7,7 +7,8 @@ use sqlx::query_scalar;
 
 use super::{Db, on, sql};
 
-const HEADER: &str = "-- Made from the migrations by `marketplace-sync export-schema`; do not edit.";
+const HEADER: &str =
+    "-- Made from the migrations by `marketplace-sync export-schema`; do not edit.";
 
 impl Db {
     /// Tables and indexes, in the order of their names; those of the tools are left out.

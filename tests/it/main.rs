@@ -14,3 +14,4 @@ mod repository;
 mod smoke;
 mod sql;
 mod support;
+mod wire;

@@ -13,7 +13,9 @@ use crate::support::app::{Profile, on};
 use crate::support::database::TestDatabase;
 
 fn folder(dialect: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("migrations").join(dialect)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("migrations")
+        .join(dialect)
 }
 
 /// The migrations of a dialect: file name and text, without comments.
@@ -41,26 +43,49 @@ async fn migrated(on: Profile) -> (TestDatabase, Db) {
 fn every_migration_has_its_twin() {
     let [postgres, sqlite] = ["postgres", "sqlite"].map(migrations);
     assert!(!postgres.is_empty());
-    assert_eq!(postgres.keys().collect::<Vec<_>>(), sqlite.keys().collect::<Vec<_>>());
+    assert_eq!(
+        postgres.keys().collect::<Vec<_>>(),
+        sqlite.keys().collect::<Vec<_>>()
+    );
     for (number, name) in (1..).zip(postgres.keys()) {
-        assert!(name.starts_with(&format!("{number:04}_")), "{name} is not number {number}");
+        assert!(
+            name.starts_with(&format!("{number:04}_")),
+            "{name} is not number {number}"
+        );
     }
 }
 
 /// DM-1, DM-6: no default but a constant, no extension, no type that only one database has.
 #[test]
 fn no_migration_does_what_the_application_should() {
-    for (name, text) in migrations("postgres").into_iter().chain(migrations("sqlite")) {
+    for (name, text) in migrations("postgres")
+        .into_iter()
+        .chain(migrations("sqlite"))
+    {
         let text = text.to_uppercase();
-        for word in ["NOW()", "CURRENT_TIMESTAMP", "DATETIME(", "RANDOM", "UUID_GENERATE", "EXTENSION",
-            "CREATE TYPE", "SERIAL", "AUTOINCREMENT", "TRIGGER", "CREATE FUNCTION", "TIMESTAMP "]
-        {
+        for word in [
+            "NOW()",
+            "CURRENT_TIMESTAMP",
+            "DATETIME(",
+            "RANDOM",
+            "UUID_GENERATE",
+            "EXTENSION",
+            "CREATE TYPE",
+            "SERIAL",
+            "AUTOINCREMENT",
+            "TRIGGER",
+            "CREATE FUNCTION",
+            "TIMESTAMP ",
+        ] {
             assert!(!text.contains(word), "{name} has `{word}`");
         }
     }
     for (name, text) in migrations("sqlite") {
         for statement in text.split(';').filter(|part| part.contains("CREATE TABLE")) {
-            assert!(statement.trim_end().ends_with("STRICT"), "{name}: not STRICT: {statement}");
+            assert!(
+                statement.trim_end().ends_with("STRICT"),
+                "{name}: not STRICT: {statement}"
+            );
         }
     }
 }
@@ -73,13 +98,20 @@ fn an_enum_has_the_same_check_on_both_databases() {
         let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
         let words = |part: &str| Some(format!("{})", part.split_once(')')?.0));
         // `is_active IN (0, 1)` is what SQLite has for BOOLEAN.
-        flat.split("CHECK (").skip(1).filter_map(words).filter(|it| it.contains("IN ('")).collect()
+        flat.split("CHECK (")
+            .skip(1)
+            .filter_map(words)
+            .filter(|it| it.contains("IN ('"))
+            .collect()
     };
     let postgres = checks("postgres");
     assert_eq!(postgres, checks("sqlite"));
     for column in ["marketplace", "sync_status", "status", "event"] {
         let start = format!("{column} IN (");
-        assert!(postgres.iter().any(|check| check.starts_with(&start)), "{column} has no CHECK");
+        assert!(
+            postgres.iter().any(|check| check.starts_with(&start)),
+            "{column} has no CHECK"
+        );
     }
 }
 
@@ -133,7 +165,12 @@ async fn both_databases_have_the_same_tables_columns_and_nullability() {
 /// The indexes that have a name of ours.
 async fn indexes(db: &Db) -> BTreeSet<String> {
     let schema = db.schema().await.unwrap();
-    let name = |line: &str| line.strip_prefix("CREATE INDEX ")?.split(' ').next().map(str::to_owned);
+    let name = |line: &str| {
+        line.strip_prefix("CREATE INDEX ")?
+            .split(' ')
+            .next()
+            .map(str::to_owned)
+    };
     schema.lines().filter_map(name).collect()
 }
 

@@ -38,11 +38,15 @@ impl Operation {
         paths
             .iter()
             .flat_map(|(path, methods)| {
-                methods.as_object().unwrap().iter().map(move |(method, meta)| Self {
-                    path: path.clone(),
-                    method: method.to_uppercase().parse().unwrap(),
-                    meta: meta.clone(),
-                })
+                methods
+                    .as_object()
+                    .unwrap()
+                    .iter()
+                    .map(move |(method, meta)| Self {
+                        path: path.clone(),
+                        method: method.to_uppercase().parse().unwrap(),
+                        meta: meta.clone(),
+                    })
             })
             .collect()
     }
@@ -58,14 +62,26 @@ impl Operation {
     /// The schema of the body, if it has one.
     fn body<'a>(&'a self, document: &'a Value) -> Option<&'a Value> {
         let content = self.meta["requestBody"]["content"].as_object()?;
-        Some(resolve(document, &content.values().next().unwrap()["schema"]))
+        Some(resolve(
+            document,
+            &content.values().next().unwrap()["schema"],
+        ))
     }
 
     /// The schema of the answer with this status; the status must be documented.
     fn answer(&self, status: &str) -> &Value {
         let answer = &self.meta["responses"][status];
-        assert!(answer.is_object(), "{} does not document {status}", self.id());
-        &answer["content"].as_object().unwrap().values().next().unwrap()["schema"]
+        assert!(
+            answer.is_object(),
+            "{} does not document {status}",
+            self.id()
+        );
+        &answer["content"]
+            .as_object()
+            .unwrap()
+            .values()
+            .next()
+            .unwrap()["schema"]
     }
 
     /// What "Try it out" of Swagger UI sends.
@@ -116,18 +132,36 @@ fn the_committed_document_is_what_the_code_says() {
 #[test]
 fn every_operation_has_a_name_a_summary_and_one_chapter() {
     let document = document();
-    let verbs = ["get", "list", "register", "import", "validate", "create", "update", "delete", "requeue"];
-    let chapters: Vec<&Value> =
-        document["tags"].as_array().unwrap().iter().map(|tag| &tag["name"]).collect();
+    let verbs = [
+        "get", "list", "register", "import", "validate", "create", "update", "delete", "requeue",
+    ];
+    let chapters: Vec<&Value> = document["tags"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|tag| &tag["name"])
+        .collect();
     let mut ids = BTreeSet::new();
     for operation in Operation::all(&document) {
         let id = operation.id();
         let (verb, noun) = id.split_once('_').unwrap_or_default();
-        assert!(verbs.contains(&verb) && !noun.is_empty(), "`{id}` is no verb_noun");
+        assert!(
+            verbs.contains(&verb) && !noun.is_empty(),
+            "`{id}` is no verb_noun"
+        );
         assert!(ids.insert(id.to_owned()), "`{id}` names two operations");
-        assert!(!operation.meta["summary"].as_str().unwrap_or_default().is_empty(), "{id}");
+        assert!(
+            !operation.meta["summary"]
+                .as_str()
+                .unwrap_or_default()
+                .is_empty(),
+            "{id}"
+        );
         let tags = operation.meta["tags"].as_array().unwrap();
-        assert!(tags.len() == 1 && chapters.contains(&&tags[0]), "{id}: {tags:?}");
+        assert!(
+            tags.len() == 1 && chapters.contains(&&tags[0]),
+            "{id}: {tags:?}"
+        );
     }
     assert!(ids.len() >= 7, "{ids:?}");
 }
@@ -145,7 +179,11 @@ fn every_problem_is_documented_with_an_example_that_fits_its_schema() {
                 example => example,
             };
             let place = format!("{} {status}", operation.id());
-            assert_eq!(faults(&document, schema, example), Vec::<String>::new(), "{place}");
+            assert_eq!(
+                faults(&document, schema, example),
+                Vec::<String>::new(),
+                "{place}"
+            );
             if !operation.path.starts_with("/mock/") {
                 assert_eq!(example["status"].to_string(), *status, "{place}");
                 assert!(responses[status]["content"]["application/problem+json"].is_object());
@@ -164,8 +202,15 @@ fn every_example_request_fits_its_schema() {
     let document = document();
     let mut bodies = 0;
     for operation in Operation::all(&document) {
-        let Some(schema) = operation.body(&document) else { continue };
-        assert_eq!(faults(&document, schema, &schema["example"]), Vec::<String>::new(), "{}", operation.id());
+        let Some(schema) = operation.body(&document) else {
+            continue;
+        };
+        assert_eq!(
+            faults(&document, schema, &schema["example"]),
+            Vec::<String>::new(),
+            "{}",
+            operation.id()
+        );
         // The check itself sees what is wrong.
         assert!(!faults(&document, schema, &json!({})).is_empty());
         bodies += 1;
@@ -185,8 +230,11 @@ fn the_document_is_valid_openapi() {
     let schemes = &document["components"]["securitySchemes"];
     for operation in Operation::all(&document) {
         let id = operation.id();
-        let in_path: BTreeSet<&str> =
-            operation.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
+        let in_path: BTreeSet<&str> = operation
+            .path
+            .split('/')
+            .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+            .collect();
         let declared: BTreeSet<&str> = operation
             .parameters()
             .filter(|parameter| parameter["in"] == "path" && parameter["required"] == true)
@@ -196,17 +244,27 @@ fn the_document_is_valid_openapi() {
         assert!(operation.path.starts_with('/'), "{id}");
         for (status, answer) in operation.meta["responses"].as_object().unwrap() {
             let number: u16 = status.parse().unwrap();
-            assert!((100..600).contains(&number) && answer["description"].is_string(), "{id}");
+            assert!(
+                (100..600).contains(&number) && answer["description"].is_string(),
+                "{id}"
+            );
         }
         for scheme in operation.meta["security"].as_array().into_iter().flatten() {
-            let known = scheme.as_object().unwrap().keys().all(|name| schemes[name].is_object());
+            let known = scheme
+                .as_object()
+                .unwrap()
+                .keys()
+                .all(|name| schemes[name].is_object());
             assert!(known, "{id}: {scheme}");
         }
     }
     for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
         for member in schema["required"].as_array().into_iter().flatten() {
             let properties = &schema["properties"];
-            assert!(properties[member.as_str().unwrap()].is_object(), "{name} has no {member}");
+            assert!(
+                properties[member.as_str().unwrap()].is_object(),
+                "{name} has no {member}"
+            );
         }
     }
 }
@@ -216,7 +274,10 @@ fn check_references(document: &Value, value: &Value) {
     match value {
         Value::Object(members) => {
             if members.contains_key("$ref") {
-                assert!(resolve(document, value).is_object(), "{value} leads nowhere");
+                assert!(
+                    resolve(document, value).is_object(),
+                    "{value} leads nowhere"
+                );
             }
             if let (Some(kind), false) = (members.get("type"), members.contains_key("scheme")) {
                 let kinds = ["object", "array", "string", "number", "integer", "boolean"];
@@ -225,9 +286,13 @@ fn check_references(document: &Value, value: &Value) {
                 });
                 assert!(is_known, "{value}");
             }
-            members.values().for_each(|member| check_references(document, member));
+            members
+                .values()
+                .for_each(|member| check_references(document, member));
         }
-        Value::Array(items) => items.iter().for_each(|item| check_references(document, item)),
+        Value::Array(items) => items
+            .iter()
+            .for_each(|item| check_references(document, item)),
         _ => {}
     }
 }
@@ -252,7 +317,12 @@ async fn every_example_can_be_sent(#[values(Embedded, Server)] on: Profile) {
     for operation in Operation::all(&document) {
         let (status, body) = app.send(operation.example_request(&app, &document)).await;
         let schema = operation.answer(status.as_str());
-        assert_eq!(faults(&document, schema, &body), Vec::<String>::new(), "{}: {body}", operation.id());
+        assert_eq!(
+            faults(&document, schema, &body),
+            Vec::<String>::new(),
+            "{}: {body}",
+            operation.id()
+        );
         statuses.push(format!("{} {}", operation.id(), status.as_u16()));
     }
     // The example token is nobody's; the mock wants credentials.
@@ -275,30 +345,48 @@ async fn every_example_works_once_the_token_is_a_stores(#[values(Embedded, Serve
     let document = document();
     let (app, _mock) = app_with_mock_marketplace(on).await;
     let operations = Operation::all(&document);
-    let operation = |id: &str| operations.iter().find(|operation| operation.id() == id).unwrap();
+    let operation = |id: &str| {
+        operations
+            .iter()
+            .find(|operation| operation.id() == id)
+            .unwrap()
+    };
     let register = operation("register_store").example_request(&app, &document);
     let token = app.send(register).await.1["syncToken"].clone();
     let ok = async |id: &str, request: RequestBuilder| -> Value {
         let (status, body) = app.send(request).await;
         assert_eq!(status, StatusCode::OK, "{id}: {body}");
-        assert_eq!(faults(&document, operation(id).answer("200"), &body), Vec::<String>::new(), "{id}");
+        assert_eq!(
+            faults(&document, operation(id).answer("200"), &body),
+            Vec::<String>::new(),
+            "{id}"
+        );
         body
     };
     let with_token = |id: &str| {
         let mut body = operation(id).body(&document).unwrap()["example"].clone();
         body["syncToken"] = token.clone();
-        app.http.post(app.server.url(&operation(id).path)).json(&body)
+        app.http
+            .post(app.server.url(&operation(id).path))
+            .json(&body)
     };
     let imported = ok("import_order", with_token("import_order")).await;
     assert_eq!(imported["success"], true, "{imported}");
     let batch = ok("import_orders", with_token("import_orders")).await;
-    let outcomes: Vec<&Value> =
-        batch["results"].as_array().unwrap().iter().map(|result| &result["success"]).collect();
+    let outcomes: Vec<&Value> = batch["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|result| &result["success"])
+        .collect();
     assert_eq!(outcomes, [true, false, false]);
     let token = token.as_str().unwrap();
     let path = format!("/stores/sync-status?syncToken={token}");
     let state = ok("get_sync_status", app.http.get(app.server.url(&path))).await;
-    assert_eq!((&state["importedOrders"], &state["rateLimitedCount"]), (&json!(1), &json!(1)));
+    assert_eq!(
+        (&state["importedOrders"], &state["rateLimitedCount"]),
+        (&json!(1), &json!(1))
+    );
 
     let pair = &app.app.settings.mock.credentials[&Marketplace::Etsy];
     let request = operation("validate_receipt").example_request(&app, &document);
@@ -319,7 +407,10 @@ async fn a_person_can_try_it_out_in_swagger_ui() {
         browser.open(&address);
         let text = browser.wait_for("text.includes('/stores/sync-status')");
         for operation in Operation::all(&document()) {
-            assert!(text.contains(operation.meta["summary"].as_str().unwrap()), "{text}");
+            assert!(
+                text.contains(operation.meta["summary"].as_str().unwrap()),
+                "{text}"
+            );
         }
         picture(&mut browser, "docs.png");
         let block = "#operations-stores-register_store";
@@ -329,10 +420,14 @@ async fn a_person_can_try_it_out_in_swagger_ui() {
             (".execute", ".live-responses-table"),
         ] {
             browser.click(&format!("{block} {button}"));
-            browser.wait_for(&format!("document.querySelector('{block} {next}') !== null"));
+            browser.wait_for(&format!(
+                "document.querySelector('{block} {next}') !== null"
+            ));
         }
         let text = browser.wait_for("/\"syncToken\": \"[0-9a-f]{8}-/.test(text)");
         assert!(text.contains("x-request-id"), "{text}");
+        let answer = format!("document.querySelector('{block} .live-responses-table')");
+        browser.wait_for(&format!("({answer}.scrollIntoView(), true)"));
         picture(&mut browser, "docs-tried-out.png");
     });
 }

@@ -181,8 +181,15 @@ impl Hot {
             .into_iter()
             .map(|statement| statement.text)
             .filter(|text| flat(text).contains(self.part));
-        let text = found.next().unwrap_or_else(|| panic!("no statement has `{}`", self.part));
-        assert_eq!(found.next(), None, "several statements have `{}`", self.part);
+        let text = found
+            .next()
+            .unwrap_or_else(|| panic!("no statement has `{}`", self.part));
+        assert_eq!(
+            found.next(),
+            None,
+            "several statements have `{}`",
+            self.part
+        );
         text
     }
 
@@ -190,20 +197,32 @@ impl Hot {
     fn fault(&self, way: &str, expected: &[&str], plan: &[String]) -> Option<String> {
         let used: BTreeSet<&str> = plan.iter().filter_map(|line| index_of(line)).collect();
         let scans = plan.iter().any(|line| is_scan(line));
-        let sorts = plan.iter().any(|line| line.contains("Sort") || line.contains("TEMP B-TREE"));
+        let sorts = plan
+            .iter()
+            .any(|line| line.contains("Sort") || line.contains("TEMP B-TREE"));
         let is_as_expected = used.iter().copied().eq(expected.iter().copied());
         (!is_as_expected || scans || (sorts && !self.sorts)).then(|| {
-            format!("{} ({way}): expected {expected:?}\n{}\n", self.name, plan.join("\n"))
+            format!(
+                "{} ({way}): expected {expected:?}\n{}\n",
+                self.name,
+                plan.join("\n")
+            )
         })
     }
 }
 
 /// The index that a line of a plan names.
 fn index_of(line: &str) -> Option<&str> {
-    ["Conflict Arbiter Indexes: ", "Index Scan on ", " using ", "COVERING INDEX ", "USING INDEX "]
-        .into_iter()
-        .find_map(|before| line.split_once(before))
-        .and_then(|(_, after)| after.split_whitespace().next())
+    [
+        "Conflict Arbiter Indexes: ",
+        "Index Scan on ",
+        " using ",
+        "COVERING INDEX ",
+        "USING INDEX ",
+    ]
+    .into_iter()
+    .find_map(|before| line.split_once(before))
+    .and_then(|(_, after)| after.split_whitespace().next())
 }
 
 /// Whether a line of a plan reads a whole table, or a whole index (which a hashed sub-plan does);
@@ -241,9 +260,15 @@ async fn faults_on_postgres(pool: &sqlx::PgPool) -> Vec<String> {
     let mut faults = Vec::new();
     for hot in HOT {
         let prepare = format!("PREPARE hot AS {}", hot.text(Dialect::Postgres));
-        sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut *connection).await.unwrap();
-        let arguments =
-            hot.arguments.replace("STORE", STORE).replace("OTHER", OTHER).replace("NOW", NOW);
+        sqlx::raw_sql(AssertSqlSafe(prepare))
+            .execute(&mut *connection)
+            .await
+            .unwrap();
+        let arguments = hot
+            .arguments
+            .replace("STORE", STORE)
+            .replace("OTHER", OTHER)
+            .replace("NOW", NOW);
         // The first five plans are made for the values; then PostgreSQL weighs the generic one.
         for way in ["1st", "2nd", "3rd", "4th", "5th", "6th", "7th"] {
             let explain = format!("EXPLAIN EXECUTE hot ({arguments})");
@@ -256,7 +281,10 @@ async fn faults_on_postgres(pool: &sqlx::PgPool) -> Vec<String> {
                 .collect();
             faults.extend(hot.fault(way, hot.postgres, &plan));
         }
-        sqlx::raw_sql("DEALLOCATE hot").execute(&mut *connection).await.unwrap();
+        sqlx::raw_sql("DEALLOCATE hot")
+            .execute(&mut *connection)
+            .await
+            .unwrap();
     }
     faults
 }

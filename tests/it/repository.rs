@@ -32,14 +32,20 @@ impl Repository {
         let database = TestDatabase::create(on).await;
         let db = Db::connect(database.url(), 12).await.unwrap();
         db.migrate().await.unwrap();
-        Self { db, ids: Ids::system(), _database: database }
+        Self {
+            db,
+            ids: Ids::system(),
+            _database: database,
+        }
     }
 
     async fn create_store(&self, name: &str, now: DateTime<Utc>) -> (StoreId, SyncToken) {
         let id = StoreId(self.ids.new_id(now));
         let token = SyncToken(self.ids.sync_token(now));
         let mut tx = self.db.write().await.unwrap();
-        let created = stores::upsert_store(&mut tx, id, token, &new_store(name), now).await.unwrap();
+        let created = stores::upsert_store(&mut tx, id, token, &new_store(name), now)
+            .await
+            .unwrap();
         tx.save().await.unwrap();
         created
     }
@@ -49,7 +55,10 @@ impl Repository {
         let now = noon();
         let claims: Vec<Claim> = rows
             .iter()
-            .map(|(receipt, _)| Claim { id: SyncLogId(self.ids.new_id(now)), receipt: (*receipt).into() })
+            .map(|(receipt, _)| Claim {
+                id: SyncLogId(self.ids.new_id(now)),
+                receipt: (*receipt).into(),
+            })
             .collect();
         let outcomes: Vec<RowOutcome> = claims
             .iter()
@@ -57,9 +66,13 @@ impl Repository {
             .map(|(claim, (_, status))| outcome(claim.id, *status))
             .collect();
         let mut tx = self.db.write().await.unwrap();
-        let won = orders::claim_receipts(&mut tx, store, &claims, now, now).await.unwrap();
+        let won = orders::claim_receipts(&mut tx, store, &claims, now, now)
+            .await
+            .unwrap();
         assert_eq!(won.len(), rows.len());
-        let written = orders::record_outcomes(&mut tx, &outcomes, now).await.unwrap();
+        let written = orders::record_outcomes(&mut tx, &outcomes, now)
+            .await
+            .unwrap();
         tx.save().await.unwrap();
         assert_eq!(written.len(), rows.len());
         claims.into_iter().map(|claim| claim.id).collect()
@@ -67,8 +80,9 @@ impl Repository {
 
     async fn record_attempt(&self, store: StoreId, successes: i64, now: DateTime<Utc>) -> i64 {
         let mut tx = self.db.write().await.unwrap();
-        let count =
-            stores::record_attempt(&mut tx, store, successes, SyncStatus::Success, now).await.unwrap();
+        let count = stores::record_attempt(&mut tx, store, successes, SyncStatus::Success, now)
+            .await
+            .unwrap();
         tx.save().await.unwrap();
         count
     }
@@ -134,19 +148,36 @@ async fn a_new_store_is_found_by_all_its_names(#[values(Embedded, Server)] on: P
     let repository = Repository::open(on).await;
     let (id, token) = repository.create_store("shop", noon()).await;
     for uuid in [id.0, token.0] {
-        assert_eq!((uuid.get_version_num(), uuid.get_variant()), (7, uuid::Variant::RFC4122));
+        assert_eq!(
+            (uuid.get_version_num(), uuid.get_variant()),
+            (7, uuid::Variant::RFC4122)
+        );
     }
     let mut tx = repository.db.read().await.unwrap();
     let found = [
         stores::store_by_id(&mut tx, id).await.unwrap().unwrap(),
-        stores::store_by_token(&mut tx, token).await.unwrap().unwrap(),
-        stores::store_by_name(&mut tx, "org-1", Marketplace::Etsy, "shop").await.unwrap().unwrap(),
+        stores::store_by_token(&mut tx, token)
+            .await
+            .unwrap()
+            .unwrap(),
+        stores::store_by_name(&mut tx, "org-1", Marketplace::Etsy, "shop")
+            .await
+            .unwrap()
+            .unwrap(),
     ];
     let unknown = StoreId(Uuid::nil());
-    assert!(stores::store_by_id(&mut tx, unknown).await.unwrap().is_none());
+    assert!(
+        stores::store_by_id(&mut tx, unknown)
+            .await
+            .unwrap()
+            .is_none()
+    );
     drop(tx);
     for store in found {
-        assert_eq!((store.id, store.sync_status, store.imported_success_count), (id, SyncStatus::Pending, 0));
+        assert_eq!(
+            (store.id, store.sync_status, store.imported_success_count),
+            (id, SyncStatus::Pending, 0)
+        );
         assert_eq!(store.last_sync_at, None);
     }
     assert_eq!(repository.times("stores", id.0).await, (noon(), noon()));
@@ -161,7 +192,15 @@ async fn ids_are_the_applications_and_distinct(#[values(Embedded, Server)] on: P
     let (second, second_token) = repository.create_store("second", noon()).await;
     assert!(first != second && first_token != second_token);
     let rows = [("r1", SyncLogStatus::Failed), ("r2", SyncLogStatus::Failed)];
-    assert_eq!(repository.create_rows(first, &rows).await.iter().collect::<BTreeSet<_>>().len(), 2);
+    assert_eq!(
+        repository
+            .create_rows(first, &rows)
+            .await
+            .iter()
+            .collect::<BTreeSet<_>>()
+            .len(),
+        2
+    );
     let without_id = [
         "INSERT INTO stores (sync_token, organization_id, marketplace, external_store_id, store_name,
              access_token, currency, created_at, updated_at)
@@ -170,9 +209,15 @@ async fn ids_are_the_applications_and_distinct(#[values(Embedded, Server)] on: P
          SELECT $2, 'r3', $3, $3 WHERE $2 <> $1",
     ];
     for sql in without_id {
-        let error = repository.refusal(sql, repository.ids.new_id(noon()), first.0).await;
+        let error = repository
+            .refusal(sql, repository.ids.new_id(noon()), first.0)
+            .await;
         let error = error.into_database_error().unwrap();
-        assert_eq!(error.kind(), sqlx::error::ErrorKind::NotNullViolation, "{error}");
+        assert_eq!(
+            error.kind(),
+            sqlx::error::ErrorKind::NotNullViolation,
+            "{error}"
+        );
     }
 }
 
@@ -183,17 +228,38 @@ async fn a_receipt_has_one_row_in_a_store(#[values(Embedded, Server)] on: Profil
     let repository = Repository::open(on).await;
     let (store, _) = repository.create_store("shop", noon()).await;
     let (other, _) = repository.create_store("other", noon()).await;
-    repository.create_rows(store, &[("r1", SyncLogStatus::Success)]).await;
+    repository
+        .create_rows(store, &[("r1", SyncLogStatus::Success)])
+        .await;
     let sql = "INSERT INTO sync_logs (id, store_id, receipt, created_at, updated_at)
          VALUES ($1, $2, 'r1', $3, $3)";
-    let error = repository.refusal(sql, repository.ids.new_id(noon()), store.0).await;
-    assert!(error.as_database_error().unwrap().is_unique_violation(), "{error}");
+    let error = repository
+        .refusal(sql, repository.ids.new_id(noon()), store.0)
+        .await;
+    assert!(
+        error.as_database_error().unwrap().is_unique_violation(),
+        "{error}"
+    );
 
-    let claim = Claim { id: SyncLogId(repository.ids.new_id(noon())), receipt: "r1".to_owned() };
+    let claim = Claim {
+        id: SyncLogId(repository.ids.new_id(noon())),
+        receipt: "r1".to_owned(),
+    };
     let mut tx = repository.db.write().await.unwrap();
     let again = std::slice::from_ref(&claim);
-    assert!(orders::claim_receipts(&mut tx, store, again, noon(), noon()).await.unwrap().is_empty());
-    assert_eq!(orders::claim_receipts(&mut tx, other, again, noon(), noon()).await.unwrap().len(), 1);
+    assert!(
+        orders::claim_receipts(&mut tx, store, again, noon(), noon())
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(
+        orders::claim_receipts(&mut tx, other, again, noon(), noon())
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 /// A-05, DM-10: an increment happens in the database, so none is lost.
@@ -217,14 +283,26 @@ async fn an_attempt_is_written_as_a_whole_or_not_at_all(#[values(Embedded, Serve
     let repository = Repository::open(on).await;
     let (store, _) = repository.create_store("shop", noon()).await;
     let of = |store: marketplace_sync::marketplace::model::Store| {
-        (store.sync_status, store.last_sync_at, store.imported_success_count)
+        (
+            store.sync_status,
+            store.last_sync_at,
+            store.imported_success_count,
+        )
     };
     let mut tx = repository.db.write().await.unwrap();
-    stores::record_attempt(&mut tx, store, 5, SyncStatus::Success, noon()).await.unwrap();
+    stores::record_attempt(&mut tx, store, 5, SyncStatus::Success, noon())
+        .await
+        .unwrap();
     drop(tx);
-    assert_eq!(of(repository.store(store).await), (SyncStatus::Pending, None, 0));
+    assert_eq!(
+        of(repository.store(store).await),
+        (SyncStatus::Pending, None, 0)
+    );
     repository.record_attempt(store, 5, noon()).await;
-    assert_eq!(of(repository.store(store).await), (SyncStatus::Success, Some(noon()), 5));
+    assert_eq!(
+        of(repository.store(store).await),
+        (SyncStatus::Success, Some(noon()), 5)
+    );
 }
 
 /// A-07: rows alone do not move the count; `reconcile` is what finds the difference.
@@ -239,7 +317,10 @@ async fn rows_do_not_move_the_count_of_their_store(#[values(Embedded, Server)] o
     assert_eq!(repository.count(successes).await, 5);
     assert_eq!(repository.store(store).await.imported_success_count, 0);
     let mut tx = repository.db.read().await.unwrap();
-    assert_eq!(stores::drifted_counts(&mut tx).await.unwrap(), [(store, 0, 5)]);
+    assert_eq!(
+        stores::drifted_counts(&mut tx).await.unwrap(),
+        [(store, 0, 5)]
+    );
 }
 
 /// A-08, and the other half of A-11: `rate_limited` is stored and read back.
@@ -258,12 +339,22 @@ async fn everything_but_a_success_may_be_due(#[values(Embedded, Server)] on: Pro
     repository.create_rows(store, &rows).await;
     repository.create_rows(other, &rows[3..]).await;
     let mut tx = repository.db.read().await.unwrap();
-    let start = RowCursor { created_at: DateTime::UNIX_EPOCH, id: SyncLogId(Uuid::nil()) };
-    let due = orders::due_rows(&mut tx, store, start, noon(), 10).await.unwrap();
+    let start = RowCursor {
+        created_at: DateTime::UNIX_EPOCH,
+        id: SyncLogId(Uuid::nil()),
+    };
+    let due = orders::due_rows(&mut tx, store, start, noon(), 10)
+        .await
+        .unwrap();
     let due: Vec<&str> = due.iter().map(|row| row.receipt.as_str()).collect();
     assert_eq!(due, ["pending", "failed", "limited"]);
-    let read = orders::receipts(&mut tx, store, &["limited", "unknown"]).await.unwrap();
-    let read: Vec<_> = read.iter().map(|row| (row.receipt.as_str(), row.status)).collect();
+    let read = orders::receipts(&mut tx, store, &["limited", "unknown"])
+        .await
+        .unwrap();
+    let read: Vec<_> = read
+        .iter()
+        .map(|row| (row.receipt.as_str(), row.status))
+        .collect();
     assert_eq!(read, [("limited", SyncLogStatus::RateLimited)]);
     assert_eq!(orders::rate_limited_count(&mut tx, store).await.unwrap(), 1);
 }
@@ -274,29 +365,55 @@ async fn everything_but_a_success_may_be_due(#[values(Embedded, Server)] on: Pro
 async fn every_change_moves_updated_at(#[values(Embedded, Server)] on: Profile) {
     let repository = Repository::open(on).await;
     let (store, _) = repository.create_store("shop", noon()).await;
-    let [row] = repository.create_rows(store, &[("r1", SyncLogStatus::Pending)]).await[..] else {
+    let [row] = repository
+        .create_rows(store, &[("r1", SyncLogStatus::Pending)])
+        .await[..]
+    else {
         panic!("one row")
     };
     let later = |steps: i32| noon() + TimeDelta::milliseconds(10) * steps;
 
     repository.create_store("shop", later(1)).await;
-    assert_eq!(repository.times("stores", store.0).await, (noon(), later(1)));
+    assert_eq!(
+        repository.times("stores", store.0).await,
+        (noon(), later(1))
+    );
     repository.record_attempt(store, 0, later(2)).await;
-    assert_eq!(repository.times("stores", store.0).await, (noon(), later(2)));
+    assert_eq!(
+        repository.times("stores", store.0).await,
+        (noon(), later(2))
+    );
     let mut tx = repository.db.write().await.unwrap();
-    stores::repair_count(&mut tx, store, later(3)).await.unwrap();
+    stores::repair_count(&mut tx, store, later(3))
+        .await
+        .unwrap();
     tx.save().await.unwrap();
-    assert_eq!(repository.times("stores", store.0).await, (noon(), later(3)));
+    assert_eq!(
+        repository.times("stores", store.0).await,
+        (noon(), later(3))
+    );
 
     let mut tx = repository.db.write().await.unwrap();
-    assert!(orders::take_over_claim(&mut tx, row, later(9), later(4)).await.unwrap());
+    assert!(
+        orders::take_over_claim(&mut tx, row, later(9), later(4))
+            .await
+            .unwrap()
+    );
     tx.save().await.unwrap();
-    assert_eq!(repository.times("sync_logs", row.0).await, (noon(), later(4)));
+    assert_eq!(
+        repository.times("sync_logs", row.0).await,
+        (noon(), later(4))
+    );
     let failed = outcome(row, SyncLogStatus::Failed);
     let mut tx = repository.db.write().await.unwrap();
-    orders::record_outcomes(&mut tx, &[failed], later(5)).await.unwrap();
+    orders::record_outcomes(&mut tx, &[failed], later(5))
+        .await
+        .unwrap();
     tx.save().await.unwrap();
-    assert_eq!(repository.times("sync_logs", row.0).await, (noon(), later(5)));
+    assert_eq!(
+        repository.times("sync_logs", row.0).await,
+        (noon(), later(5))
+    );
 }
 
 /// DM-4: who runs a store, or waits to, is not a change of the store.
@@ -308,11 +425,28 @@ async fn coordination_does_not_move_updated_at(#[values(Embedded, Server)] on: P
     let later = noon() + TimeDelta::minutes(1);
     let mut tx = repository.db.write().await.unwrap();
     stores::pause_store(&mut tx, store, later).await.unwrap();
-    assert_eq!(schedule::claim_slots(&mut tx, &[store], later, noon()).await.unwrap(), [store].into());
-    assert!(schedule::claim_slots(&mut tx, &[store], later, noon()).await.unwrap().is_empty());
+    assert_eq!(
+        schedule::claim_slots(&mut tx, &[store], later, noon())
+            .await
+            .unwrap(),
+        [store].into()
+    );
+    assert!(
+        schedule::claim_slots(&mut tx, &[store], later, noon())
+            .await
+            .unwrap()
+            .is_empty()
+    );
     let end = later + TimeDelta::minutes(1);
-    schedule::move_slots(&mut tx, &[store], later, end).await.unwrap();
-    assert!(schedule::claim_slots(&mut tx, &[store], end, later).await.unwrap().is_empty());
+    schedule::move_slots(&mut tx, &[store], later, end)
+        .await
+        .unwrap();
+    assert!(
+        schedule::claim_slots(&mut tx, &[store], end, later)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     assert_eq!(schedule::free_all_slots(&mut tx, later).await.unwrap(), 1);
     tx.save().await.unwrap();
     assert_eq!(repository.times("stores", store.0).await, (noon(), noon()));
@@ -321,7 +455,12 @@ async fn coordination_does_not_move_updated_at(#[values(Embedded, Server)] on: P
 /// DM-4, for statements yet to come: an UPDATE sets `updated_at`, or nothing but coordination.
 #[test]
 fn no_update_forgets_updated_at() {
-    let coordination = ["lease_token", "lease_expires_at", "enqueued_until", "paused_until"];
+    let coordination = [
+        "lease_token",
+        "lease_expires_at",
+        "enqueued_until",
+        "paused_until",
+    ];
     let updates = Statement::all().filter(|it| it.text.trim_start().starts_with("UPDATE "));
     let mut seen = 0;
     for statement in updates {
@@ -335,7 +474,9 @@ fn no_update_forgets_updated_at() {
         let is_coordination = columns.iter().all(|column| coordination.contains(column));
         assert!(
             is_coordination != columns.contains("updated_at"),
-            "{}:{} sets {columns:?}", statement.file, statement.line
+            "{}:{} sets {columns:?}",
+            statement.file,
+            statement.line
         );
         seen += 1;
     }
@@ -350,7 +491,9 @@ async fn a_deleted_store_takes_its_rows_and_events_along(#[values(Embedded, Serv
     let (gone, _) = repository.create_store("gone", noon()).await;
     let (kept, _) = repository.create_store("kept", noon()).await;
     for store in [gone, kept] {
-        repository.create_rows(store, &[("r1", SyncLogStatus::Failed)]).await;
+        repository
+            .create_rows(store, &[("r1", SyncLogStatus::Failed)])
+            .await;
         let event = repository.ids.new_id(noon());
         on!(&repository.db, pool => sqlx::query(
             "INSERT INTO callback_outbox (id, organization_id, store_id, event, payload, created_at,
@@ -360,7 +503,10 @@ async fn a_deleted_store_takes_its_rows_and_events_along(#[values(Embedded, Serv
     }
     on!(&repository.db, pool => sqlx::query("DELETE FROM stores WHERE id = $1")
         .bind(gone).execute(pool).await.map(|_| ()).unwrap());
-    for sql in ["SELECT COUNT(*) FROM sync_logs", "SELECT COUNT(*) FROM callback_outbox"] {
+    for sql in [
+        "SELECT COUNT(*) FROM sync_logs",
+        "SELECT COUNT(*) FROM callback_outbox",
+    ] {
         assert_eq!(repository.count(sql).await, 1, "{sql}");
     }
     assert_eq!(repository.store(kept).await.id, kept);
@@ -375,7 +521,9 @@ async fn failed_and_pending_stores_can_be_listed(#[values(Embedded, Server)] on:
     for (name, status) in ["failed", "success", "partial"].into_iter().zip(statuses) {
         let (store, _) = repository.create_store(name, noon()).await;
         let mut tx = repository.db.write().await.unwrap();
-        stores::record_attempt(&mut tx, store, 0, status, noon()).await.unwrap();
+        stores::record_attempt(&mut tx, store, 0, status, noon())
+            .await
+            .unwrap();
         tx.save().await.unwrap();
     }
     repository.create_store("pending", noon()).await;

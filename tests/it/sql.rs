@@ -28,9 +28,16 @@ async fn every_statement_can_be_prepared(#[values(Embedded, Server)] on: Profile
     let db = Db::connect(database.url(), 2).await.unwrap();
     db.migrate().await.unwrap();
     let statements = statements(db.dialect());
-    assert!(statements.len() > 30, "only {} statements are registered", statements.len());
+    assert!(
+        statements.len() > 30,
+        "only {} statements are registered",
+        statements.len()
+    );
     let mut failures = Vec::new();
-    for Statement { text, file, line, .. } in statements {
+    for Statement {
+        text, file, line, ..
+    } in statements
+    {
         // Outside a transaction: on PostgreSQL the first failure would end it.
         let outcome = match &db {
             Db::Postgres(pool) => pool.prepare(text.into_sql_str()).await.map(|_| ()),
@@ -49,11 +56,17 @@ const SPLITS: usize = 8;
 #[test]
 fn few_statements_have_two_texts() {
     let texts = |only| -> BTreeSet<&str> {
-        Statement::all().filter(|statement| statement.only == only).map(|it| it.text).collect()
+        Statement::all()
+            .filter(|statement| statement.only == only)
+            .map(|it| it.text)
+            .collect()
     };
     let shared = texts(None).len();
     let [postgres, sqlite] = [Dialect::Postgres, Dialect::Sqlite].map(|on| texts(Some(on)).len());
-    assert_eq!(postgres, sqlite, "a statement of one database only has no twin");
+    assert_eq!(
+        postgres, sqlite,
+        "a statement of one database only has no twin"
+    );
     assert!(
         postgres <= SPLITS,
         "{postgres} of {} statements have a text for each database, and {SPLITS} is what we \

@@ -4,7 +4,9 @@ use serde_json::Value;
 
 /// What a `$ref` stands for; anything else stands for itself.
 pub(crate) fn resolve<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
-    let reference = schema["$ref"].as_str().and_then(|reference| reference.strip_prefix('#'));
+    let reference = schema["$ref"]
+        .as_str()
+        .and_then(|reference| reference.strip_prefix('#'));
     match reference {
         Some(pointer) => document.pointer(pointer).unwrap_or(&Value::Null),
         // With a description of its own, or an example.
@@ -31,7 +33,10 @@ pub(crate) fn faults(document: &Value, schema: &Value, value: &Value) -> Vec<Str
     if !has_type && !(value.is_null() && schema["nullable"] == true) {
         found.push(format!("{value} is not of type {}", schema["type"]));
     }
-    if let Some(words) = schema["enum"].as_array().filter(|words| !words.contains(value)) {
+    if let Some(words) = schema["enum"]
+        .as_array()
+        .filter(|words| !words.contains(value))
+    {
         found.push(format!("{value} is not one of {words:?}"));
     }
     match value {
@@ -45,7 +50,11 @@ pub(crate) fn faults(document: &Value, schema: &Value, value: &Value) -> Vec<Str
         }
         Value::Array(items) => {
             found.extend(length_fault(schema, (items.len(), "minItems", "maxItems")));
-            found.extend(items.iter().flat_map(|item| faults(document, &schema["items"], item)));
+            found.extend(
+                items
+                    .iter()
+                    .flat_map(|item| faults(document, &schema["items"], item)),
+            );
         }
         Value::Object(members) => {
             let required = schema["required"].as_array().into_iter().flatten();
@@ -63,7 +72,9 @@ pub(crate) fn faults(document: &Value, schema: &Value, value: &Value) -> Vec<Str
 
 fn length_fault(schema: &Value, (length, least, most): (usize, &str, &str)) -> Option<String> {
     let bound = |name: &str, default| {
-        schema[name].as_u64().map_or(default, |bound| usize::try_from(bound).unwrap())
+        schema[name]
+            .as_u64()
+            .map_or(default, |bound| usize::try_from(bound).unwrap())
     };
     let fits = (bound(least, 0)..=bound(most, usize::MAX)).contains(&length);
     (!fits).then(|| format!("{length} is not between {least} and {most}"))
