@@ -271,6 +271,7 @@ fn example_token() -> Uuid {
 }
 
 /// [`example_token`] as a parameter.
+#[expect(clippy::unnecessary_wraps, reason = "the parameter is optional")]
 fn example_query() -> Option<String> {
     Some(example_token().to_string())
 }

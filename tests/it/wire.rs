@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use jobs::schedule::SCHEDULES;
 use jobs::{DeliverCallback, Job, OutboxId, StoreId, SyncStore};
@@ -129,7 +130,7 @@ async fn events_keep_their_names_and_payloads(#[values(Embedded, Server)] on: Pr
         app.make_due(store, "order-1").await;
         app.schedule().await;
         app.run_jobs().await;
-        app.clock.advance(std::time::Duration::from_secs(3600));
+        app.clock.advance(Duration::from_hours(1));
     }
     let events: Vec<Value> = app
         .events(store)
