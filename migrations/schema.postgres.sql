@@ -142,9 +142,9 @@ CREATE INDEX stores_lease_idx ON public.stores USING btree (lease_expires_at) WH
 
 CREATE INDEX stores_sync_status_idx ON public.stores USING btree (sync_status, created_at, id);
 
-CREATE INDEX sync_logs_batch_idx ON public.sync_logs USING btree (store_id, created_at, id) WHERE ((status <> 'success'::text) AND (dead_at IS NULL));
+CREATE INDEX sync_logs_batch_idx ON public.sync_logs USING btree (store_id, created_at, id, COALESCE(next_retry_at, created_at)) WHERE ((status <> 'success'::text) AND (dead_at IS NULL));
 
-CREATE INDEX sync_logs_due_idx ON public.sync_logs USING btree (store_id, next_retry_at, created_at) WHERE ((status <> 'success'::text) AND (dead_at IS NULL));
+CREATE INDEX sync_logs_due_idx ON public.sync_logs USING btree (store_id, COALESCE(next_retry_at, created_at)) WHERE ((status <> 'success'::text) AND (dead_at IS NULL));
 
 CREATE INDEX sync_logs_rate_limited_idx ON public.sync_logs USING btree (store_id) WHERE (status = 'rate_limited'::text);
 

@@ -124,10 +124,11 @@ CREATE INDEX stores_lease_idx ON stores (lease_expires_at) WHERE lease_expires_a
 
 CREATE INDEX stores_sync_status_idx ON stores (sync_status, created_at, id);
 
-CREATE INDEX sync_logs_batch_idx ON sync_logs (store_id, created_at, id)
+CREATE INDEX sync_logs_batch_idx
+    ON sync_logs (store_id, created_at, id, (COALESCE(next_retry_at, created_at)))
     WHERE status <> 'success' AND dead_at IS NULL;
 
-CREATE INDEX sync_logs_due_idx ON sync_logs (store_id, next_retry_at, created_at)
+CREATE INDEX sync_logs_due_idx ON sync_logs (store_id, (COALESCE(next_retry_at, created_at)))
     WHERE status <> 'success' AND dead_at IS NULL;
 
 CREATE INDEX sync_logs_rate_limited_idx ON sync_logs (store_id)

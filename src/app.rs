@@ -1,18 +1,22 @@
 //! What every handler works with: the database, the queue, the clock, the way out.
 
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jobs::{Queue, QueueOptions};
+use reqwest::Url;
 use secrecy::ExposeSecret;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
-use crate::config::Settings;
+use crate::config::{Listener, Settings};
 use crate::db::{Db, DbError};
 use crate::ids::Ids;
+use crate::lease::LeaseTimes;
 use crate::marketplace::Imports;
-use crate::marketplace::connector::Connector;
+use crate::marketplace::connector::{Connector, MockClient, http_client};
 
 /// How long an import waits for somebody else's outcome before it answers "in progress".
 const IMPORT_WAIT: Duration = Duration::from_secs(15);
@@ -35,8 +39,12 @@ pub struct App {
     pub imports: Imports,
     /// How long an import waits for somebody else's outcome.
     pub import_wait: Duration,
+    /// How long the lease of a run lasts.
+    pub lease_times: LeaseTimes,
     /// Work that goes on when its caller goes away; a shutdown waits for it.
     pub tasks: TaskTracker,
+    /// Fires when the process shuts down.
+    pub stop: CancellationToken,
 }
 
 /// Why the service cannot start.
@@ -48,9 +56,44 @@ pub enum StartError {
     /// It has no queue.
     #[error("the queue is unreachable: {0}")]
     Queue(#[from] jobs::QueueError),
+    /// It has no way out.
+    #[error("the HTTP client cannot be set up: {0}")]
+    Http(#[from] reqwest::Error),
+    /// Nobody can say where it is.
+    #[error("{0}")]
+    Host(String),
 }
 
 impl App {
+    /// Connects to everything, and migrates. `own` is where this process serves its API: the
+    /// mock marketplace is there unless the settings say otherwise.
+    pub async fn connect(settings: Settings, own: Option<SocketAddr>) -> Result<Self, StartError> {
+        // First, because it installs the TLS provider that a `rediss://` queue needs.
+        let http = http_client(settings.marketplace_timeout)?;
+        let base_url = match &settings.mock.base_url {
+            Some(url) => url.clone(),
+            None => own_url(&settings.public, own)?,
+        };
+        let clock = Clock::system();
+        let client = MockClient::new(
+            http,
+            &base_url,
+            settings.mock.credentials.clone(),
+            settings.marketplace_timeout,
+            clock.clone(),
+        );
+        let db = open_database(&settings).await?;
+        let queue = open_queue(&settings, &db).await?;
+        Ok(Self::new(
+            settings,
+            db,
+            queue,
+            clock,
+            Ids::system(),
+            Arc::new(client),
+        ))
+    }
+
     /// Puts a service together over a migrated database.
     pub fn new(
         settings: Settings,
@@ -69,7 +112,9 @@ impl App {
             connector,
             imports: Imports::default(),
             import_wait: IMPORT_WAIT,
+            lease_times: LeaseTimes::default(),
             tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
         }
     }
 }
@@ -84,10 +129,31 @@ pub async fn open_database(settings: &Settings) -> Result<Db, DbError> {
 
 /// Opens the queue that goes with this database: Redis, or tables of the SQLite file.
 pub async fn open_queue(settings: &Settings, db: &Db) -> Result<Queue, jobs::QueueError> {
-    let options = QueueOptions { prefix: settings.queue_prefix.clone(), ..QueueOptions::default() };
+    let options = QueueOptions {
+        prefix: settings.queue_prefix.clone(),
+        ..QueueOptions::default()
+    };
     match (db, &settings.redis_url) {
         (Db::Sqlite { writer, .. }, _) => Queue::open_sqlite(writer, options).await,
         (Db::Postgres(_), Some(url)) => Queue::connect_redis(url.expose_secret(), options).await,
         (Db::Postgres(_), None) => unreachable!("settings with PostgreSQL have a Redis"),
     }
+}
+
+/// Where the API of this machine can be reached from here.
+fn own_url(listener: &Listener, bound: Option<SocketAddr>) -> Result<Url, StartError> {
+    let mut address = match bound {
+        Some(address) => address,
+        None => listener
+            .address()
+            .map_err(|error| StartError::Host(format!("`HOST`: {error}")))?,
+    };
+    if address.ip().is_unspecified() {
+        match address {
+            SocketAddr::V4(_) => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+            SocketAddr::V6(_) => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        }
+    }
+    let url = format!("http://{address}");
+    Ok(Url::parse(&url).expect("an address makes a URL"))
 }

@@ -11,6 +11,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::http::auth::{Access, parse_keys};
@@ -68,7 +69,10 @@ impl Listener {
     /// Whether only this machine can reach it.
     pub fn is_loopback(&self) -> bool {
         self.host.eq_ignore_ascii_case("localhost")
-            || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+            || self
+                .host
+                .parse::<IpAddr>()
+                .is_ok_and(|address| address.is_loopback())
     }
 
     /// The address to bind.
@@ -87,7 +91,7 @@ pub struct MockSettings {
     /// `MOCK_MARKETPLACE_ENABLED`: whether its routes are served here.
     pub enabled: bool,
     /// `MOCK_API_BASE_URL`: where the client finds it; this server when unset.
-    pub base_url: Option<String>,
+    pub base_url: Option<Url>,
     /// `MOCK_<MARKETPLACE>_USER`, `MOCK_<MARKETPLACE>_PASS`.
     pub credentials: HashMap<Marketplace, Credentials>,
 }
@@ -140,7 +144,10 @@ impl Settings {
     /// Reads settings from a function, for tests.
     pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
         let read = Reader { lookup };
-        let public = Listener { host: read.or("HOST", "127.0.0.1")?, port: read.or("PORT", "3000")? };
+        let public = Listener {
+            host: read.or("HOST", "127.0.0.1")?,
+            port: read.or("PORT", "3000")?,
+        };
         let loopback = public.is_loopback();
         let admin = Listener {
             host: read.or("ADMIN_HOST", "127.0.0.1")?,
@@ -178,7 +185,23 @@ impl Settings {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one reader of the environment")]
+/// The cron parser shows the place with several lines; its last one says what is wrong.
+fn last_line(text: &str) -> &str {
+    text.lines().last().unwrap_or(text)
+}
+
+fn http_url(text: &str) -> Result<Url> {
+    let url = Url::parse(text).map_err(|error| anyhow!("`{text}`: {error}"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        bail!("`{text}` must start with `http://` or `https://`");
+    }
+    Ok(url)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one reader of the environment"
+)]
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
@@ -196,7 +219,9 @@ impl Reader<'_> {
 
     fn or<T: FromStr<Err: Display>>(&self, name: &str, default: &str) -> Result<T> {
         let text = self.text(name).unwrap_or_else(|| default.to_owned());
-        text.trim().parse().map_err(|error| anyhow!("`{name}` is `{text}`: {error}"))
+        text.trim()
+            .parse()
+            .map_err(|error| anyhow!("`{name}` is `{text}`: {error}"))
     }
 
     fn at_least<T>(&self, name: &str, default: &str, least: T) -> Result<T>
@@ -231,7 +256,9 @@ impl Reader<'_> {
 
     /// The database and the queue that goes with it.
     fn profile(&self) -> Result<(SecretString, Option<SecretString>)> {
-        let database = self.text("DATABASE_URL").unwrap_or_else(|| DEFAULT_DATABASE_URL.to_owned());
+        let database = self
+            .text("DATABASE_URL")
+            .unwrap_or_else(|| DEFAULT_DATABASE_URL.to_owned());
         let redis = self.text("REDIS_URL");
         if database.starts_with("sqlite:") {
             if redis.is_some() {
@@ -242,15 +269,18 @@ impl Reader<'_> {
             }
         } else if database.starts_with("postgres://") || database.starts_with("postgresql://") {
             if redis.is_none() {
-                bail!("`REDIS_URL` must be set when `DATABASE_URL` is PostgreSQL, as in `REDIS_URL=redis://localhost:6379`");
+                bail!(
+                    "`REDIS_URL` must be set when `DATABASE_URL` is PostgreSQL, as in `REDIS_URL=redis://localhost:6379`"
+                );
             }
         } else {
             bail!("`DATABASE_URL` must start with `postgres://` or `sqlite:`");
         }
-        if let Some(url) = redis.as_deref() {
-            if !(url.starts_with("redis://") || url.starts_with("rediss://")) {
-                bail!("`REDIS_URL` must start with `redis://` or `rediss://`");
-            }
+        if redis
+            .as_deref()
+            .is_some_and(|url| !(url.starts_with("redis://") || url.starts_with("rediss://")))
+        {
+            bail!("`REDIS_URL` must start with `redis://` or `rediss://`");
         }
         Ok((database.into(), redis.map(SecretString::from)))
     }
@@ -280,23 +310,28 @@ impl Reader<'_> {
             let prefix = format!("MOCK_{}", name.to_uppercase());
             // The example values are no secret, so they are a default only where nobody else can call.
             let example = |suffix: &str| loopback.then(|| format!("{name}_{suffix}"));
-            let user = self.text(&format!("{prefix}_USER")).or_else(|| example("user"));
-            let password = self.text(&format!("{prefix}_PASS")).or_else(|| example("pass"));
+            let user = self
+                .text(&format!("{prefix}_USER"))
+                .or_else(|| example("user"));
+            let password = self
+                .text(&format!("{prefix}_PASS"))
+                .or_else(|| example("pass"));
             if let (Some(username), Some(password)) = (user, password) {
                 let password = SecretString::from(password);
                 credentials.insert(marketplace, Credentials { username, password });
             }
         }
-        let base_url = self.text("MOCK_API_BASE_URL");
-        if let Some(url) = base_url.as_deref() {
-            let parsed = reqwest::Url::parse(url)
-                .map_err(|error| anyhow!("`MOCK_API_BASE_URL` is `{url}`: {error}"))?;
-            if !matches!(parsed.scheme(), "http" | "https") {
-                bail!("`MOCK_API_BASE_URL` is `{url}`: it must start with `http://` or `https://`");
-            }
-        }
+        let base_url = self
+            .text("MOCK_API_BASE_URL")
+            .map(|url| http_url(&url))
+            .transpose();
+        let base_url = base_url.context("`MOCK_API_BASE_URL` cannot be used")?;
         let enabled = self.flag("MOCK_MARKETPLACE_ENABLED", loopback)?;
-        Ok(MockSettings { enabled, base_url, credentials })
+        Ok(MockSettings {
+            enabled,
+            base_url,
+            credentials,
+        })
     }
 
     fn sync(&self) -> Result<SyncSettings> {
@@ -326,19 +361,66 @@ impl Reader<'_> {
 
     fn cron(&self, name: &str, default: &str) -> Result<String> {
         let text = self.text(name).unwrap_or_else(|| default.to_owned());
-        jobs::schedule::parse_cron(&text).map_err(|error| anyhow!("`{name}` is `{text}`: {error}"))?;
+        jobs::schedule::parse_cron(&text)
+            .map_err(|error| anyhow!("`{name}` is `{text}`: {}", last_line(&error.to_string())))?
+            .upcoming(chrono::Utc)
+            .next()
+            .ok_or_else(|| anyhow!("`{name}` is `{text}`: it never fires"))?;
         Ok(text)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn settings(pairs: &[(&str, &str)]) -> Result<Settings> {
         Settings::from_lookup(&|name| {
-            pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+            pairs
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
         })
+    }
+
+    /// The settings that are read, for each way to set the service up.
+    fn names() -> BTreeSet<String> {
+        let names = RefCell::new(BTreeSet::new());
+        Settings::from_lookup(&|name| {
+            names.borrow_mut().insert(name.to_owned());
+            None
+        })
+        .unwrap();
+        names.into_inner()
+    }
+
+    #[test]
+    fn every_setting_is_in_the_example_file_and_in_the_readme_and_no_other() {
+        let example = include_str!("../.env.example");
+        let in_example: BTreeSet<String> = example
+            .lines()
+            .filter_map(|line| line.trim_start_matches('#').split_once('='))
+            .map(|(name, _)| name.to_owned())
+            .filter(|name| {
+                name.chars()
+                    .all(|letter| letter.is_ascii_uppercase() || letter == '_')
+            })
+            .collect();
+        assert_eq!(in_example, names());
+        let readme = include_str!("../README.md");
+        let table = readme
+            .split("## Settings")
+            .nth(1)
+            .unwrap()
+            .split("\n## ")
+            .next()
+            .unwrap();
+        for name in names() {
+            assert!(table.contains(&format!("`{name}`")), "README lacks {name}");
+        }
     }
 
     #[test]
@@ -357,6 +439,7 @@ mod tests {
             ("PORT", "70000"),
             ("SYNC_CHUNK_SIZE", "0"),
             ("SYNC_CRON", "whenever"),
+            ("SYNC_CRON", "0 0 0 1 1 * 2020"),
             ("SYNC_THROTTLE_SECONDS", "-1"),
             ("SYNC_ROW_CONCURRENCY", "many"),
             ("AUTH", "perhaps"),
@@ -387,8 +470,14 @@ mod tests {
         let error = settings(&[("ADMIN_HOST", "0.0.0.0")]).unwrap_err();
         assert!(error.to_string().contains("ADMIN_PASSWORD"));
         let open = settings(&[("HOST", "0.0.0.0"), ("AUTH", "anonymous")]).unwrap();
-        assert!(!open.mock.enabled, "the mock is off where others can call it");
-        assert!(open.mock.credentials.is_empty(), "example credentials stay on loopback");
+        assert!(
+            !open.mock.enabled,
+            "the mock is off where others can call it"
+        );
+        assert!(
+            open.mock.credentials.is_empty(),
+            "example credentials stay on loopback"
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! last owner's time is up; a task of its own renews it well before it expires; [`Lease::release`]
 //! frees it. Every write of the run carries the token ([`Lease::token`]), so a run that lost its
 //! lease can write nothing, whatever it believes. A lease is short and renewed rather than long: work of a
-//! killed process is free again after [`TTL`].
+//! killed process is free again after [`LeaseTimes::ttl`].
 //!
 //! The statements are of the table's domain ([`LeaseTable`]); this module only decides when.
 
@@ -13,18 +13,31 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::query;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{debug, warn};
 use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::db::{Db, on};
 
-/// How long a lease lasts without renewal.
-pub const TTL: Duration = Duration::from_secs(20);
-/// How often it is renewed.
-const RENEW_EVERY: Duration = Duration::from_secs(5);
+/// How long leases last.
+#[derive(Clone, Copy, Debug)]
+pub struct LeaseTimes {
+    /// How long a lease lasts without renewal.
+    pub ttl: Duration,
+    /// How often it is renewed.
+    pub renew_every: Duration,
+}
+
+impl Default for LeaseTimes {
+    fn default() -> Self {
+        Self {
+            ttl: Duration::from_secs(20),
+            renew_every: Duration::from_secs(5),
+        }
+    }
+}
 
 /// The three statements of a table whose rows can be leased.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +65,7 @@ struct Row {
     id: Uuid,
     token: Uuid,
     clock: Clock,
+    times: LeaseTimes,
 }
 
 impl Lease {
@@ -62,9 +76,17 @@ impl Lease {
         id: Uuid,
         token: Uuid,
         clock: &Clock,
+        times: LeaseTimes,
     ) -> sqlx::Result<Option<Self>> {
-        let row = Row { db: db.clone(), table, id, token, clock: clock.clone() };
-        if !row.take().await? {
+        let row = Row {
+            db: db.clone(),
+            table,
+            id,
+            token,
+            clock: clock.clone(),
+            times,
+        };
+        if !in_time(times.ttl, row.take()).await? {
             return Ok(None);
         }
         let lost = CancellationToken::new();
@@ -85,7 +107,7 @@ impl Lease {
     /// Frees the row, unless it is somebody else's by now.
     pub(crate) async fn release(self) -> sqlx::Result<()> {
         self.renewal.abort();
-        self.row.release().await
+        in_time(self.row.times.ttl, self.row.release()).await
     }
 }
 
@@ -100,7 +122,7 @@ impl Row {
         let now = self.clock.now();
         let mut tx = self.db.write().await?;
         let done = on!(&mut tx, conn => query(self.table.take)
-            .bind(self.id).bind(self.token).bind(now + TTL).bind(now)
+            .bind(self.id).bind(self.token).bind(now + self.times.ttl).bind(now)
             .execute(conn).await.map(|done| done.rows_affected() == 1))?;
         tx.save().await?;
         Ok(done)
@@ -124,22 +146,35 @@ impl Row {
     }
 }
 
+/// Gives up on a database that does not answer.
+async fn in_time<T>(
+    patience: Duration,
+    statement: impl Future<Output = sqlx::Result<T>>,
+) -> sqlx::Result<T> {
+    timeout(patience, statement)
+        .await
+        .unwrap_or(Err(sqlx::Error::PoolTimedOut))
+}
+
 /// Renews until the lease is lost: found with somebody else, or not renewed in time.
 async fn keep(row: Row, lost: CancellationToken) {
-    let mut ticks = interval_at(Instant::now() + RENEW_EVERY, RENEW_EVERY);
+    let LeaseTimes { ttl, renew_every } = row.times;
+    let mut ticks = interval_at(Instant::now() + renew_every, renew_every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut expires = Instant::now() + TTL;
+    let mut expires = Instant::now() + ttl;
     loop {
         ticks.tick().await;
-        let renewed = row.renew(row.clock.now() + TTL).await;
-        match renewed {
-            Ok(true) => expires = Instant::now() + TTL,
-            Ok(false) => break,
-            Err(error) => warn!(%error, "failed to renew the lease of row {}", row.id),
+        // A connection that died unnoticed answers never.
+        match timeout_at(expires, row.renew(row.clock.now() + ttl)).await {
+            Ok(Ok(true)) => expires = Instant::now() + ttl,
+            Ok(Ok(false)) => break,
+            Ok(Err(error)) => warn!(%error, "failed to renew the lease of row {}", row.id),
+            Err(_) => warn!("failed to renew the lease of row {} in time", row.id),
         }
         if Instant::now() >= expires {
             break;
         }
     }
+    debug!(event = "lease_lost", "the lease of row {} is lost", row.id);
     lost.cancel();
 }

@@ -11,29 +11,26 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
+use poem::endpoint::BoxEndpoint;
 use poem::http::Method;
 use poem::listener::{Acceptor, Listener as _, TcpAcceptor, TcpListener};
-use poem::endpoint::BoxEndpoint;
 use poem::{Endpoint, EndpointExt, Server};
 use poem_openapi::OpenApi;
 use poem_openapi::registry::{MetaApi, Registry};
-use reqwest::Url;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::admin::{self, LogStream};
-use crate::app::{App, StartError, open_database, open_queue};
-use crate::clock::Clock;
+use crate::app::{App, StartError};
 use crate::config::{Listener, Settings};
+use crate::http::auth::Access;
 use crate::http::health::{Check, HealthApi};
 use crate::http::limits::Limits;
 use crate::http::shell::Shell;
-use crate::ids::Ids;
 use crate::marketplace::api::MarketplaceApi;
-use crate::marketplace::connector::{MockClient, http_client};
 use crate::marketplace::mock_api::MockMarketplaceApi;
 use crate::worker;
 
@@ -74,9 +71,14 @@ impl FromStr for Roles {
             "api" => Ok(Role::Api),
             "worker" => Ok(Role::Worker),
             "scheduler" => Ok(Role::Scheduler),
-            other => Err(format!("`{other}` is not a role; roles are api, worker, scheduler")),
+            other => Err(format!(
+                "`{other}` is not a role; roles are api, worker, scheduler"
+            )),
         };
-        text.split(',').map(role).collect::<Result<_, _>>().map(Self)
+        text.split(',')
+            .map(role)
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 }
 
@@ -96,17 +98,25 @@ pub struct Service {
 impl Service {
     /// Starts the parts of `roles`; when this returns, the listeners answer.
     pub async fn start(settings: Settings, roles: &Roles, logs: LogStream) -> Result<Self> {
-        let listeners = match roles.has(Role::Api) {
-            true => Some((bind(&settings.public, "PORT").await?, bind(&settings.admin, "ADMIN_PORT").await?)),
-            false => None,
+        let listeners = if roles.has(Role::Api) {
+            let public = bind(&settings.public, "").await?;
+            Some((public, bind(&settings.admin, "ADMIN_").await?))
+        } else {
+            None
         };
         let (public, admin) = match &listeners {
             Some((public, admin)) => (Some(address_of(public)?), Some(address_of(admin)?)),
             None => (None, None),
         };
-        let app = Arc::new(assemble(settings, public).await?);
-        let mut service =
-            Self { app, public, admin, logs: logs.clone(), stop: CancellationToken::new(), parts: JoinSet::new() };
+        let app = Arc::new(App::connect(settings, public).await?);
+        let mut service = Self {
+            stop: app.stop.clone(),
+            app,
+            public,
+            admin,
+            logs: logs.clone(),
+            parts: JoinSet::new(),
+        };
         if let Some((public, admin)) = listeners {
             let site = site(&service.app);
             service.serve(public, site);
@@ -115,10 +125,14 @@ impl Service {
             service.serve(admin, board);
         }
         if roles.has(Role::Worker) {
-            service.parts.spawn(worker::run_jobs(service.app.clone(), service.stop.clone()));
+            service
+                .parts
+                .spawn(worker::run_jobs(service.app.clone(), service.stop.clone()));
         }
         if roles.has(Role::Scheduler) {
-            service.parts.spawn(worker::run_ticks(service.app.clone(), service.stop.clone()));
+            service
+                .parts
+                .spawn(worker::run_ticks(service.app.clone(), service.stop.clone()));
         }
         service.announce();
         Ok(service)
@@ -129,15 +143,23 @@ impl Service {
         let patience = self.app.settings.shutdown_timeout;
         self.parts.spawn(async move {
             let server = Server::new_with_acceptor(acceptor).idle_timeout(IDLE_CONNECTION);
-            let stopped = stop.clone().cancelled_owned();
-            if let Err(error) = server.run_with_graceful_shutdown(endpoint, stopped, Some(patience)).await {
-                tracing::error!(event = "listener_failed", %error, "a listener ended");
-                stop.cancel();
+            let stopped = stop.cancelled_owned();
+            if let Err(error) = server
+                .run_with_graceful_shutdown(endpoint, stopped, Some(patience))
+                .await
+            {
+                error!(event = "listener_failed", %error, "a listener ended");
             }
         });
     }
 
     fn announce(&self) {
+        if matches!(self.app.settings.access, Access::Anonymous) {
+            warn!(
+                event = "anonymous_access",
+                "no API key is needed: whoever reaches the API may register stores"
+            );
+        }
         if let Some(public) = self.public {
             info!(event = "listening", listener = "public", address = %public, "the API is at http://{public}/docs");
         }
@@ -146,23 +168,36 @@ impl Service {
         }
         info!(
             event = "started",
-            profile = if self.app.settings.is_server_profile() { "server" } else { "embedded" },
+            profile = if self.app.settings.is_server_profile() {
+                "server"
+            } else {
+                "embedded"
+            },
             version = env!("CARGO_PKG_VERSION"),
             "marketplace-sync is ready"
         );
     }
 
-    /// Runs until a signal comes or a part fails, then stops.
-    pub async fn run_until_signal(self) -> Result<()> {
-        let stop = self.stop.clone();
-        stop.run_until_cancelled(signal()).await;
+    /// Runs until a signal comes, then stops. A part that ends before is a failure of all.
+    pub async fn run_until_signal(mut self) -> Result<()> {
+        let is_told = tokio::select! {
+            () = signal() => true,
+            Some(_) = self.parts.join_next() => false,
+        };
         self.stop().await;
-        Ok(())
+        if is_told {
+            Ok(())
+        } else {
+            bail!("a part of the service ended; the log says which")
+        }
     }
 
     /// Stops, within the time of the settings.
     pub async fn stop(mut self) {
-        info!(event = "stopping", "finishing what runs; a second signal ends it at once");
+        info!(
+            event = "stopping",
+            "finishing what runs; a second signal ends it at once"
+        );
         self.stop.cancel();
         self.logs.close();
         let app = self.app.clone();
@@ -174,10 +209,10 @@ impl Service {
         };
         let patience = app.settings.shutdown_timeout;
         tokio::select! {
-            finished = timeout(patience, finish) => match finished {
-                Ok(()) => info!(event = "stopped", "stopped"),
-                Err(_) => warn!(event = "stopped", "stopped before everything was finished; it will be picked up"),
-            },
+            () = finish => info!(event = "stopped", "stopped"),
+            () = sleep(patience) => {
+                warn!(event = "stopped", "stopped before everything was finished; it will be picked up");
+            }
             () = signal() => warn!(event = "stopped", "stopped at once"),
         }
     }
@@ -214,17 +249,22 @@ fn health(app: &Arc<App>) -> HealthApi {
     ])
 }
 
-async fn bind(listener: &Listener, setting: &str) -> Result<TcpAcceptor> {
-    let address = listener.address()?;
+/// Listens where the settings `{prefix}HOST` and `{prefix}PORT` say.
+async fn bind(listener: &Listener, prefix: &str) -> Result<TcpAcceptor> {
+    let address = listener
+        .address()
+        .map_err(|error| StartError::Host(format!("`{prefix}HOST`: {error}")))?;
     TcpListener::bind(address)
         .into_acceptor()
         .await
-        .map_err(|error| anyhow!("cannot listen on {address}: {error} (see `{setting}`)"))
+        .map_err(|error| anyhow!("cannot listen on {address}: {error} (see `{prefix}PORT`)"))
 }
 
 fn address_of(acceptor: &TcpAcceptor) -> Result<SocketAddr> {
     let addresses = acceptor.local_addr();
-    let address = addresses.first().and_then(|address| address.as_socket_addr());
+    let address = addresses
+        .first()
+        .and_then(|address| address.as_socket_addr());
     address.copied().context("a TCP listener has an address")
 }
 
@@ -249,56 +289,13 @@ impl<T: OpenApi> OpenApi for Described<T> {
     fn add_routes(self, _table: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {}
 }
 
-/// Connects to everything; the mock marketplace is this process unless the settings say otherwise.
-async fn assemble(settings: Settings, public: Option<SocketAddr>) -> Result<App> {
-    let db = open_database(&settings).await.map_err(StartError::from)?;
-    let queue = open_queue(&settings, &db).await.map_err(StartError::from)?;
-    assemble_over(settings, db, queue, public)
-}
-
-/// Puts the service together over an open database and queue.
-pub fn assemble_over(
-    settings: Settings,
-    db: crate::db::Db,
-    queue: jobs::Queue,
-    public: Option<SocketAddr>,
-) -> Result<App> {
-    let clock = Clock::system();
-    let base_url = match &settings.mock.base_url {
-        Some(url) => Url::parse(url)?,
-        None => own_url(&settings.public, public)?,
-    };
-    let client = MockClient::new(
-        http_client(settings.marketplace_timeout)?,
-        &base_url,
-        settings.mock.credentials.clone(),
-        settings.marketplace_timeout,
-        clock.clone(),
-    );
-    Ok(App::new(settings, db, queue, clock, Ids::system(), Arc::new(client)))
-}
-
-/// Where this server can be reached from here.
-fn own_url(listener: &Listener, bound: Option<SocketAddr>) -> Result<Url> {
-    let mut address = match bound {
-        Some(address) => address,
-        None => listener.address()?,
-    };
-    if address.ip().is_unspecified() {
-        address.set_ip(match address {
-            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    Ok(Url::parse(&format!("http://{address}"))?)
-}
-
 /// Waits for SIGTERM or SIGINT.
-async fn signal() {
+pub(crate) async fn signal() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
         // Without handlers the default action ends the process anyway.
         return std::future::pending().await;
     };

@@ -12,7 +12,7 @@ use std::time::Duration;
 use jobs::{Job, QueueError, SyncStore, schedule};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::App;
 use crate::marketplace;
@@ -49,26 +49,33 @@ pub async fn run_jobs_until_empty(app: &Arc<App>) -> Result<u64, QueueError> {
 
 /// The handler of [`SyncStore`]. A failed job is shown as failed and not run again: what is due
 /// stays due, and the next tick enqueues the store.
-pub(crate) async fn sync_store(
-    app: &App,
-    job: SyncStore,
-    stop: &CancellationToken,
-) -> Result<(), String> {
+pub async fn sync_store(app: &App, job: SyncStore, stop: &CancellationToken) -> Result<(), String> {
     let job_id = job.identity();
-    marketplace::sync_store(app, job, stop).await.map_err(|error| {
-        error!(event = "job_failed", queue = SyncStore::QUEUE, jobId = job_id, %error, "failed to run {job_id}");
-        error.to_string()
-    })
+    let store_id = job.store_id;
+    let Err(error) = marketplace::sync_store(app, job, stop).await else {
+        return Ok(());
+    };
+    error!(event = "job_failed", queue = SyncStore::QUEUE, jobId = job_id, %error, "failed to run {job_id}");
+    if let Err(error) = marketplace::free_slot(app, store_id).await {
+        warn!(%error, storeId = %store_id, "failed to free the slot of store {store_id}; it ends by itself");
+    }
+    Err(error.to_string())
 }
 
 /// Fires ticks until `stop` fires.
 pub(crate) async fn run_ticks(app: Arc<App>, stop: CancellationToken) {
     let cron = app.settings.sync.cron.clone();
     let (sync_app, sync_stop) = (app.clone(), stop.clone());
-    let sync = run_every(app.clone(), schedule::SYNC.name, &cron, stop.clone(), move || {
-        let (app, stop) = (sync_app.clone(), sync_stop.clone());
-        async move { sync_tick(&app, &stop).await }
-    });
+    let sync = run_every(
+        app.clone(),
+        schedule::SYNC.name,
+        &cron,
+        stop.clone(),
+        move || {
+            let (app, stop) = (sync_app.clone(), sync_stop.clone());
+            async move { sync_tick(&app, &stop).await }
+        },
+    );
     let tidy_app = app.clone();
     let cron = schedule::HOUSEKEEPING.default_cron;
     let housekeeping = run_every(app, schedule::HOUSEKEEPING.name, cron, stop, move || {
@@ -93,7 +100,11 @@ async fn sync_tick(app: &App, stop: &CancellationToken) {
             }
         }
         loop {
-            if stop.run_until_cancelled(sleep(LOOK_FOR_ROOM)).await.is_none() {
+            if stop
+                .run_until_cancelled(sleep(LOOK_FOR_ROOM))
+                .await
+                .is_none()
+            {
                 return;
             }
             match app.queue.room::<SyncStore>().await {

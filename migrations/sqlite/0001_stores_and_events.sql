@@ -50,11 +50,12 @@ CREATE TABLE sync_logs (
     CONSTRAINT sync_logs_store_id_receipt_key UNIQUE (store_id, receipt),
     CONSTRAINT sync_logs_dead_is_failed CHECK (dead_at IS NULL OR status = 'failed')
 ) STRICT;
--- Is anything of this store due, and since when?
-CREATE INDEX sync_logs_due_idx ON sync_logs (store_id, next_retry_at, created_at)
+-- Since when is something of this store due?
+CREATE INDEX sync_logs_due_idx ON sync_logs (store_id, (COALESCE(next_retry_at, created_at)))
     WHERE status <> 'success' AND dead_at IS NULL;
--- The next batch of a run, oldest first.
-CREATE INDEX sync_logs_batch_idx ON sync_logs (store_id, created_at, id)
+-- The next batch of a run, oldest first; rows that are not due yet are passed over in the index.
+CREATE INDEX sync_logs_batch_idx
+    ON sync_logs (store_id, created_at, id, (COALESCE(next_retry_at, created_at)))
     WHERE status <> 'success' AND dead_at IS NULL;
 -- The newest rows, which decide the status of a store.
 CREATE INDEX sync_logs_window_idx ON sync_logs (store_id, created_at DESC, id DESC, status)

@@ -7,7 +7,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use jobs::StoreId;
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ use crate::admin::LogStream;
 use crate::config::Settings;
 use crate::marketplace::connector::http_client;
 use crate::marketplace::{OrderState, order_states};
-use crate::service::{Roles, Service};
+use crate::service::{Roles, Service, signal};
 
 /// One that is an order, one that is not, one that the marketplace always rate-limits.
 const RECEIPTS: [&str; 3] = ["order-101", "order-102", "order-115"];
@@ -38,7 +38,10 @@ pub(super) struct Demo {
 impl Demo {
     pub(super) async fn run(self, settings: Settings, logs: LogStream) -> Result<ExitCode> {
         let service = Service::start(settings, &Roles::all(), logs).await?;
-        let shown = show(&service).await;
+        let shown = tokio::select! {
+            shown = show(&service) => shown,
+            () = signal() => Err(anyhow!("the demo was ended before it had shown everything")),
+        };
         if self.exit || shown.is_err() {
             service.stop().await;
         } else {
@@ -53,8 +56,13 @@ impl Demo {
 async fn show(service: &Service) -> Result<()> {
     let public = service.public.context("the demo serves the API")?;
     let admin = service.admin.context("the demo serves the board")?;
-    let api = Api { http: http_client(PATIENCE)?, base: format!("http://{public}") };
-    say(&format!("Swagger UI  http://{public}/docs\nBoard       http://{admin}/\n"));
+    let api = Api {
+        http: http_client(PATIENCE)?,
+        base: format!("http://{public}"),
+    };
+    say(&format!(
+        "Swagger UI  http://{public}/docs\nBoard       http://{admin}/\n"
+    ));
 
     let store = api.register_store().await?;
     say(&format!("Registered store {} of org-1 on etsy.", store.0));
@@ -63,11 +71,14 @@ async fn show(service: &Service) -> Result<()> {
         answers.push(api.import(store.1, receipt).await?);
     }
     let imported = api.import_batch(store.1).await?;
-    say(&format!("Imported {} receipts one by one and a batch with {imported} orders.", RECEIPTS.len()));
+    say(&format!(
+        "Imported {} receipts one by one and a batch with {imported} orders.",
+        RECEIPTS.len()
+    ));
     say("Waiting for a tick to enqueue the store and for the job to retry what did not work …\n");
-    let states = wait_for_retries(&service.app, StoreId(store.0)).await?;
+    let orders = wait_for_retries(&service.app, StoreId(store.0)).await?;
 
-    print_orders(&answers, &states);
+    print_orders(&answers, &orders);
     let status = api.status(store.1).await?;
     say(&format!("\nGET /stores/sync-status → {status}"));
     check(&answers, &status)
@@ -76,7 +87,11 @@ async fn show(service: &Service) -> Result<()> {
 /// Holds what the demo showed against what the mock marketplace's rules make of it.
 fn check(answers: &[Value], status: &Value) -> Result<()> {
     let expected = [json!(true), json!("invalid_receipt"), json!("rate_limited")];
-    let found = [&answers[0]["success"], &answers[1]["error"], &answers[2]["error"]];
+    let found = [
+        &answers[0]["success"],
+        &answers[1]["error"],
+        &answers[2]["error"],
+    ];
     if found.into_iter().ne(expected.iter()) {
         bail!("the imports answered {answers:?}");
     }
@@ -98,7 +113,10 @@ async fn wait_for_retries(app: &App, store: StoreId) -> Result<Vec<OrderState>> 
             return Ok(states);
         }
         if Instant::now() >= deadline {
-            bail!("no job retried the receipts within {} seconds", PATIENCE.as_secs());
+            bail!(
+                "no job retried the receipts within {} seconds",
+                PATIENCE.as_secs()
+            );
         }
         sleep(Duration::from_millis(100)).await;
     }
@@ -107,9 +125,15 @@ async fn wait_for_retries(app: &App, store: StoreId) -> Result<Vec<OrderState>> 
 fn print_orders(answers: &[Value], states: &[OrderState]) {
     let mut rows = vec![["receipt", "import answered", "now", "retries", "why"].map(str::to_owned)];
     for (receipt, answer) in RECEIPTS.iter().zip(answers) {
-        let Some(state) = states.iter().find(|state| state.receipt == *receipt) else { continue };
+        let Some(state) = states.iter().find(|state| state.receipt == *receipt) else {
+            continue;
+        };
         let first = match answer["success"].as_bool() {
-            Some(true) => format!("order, {} {}", answer["amount"], answer["currency"].as_str().unwrap_or_default()),
+            Some(true) => format!(
+                "order, {} {}",
+                answer["amount"],
+                answer["currency"].as_str().unwrap_or_default()
+            ),
             _ => answer["error"].as_str().unwrap_or_default().to_owned(),
         };
         // The import itself was the first time that it was rate-limited.
@@ -143,22 +167,36 @@ impl Api {
         });
         let answer = self.post("/stores/register", &store).await?;
         let id = |name: &str| {
-            answer[name].as_str().and_then(|id| id.parse().ok()).context("the store has ids")
+            answer[name]
+                .as_str()
+                .and_then(|id| id.parse().ok())
+                .context("the store has ids")
         };
         Ok((id("storeId")?, id("syncToken")?))
     }
 
     async fn import(&self, token: Uuid, receipt: &str) -> Result<Value> {
-        self.post("/orders/import", &json!({ "syncToken": token, "receipt": receipt })).await
+        self.post(
+            "/orders/import",
+            &json!({ "syncToken": token, "receipt": receipt }),
+        )
+        .await
     }
 
     /// Imports twenty receipts at once; tells how many are orders.
     async fn import_batch(&self, token: Uuid) -> Result<usize> {
-        let receipts: Vec<String> = (201..=220).map(|number| format!("order-{number}")).collect();
+        let receipts: Vec<String> = (201..=220)
+            .map(|number| format!("order-{number}"))
+            .collect();
         let body = json!({ "syncToken": token, "receipts": receipts });
         let answer = self.post("/orders/import/batch", &body).await?;
-        let results = answer["results"].as_array().context("a batch has results")?;
-        Ok(results.iter().filter(|result| result["success"] == true).count())
+        let results = answer["results"]
+            .as_array()
+            .context("a batch has results")?;
+        Ok(results
+            .iter()
+            .filter(|result| result["success"] == true)
+            .count())
     }
 
     async fn status(&self, token: Uuid) -> Result<Value> {
@@ -168,7 +206,12 @@ impl Api {
     }
 
     async fn post(&self, path: &str, body: &Value) -> Result<Value> {
-        let answer = self.http.post(format!("{}{path}", self.base)).json(body).send().await?;
+        let answer = self
+            .http
+            .post(format!("{}{path}", self.base))
+            .json(body)
+            .send()
+            .await?;
         let status = answer.status();
         let body: Value = answer.json().await?;
         if !status.is_success() {

@@ -61,18 +61,23 @@ enum Command {
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return fail(&Error::new(error).context("cannot start the runtime")),
     };
-    match runtime.block_on(run(arguments)) {
-        Ok(code) => code,
-        Err(error) => fail(&error),
-    }
+    let outcome = runtime.block_on(run(arguments));
+    // A look-up of a name that hangs must not hold up the end.
+    runtime.shutdown_background();
+    outcome.unwrap_or_else(|error| fail(&error))
 }
 
 async fn run(arguments: Arguments) -> Result<ExitCode> {
-    let command = arguments.command.unwrap_or(Command::Serve(serve::Serve { roles: Roles::all() }));
+    let command = arguments.command.unwrap_or(Command::Serve(serve::Serve {
+        roles: Roles::all(),
+    }));
     let logs = LogStream::new();
     match command {
         Command::Serve(command) => {
@@ -110,14 +115,15 @@ fn bad_setting(error: Error) -> Error {
     error.context(BadSetting)
 }
 
-fn start_logs(
-    settings: &Settings,
-    output: LogOutput,
-    extra: Vec<logs::ExtraLayer>,
-) -> Result<()> {
-    logs::init(settings.log_format, output, settings.log_filter.as_deref(), extra)
-        .context("`RUST_LOG` cannot be used")
-        .map_err(bad_setting)
+fn start_logs(settings: &Settings, output: LogOutput, extra: Vec<logs::ExtraLayer>) -> Result<()> {
+    logs::init(
+        settings.log_format,
+        output,
+        settings.log_filter.as_deref(),
+        extra,
+    )
+    .context("`RUST_LOG` cannot be used")
+    .map_err(bad_setting)
 }
 
 /// Marks an error as the fault of a setting.
@@ -150,6 +156,8 @@ fn exit_code(error: &Error) -> u8 {
     match error.downcast_ref::<StartError>() {
         Some(StartError::Db(error)) => db(error),
         Some(StartError::Queue(_)) => UNAVAILABLE,
+        Some(StartError::Host(_)) => BAD_SETTING,
+        Some(StartError::Http(_)) => 1,
         None => error.downcast_ref::<DbError>().map_or(1, db),
     }
 }

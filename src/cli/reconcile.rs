@@ -6,10 +6,9 @@ use anyhow::Result;
 use clap::Args;
 
 use super::output::say;
-use crate::app::{StartError, open_database, open_queue};
+use crate::App;
 use crate::config::Settings;
 use crate::marketplace;
-use crate::service::assemble_over;
 
 /// Compare the success counts of stores with their rows.
 #[derive(Debug, Args)]
@@ -22,15 +21,17 @@ pub(super) struct Reconcile {
 impl Reconcile {
     /// Prints a JSON line for each store that is off; fails when one is left that way.
     pub(super) async fn run(self, settings: Settings) -> Result<ExitCode> {
-        let db = open_database(&settings).await.map_err(StartError::from)?;
-        let queue = open_queue(&settings, &db).await.map_err(StartError::from)?;
-        let app = assemble_over(settings, db, queue, None)?;
+        let app = App::connect(settings, None).await?;
         let drifts = marketplace::reconcile(&app, self.fix).await?;
         app.db.close().await;
         for drift in &drifts {
             say(&serde_json::to_string(drift)?);
         }
         let is_clean = drifts.iter().all(|drift| drift.is_fixed);
-        Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if is_clean {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
     }
 }

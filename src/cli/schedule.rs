@@ -7,10 +7,9 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::output::say;
-use crate::app::{StartError, open_database, open_queue};
+use crate::App;
 use crate::config::Settings;
 use crate::marketplace;
-use crate::service::assemble_over;
 
 /// Run one pass of a scheduler.
 #[derive(Debug, Args)]
@@ -29,9 +28,7 @@ impl ScheduleArguments {
     /// Succeeds only when every due store is waiting or running afterwards, or the queue is full.
     pub(super) async fn run(self, settings: Settings) -> Result<ExitCode> {
         let Schedule::Sync = self.schedule;
-        let db = open_database(&settings).await.map_err(StartError::from)?;
-        let queue = open_queue(&settings, &db).await.map_err(StartError::from)?;
-        let app = assemble_over(settings, db, queue, None)?;
+        let app = App::connect(settings, None).await?;
         let pass = marketplace::enqueue_due_stores(&app).await?;
         app.db.close().await;
         let mut line = json!({ "event": "scheduler_run" });
@@ -39,6 +36,10 @@ impl ScheduleArguments {
             line.extend(pass);
         }
         say(&line.to_string());
-        Ok(if pass.failed_jobs == 0 { ExitCode::SUCCESS } else { ExitCode::from(super::UNAVAILABLE) })
+        Ok(if pass.failed_jobs == 0 {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(super::UNAVAILABLE)
+        })
     }
 }

@@ -29,6 +29,7 @@ use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use tokio::time::sleep;
 
 /// How long a request waits for a free connection before it is told that the database is busy.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -210,7 +211,10 @@ impl Db {
             .synchronous(SqliteSynchronous::Normal)
             .busy_timeout(BUSY_TIMEOUT);
         let file: PathBuf = options.get_filename().to_path_buf();
-        if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        if let Some(folder) = file
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+        {
             std::fs::create_dir_all(folder)
                 .map_err(|error| DbError::Unreachable(format!("{}: {error}", folder.display())))?;
         }
@@ -259,10 +263,12 @@ impl Db {
         })
     }
 
-    /// A transaction that only reads. PostgreSQL refuses writes in it; on SQLite the connection does.
+    /// A transaction that only reads, and sees one moment of the data. PostgreSQL refuses writes in it; on SQLite the connection does.
     pub async fn read(&self) -> sqlx::Result<Tx> {
         match self {
-            Self::Postgres(pool) => Ok(Tx::Postgres(pool.begin_with("BEGIN READ ONLY").await?)),
+            Self::Postgres(pool) => {
+                begin(pool, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+            }
             Self::Sqlite { readers, .. } => Ok(Tx::Sqlite(readers.begin_with("BEGIN").await?)),
         }
     }
@@ -271,7 +277,7 @@ impl Db {
     /// half-way for having read first.
     pub async fn write(&self) -> sqlx::Result<Tx> {
         match self {
-            Self::Postgres(pool) => Ok(Tx::Postgres(pool.begin_with("BEGIN").await?)),
+            Self::Postgres(pool) => begin(pool, "BEGIN").await,
             Self::Sqlite { writer, .. } => {
                 Ok(Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?))
             }
@@ -322,12 +328,70 @@ impl Tx {
     }
 }
 
+/// How often a transaction is tried again that failed for a moment's reason.
+const TRIES: u32 = 4;
+
+/// Runs a transaction, and again when it failed for a reason that passes: no free connection, a
+/// deadlock, a connection that broke. For steps whose input must not be lost; they must be safe
+/// to run twice, because a broken connection does not tell whether it had committed.
+pub(crate) async fn persist<T, E, F>(mut step: impl FnMut() -> F) -> Result<T, E>
+where
+    F: Future<Output = Result<T, E>>,
+    E: AsTransient,
+{
+    let mut pause = Duration::from_millis(50);
+    for _ in 1..TRIES {
+        match step().await {
+            Err(error) if error.is_transient() => sleep(pause).await,
+            outcome => return outcome,
+        }
+        pause *= 4;
+    }
+    step().await
+}
+
+/// Whether an error may be gone in a moment.
+pub(crate) trait AsTransient {
+    /// True if it may.
+    fn is_transient(&self) -> bool;
+}
+
+impl AsTransient for sqlx::Error {
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::PoolTimedOut | Self::Io(_) | Self::WorkerCrashed => true,
+            // Deadlock, serialization failure, server shutting down or starting; SQLite busy.
+            Self::Database(error) => error.code().is_some_and(|code| {
+                matches!(
+                    code.as_ref(),
+                    "40P01" | "40001" | "57P01" | "57P02" | "57P03" | "5" | "517"
+                )
+            }),
+            _ => false,
+        }
+    }
+}
+
+/// Begins in a task of its own: a caller that goes away half-way would leave a connection in
+/// the pool that is in a transaction and does not know it.
+async fn begin(pool: &PgPool, statement: &'static str) -> sqlx::Result<Tx> {
+    let pool = pool.clone();
+    let begun = tokio::spawn(async move { pool.begin_with(statement).await });
+    begun
+        .await
+        .map_err(|_| sqlx::Error::WorkerCrashed)?
+        .map(Tx::Postgres)
+}
+
 /// Prisma-style addresses carry `?schema=public`, which PostgreSQL itself does not know.
 fn without_schema_parameter(url: &str) -> String {
     let Some((address, query)) = url.split_once('?') else {
         return url.to_owned();
     };
-    let kept: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("schema=")).collect();
+    let kept: Vec<&str> = query
+        .split('&')
+        .filter(|pair| !pair.starts_with("schema="))
+        .collect();
     if kept.is_empty() {
         return address.to_owned();
     }
@@ -341,6 +405,10 @@ pub(crate) mod json_instant {
     use serde::Serializer;
 
     /// For `#[serde(serialize_with)]`.
+    #[expect(
+        clippy::ref_option,
+        reason = "serde hands over a reference to the field"
+    )]
     pub(crate) fn option<S: Serializer>(
         instant: &Option<DateTime<Utc>>,
         serializer: S,
@@ -360,7 +428,10 @@ mod tests {
 
     #[test]
     fn the_schema_parameter_is_dropped_and_others_are_kept() {
-        assert_eq!(without_schema_parameter("postgres://h/d?schema=public"), "postgres://h/d");
+        assert_eq!(
+            without_schema_parameter("postgres://h/d?schema=public"),
+            "postgres://h/d"
+        );
         assert_eq!(
             without_schema_parameter("postgres://h/d?schema=x&sslmode=require"),
             "postgres://h/d?sslmode=require"

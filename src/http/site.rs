@@ -20,17 +20,16 @@ pub enum Tag {
     Stores,
     /// Orders, imported by receipt exactly once.
     Orders,
-    /// Signed callbacks to subscribers, and those that could not be delivered.
-    Webhooks,
     /// A marketplace to try things with. It plays somebody else's API: its errors are bare
     /// `{"error": …}` bodies.
+    #[oai(rename = "mock marketplace")]
     Mock,
     /// Whether the service lives and can do its work.
     Health,
 }
 
 const DESCRIPTION: &str = "Registers marketplace stores, imports their orders exactly once, \
-    retries in the background and tells subscribers through signed webhooks.\n\n\
+    and retries in the background.\n\n\
     Every error is `application/problem+json` (RFC 9457). Every answer carries `X-Request-Id`.";
 
 /// The API with its document.

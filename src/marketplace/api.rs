@@ -119,7 +119,10 @@ struct RegisteredStore {
 
 impl From<(StoreId, SyncToken)> for RegisteredStore {
     fn from((store_id, sync_token): (StoreId, SyncToken)) -> Self {
-        Self { store_id: store_id.0, sync_token: sync_token.0 }
+        Self {
+            store_id: store_id.0,
+            sync_token: sync_token.0,
+        }
     }
 }
 
@@ -136,7 +139,10 @@ struct ImportOrder {
 
 impl poem_openapi::types::Example for ImportOrder {
     fn example() -> Self {
-        Self { sync_token: example_token(), receipt: "order-101".to_owned() }
+        Self {
+            sync_token: example_token(),
+            receipt: "order-101".to_owned(),
+        }
     }
 }
 
@@ -144,7 +150,10 @@ impl FromFields for ImportOrder {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
         let sync_token = fields.uuid("syncToken");
         let receipt = fields.text("receipt", 1..=255);
-        Some(Self { sync_token: sync_token?, receipt: receipt? })
+        Some(Self {
+            sync_token: sync_token?,
+            receipt: receipt?,
+        })
     }
 }
 
@@ -162,7 +171,10 @@ struct ImportOrders {
 impl poem_openapi::types::Example for ImportOrders {
     fn example() -> Self {
         let receipts = ["order-101", "order-102", "order-115"].map(str::to_owned);
-        Self { sync_token: example_token(), receipts: receipts.into() }
+        Self {
+            sync_token: example_token(),
+            receipts: receipts.into(),
+        }
     }
 }
 
@@ -170,7 +182,10 @@ impl FromFields for ImportOrders {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
         let sync_token = fields.uuid("syncToken");
         let receipts = fields.text_list("receipts", 1..=MAX_BATCH, 1..=255);
-        Some(Self { sync_token: sync_token?, receipts: receipts? })
+        Some(Self {
+            sync_token: sync_token?,
+            receipts: receipts?,
+        })
     }
 }
 
@@ -208,7 +223,11 @@ impl ImportResult {
 impl From<Imported> for ImportResult {
     fn from(imported: Imported) -> Self {
         match imported {
-            Imported::Success { order_id, amount, imported_at } => Self {
+            Imported::Success {
+                order_id,
+                amount,
+                imported_at,
+            } => Self {
                 success: true,
                 order_id: Some(order_id),
                 currency: Some(amount.currency().to_string()),
@@ -282,14 +301,21 @@ impl MarketplaceApi {
     ///
     /// Registers a store of an organization, or replaces the name, access token and currency of
     /// one that is registered; it keeps its id, its sync token and its history.
-    #[oai(path = "/stores/register", method = "post", operation_id = "register_store", tag = "Tag::Stores")]
+    #[oai(
+        path = "/stores/register",
+        method = "post",
+        operation_id = "register_store",
+        tag = "Tag::Stores"
+    )]
     async fn register_store(
         &self,
         caller: Caller,
         body: JsonBody<RegisterStore>,
     ) -> Result<Json<RegisteredStore>, Problem> {
         caller.may_act_for(&body.organization_id)?;
-        Ok(Json(register_store(&self.app, &body.0.into()).await?.into()))
+        Ok(Json(
+            register_store(&self.app, &body.0.into()).await?.into(),
+        ))
     }
 
     /// Import an order
@@ -297,16 +323,28 @@ impl MarketplaceApi {
     /// Imports the order of a receipt exactly once: the marketplace is asked once, and everyone
     /// who asks again gets the same answer. An order that cannot be imported is an answer, too
     /// (`success: false`); it is tried again in the background, and the answer follows it.
-    #[oai(path = "/orders/import", method = "post", operation_id = "import_order", tag = "Tag::Orders")]
-    async fn import_order(&self, body: JsonBody<ImportOrder>) -> Result<Json<ImportResult>, Problem> {
-        let ImportOrder { sync_token, receipt } = body.0;
+    #[oai(
+        path = "/orders/import",
+        method = "post",
+        operation_id = "import_order",
+        tag = "Tag::Orders"
+    )]
+    async fn import_order(
+        &self,
+        body: JsonBody<ImportOrder>,
+    ) -> Result<Json<ImportResult>, Problem> {
+        let ImportOrder {
+            sync_token,
+            receipt,
+        } = body.0;
         let mut imported = import_receipts(&self.app, SyncToken(sync_token), vec![receipt]).await?;
         match imported.pop() {
-            Some(Imported::InProgress) | None => {
-                Err(Problem::conflict(IMPORT_IN_PROGRESS.code, "The receipt is being imported by another request")
-                    .with("success", false)
-                    .retry_after(1))
-            }
+            Some(Imported::InProgress) | None => Err(Problem::conflict(
+                IMPORT_IN_PROGRESS.code,
+                "The receipt is being imported by another request",
+            )
+            .with("success", false)
+            .retry_after(1)),
             Some(imported) => Ok(Json(imported.into())),
         }
     }
@@ -316,14 +354,28 @@ impl MarketplaceApi {
     /// Imports up to 1,000 receipts of one store under the same rules as one, and answers in the
     /// order they were sent. A receipt that somebody else is importing just now has the error
     /// `import_in_progress`.
-    #[oai(path = "/orders/import/batch", method = "post", operation_id = "import_orders", tag = "Tag::Orders")]
-    async fn import_orders(&self, body: JsonBody<ImportOrders>) -> Result<Json<BatchResult>, Problem> {
-        let ImportOrders { sync_token, receipts } = body.0;
+    #[oai(
+        path = "/orders/import/batch",
+        method = "post",
+        operation_id = "import_orders",
+        tag = "Tag::Orders"
+    )]
+    async fn import_orders(
+        &self,
+        body: JsonBody<ImportOrders>,
+    ) -> Result<Json<BatchResult>, Problem> {
+        let ImportOrders {
+            sync_token,
+            receipts,
+        } = body.0;
         let imported = import_receipts(&self.app, SyncToken(sync_token), receipts.clone()).await?;
         let results = receipts
             .into_iter()
             .zip(imported)
-            .map(|(receipt, imported)| ReceiptResult { receipt, result: imported.into() })
+            .map(|(receipt, imported)| ReceiptResult {
+                receipt,
+                result: imported.into(),
+            })
             .collect();
         Ok(Json(BatchResult { results }))
     }
@@ -332,7 +384,12 @@ impl MarketplaceApi {
     ///
     /// The token may be sent in the query or, so that no proxy logs it, in the header
     /// `X-Sync-Token`, which wins.
-    #[oai(path = "/stores/sync-status", method = "get", operation_id = "get_sync_status", tag = "Tag::Stores")]
+    #[oai(
+        path = "/stores/sync-status",
+        method = "get",
+        operation_id = "get_sync_status",
+        tag = "Tag::Stores"
+    )]
     async fn sync_status(
         &self,
         /// The sync token of the store.
@@ -343,7 +400,9 @@ impl MarketplaceApi {
         header: Header<Option<String>>,
     ) -> Result<Json<SyncState>, Problem> {
         let token = header.0.or(query.0);
-        let token = fields::check(&[("syncToken", token.as_deref())], |fields| fields.uuid("syncToken"))?;
+        let token = fields::check(&[("syncToken", token.as_deref())], |fields| {
+            fields.uuid("syncToken")
+        })?;
         Ok(Json(store_state(&self.app, SyncToken(token)).await?.into()))
     }
 }
@@ -352,10 +411,11 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match error {
             Error::StoreNotFound => Self::not_found("Store not found"),
-            Error::Interrupted => Self::unavailable(1),
-            // Every connection is taken, or the database is away: it passes.
-            Error::Database(sqlx::Error::PoolTimedOut) => Self::unavailable(1),
-            error @ (Error::Database(_) | Error::LeaseLost) => Self::internal(&error),
+            // The process goes down, every connection is taken, or the database is away: it passes.
+            Error::Interrupted | Error::Database(sqlx::Error::PoolTimedOut) => Self::unavailable(1),
+            error @ (Error::Database(_) | Error::LeaseLost | Error::Panicked) => {
+                Self::internal(&error)
+            }
         }
     }
 }

@@ -24,11 +24,18 @@ const INTERNAL: &str = "MarketplaceError: internal error";
 #[derive(Clone, Debug)]
 pub(super) enum Attempt {
     /// The order exists.
-    Success { order_id: String, amount: Money, imported_at: DateTime<Utc> },
+    Success {
+        order_id: String,
+        amount: Money,
+        imported_at: DateTime<Utc>,
+    },
     /// It was not imported, for this reason.
     Failed { reason: String },
     /// We are too fast; the marketplace may say for how long.
-    RateLimited { reason: String, retry_after: Option<Duration> },
+    RateLimited {
+        reason: String,
+        retry_after: Option<Duration>,
+    },
 }
 
 /// Asks the marketplace. Whatever goes wrong, also a panic, is an outcome of this row alone.
@@ -40,18 +47,34 @@ pub(super) async fn attempt(app: &App, store: &Store, receipt: &str) -> Attempt 
         access_token: Some(&store.access_token),
         credentials_override: None,
     };
-    match AssertUnwindSafe(app.connector.validate(request)).catch_unwind().await {
-        Ok(Ok(Verdict::Valid { order_id, money, imported_at })) => {
-            Attempt::Success { order_id, amount: money, imported_at }
-        }
-        Ok(Ok(Verdict::Invalid)) => Attempt::Failed { reason: INVALID_RECEIPT.to_owned() },
-        Ok(Err(error @ ConnectorError::RateLimited { retry_after, .. })) => {
-            Attempt::RateLimited { reason: error.error_details().into_owned(), retry_after }
-        }
-        Ok(Err(error)) => Attempt::Failed { reason: error.error_details().into_owned() },
+    match AssertUnwindSafe(app.connector.validate(request))
+        .catch_unwind()
+        .await
+    {
+        Ok(Ok(Verdict::Valid {
+            order_id,
+            money,
+            imported_at,
+        })) => Attempt::Success {
+            order_id,
+            amount: money,
+            imported_at,
+        },
+        Ok(Ok(Verdict::Invalid)) => Attempt::Failed {
+            reason: INVALID_RECEIPT.to_owned(),
+        },
+        Ok(Err(error @ ConnectorError::RateLimited { retry_after, .. })) => Attempt::RateLimited {
+            reason: error.error_details().into_owned(),
+            retry_after: retry_after.filter(|pause| !pause.is_zero()),
+        },
+        Ok(Err(error)) => Attempt::Failed {
+            reason: error.error_details().into_owned(),
+        },
         Err(_) => {
             error!(storeId = %store.id, "the connector of store {} panicked", store.id);
-            Attempt::Failed { reason: INTERNAL.to_owned() }
+            Attempt::Failed {
+                reason: INTERNAL.to_owned(),
+            }
         }
     }
 }
@@ -74,7 +97,11 @@ impl Attempt {
             claimed_until: None,
         };
         match self {
-            Self::Success { order_id, amount, imported_at } => RowOutcome {
+            Self::Success {
+                order_id,
+                amount,
+                imported_at,
+            } => RowOutcome {
                 status: SyncLogStatus::Success,
                 order_id: Some(order_id.clone()),
                 amount_minor: Some(amount.minor()),
@@ -82,7 +109,10 @@ impl Attempt {
                 imported_at: Some(*imported_at),
                 ..row
             },
-            Self::Failed { reason } => RowOutcome { error_details: Some(reason.clone()), ..row },
+            Self::Failed { reason } => RowOutcome {
+                error_details: Some(reason.clone()),
+                ..row
+            },
             Self::RateLimited { reason, .. } => RowOutcome {
                 status: SyncLogStatus::RateLimited,
                 error_details: Some(reason.clone()),
@@ -94,13 +124,21 @@ impl Attempt {
     /// Until when the marketplace wants to be left in peace.
     pub(super) fn pause_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self {
-            Self::RateLimited { retry_after: Some(pause), .. } => Some(now + *pause),
+            Self::RateLimited {
+                retry_after: Some(pause),
+                ..
+            } => Some(now + *pause),
             _ => None,
         }
     }
 
     /// When to try again: after the backoff of this failure, or later if the marketplace says so.
-    pub(super) fn retry_at(&self, backoff: &Backoff, failures: u32, now: DateTime<Utc>) -> DateTime<Utc> {
+    pub(super) fn retry_at(
+        &self,
+        backoff: &Backoff,
+        failures: u32,
+        now: DateTime<Utc>,
+    ) -> DateTime<Utc> {
         let due = now + backoff.delay(failures);
         self.pause_until(now).map_or(due, |pause| due.max(pause))
     }

@@ -1,5 +1,7 @@
 //! What can go wrong with stores and their orders.
 
+use crate::db::AsTransient;
+
 /// Named for what is wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -9,10 +11,19 @@ pub enum Error {
     /// Another run has taken the store over; nothing may be written any more.
     #[error("the lease of the store is another run's")]
     LeaseLost,
+    /// A defect of ours; the log has it.
+    #[error("the work panicked")]
+    Panicked,
     /// The process is going down.
     #[error("the work was interrupted")]
     Interrupted,
     /// The database refused, or is away.
     #[error("the database failed: {0}")]
     Database(#[from] sqlx::Error),
+}
+
+impl AsTransient for Error {
+    fn is_transient(&self) -> bool {
+        matches!(self, Self::Database(error) if error.is_transient())
+    }
 }

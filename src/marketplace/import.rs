@@ -24,9 +24,12 @@ use super::money::Money;
 use super::queries::{orders, stores};
 use super::status::sync_status;
 use crate::App;
+use crate::db;
 
-/// How long a claim lasts: longer than a marketplace call may take.
-const CLAIM: chrono::TimeDelta = chrono::TimeDelta::seconds(30);
+/// How long a claim lasts at least.
+const CLAIM: Duration = Duration::from_secs(30);
+/// Marketplace calls that are made one after the other under one claim.
+const CALLS_A_CLAIM: u32 = 2;
 /// How often a waiting caller looks whether another process has finished.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// What a recorded failure without a reason is called.
@@ -59,14 +62,26 @@ pub(crate) async fn import_receipts(
     receipts: Vec<String>,
 ) -> Result<Vec<Imported>, Error> {
     let (store, mut known) = look_up(app, token, &receipts).await?;
-    if receipts.iter().any(|receipt| needs_work(known.get(receipt))) {
-        let work = Import { app: app.clone(), store };
-        let missing: HashSet<String> =
-            receipts.iter().filter(|receipt| needs_work(known.get(*receipt))).cloned().collect();
-        let done = app.tasks.spawn(async move { work.run(missing).await }).await;
-        known.extend(done.map_err(|_| Error::Interrupted)??);
+    // In the order asked, which is then the order of their rows.
+    let mut missing: Vec<String> = Vec::new();
+    let mut seen = HashSet::new();
+    for receipt in &receipts {
+        if needs_work(known.get(receipt)) && seen.insert(receipt) {
+            missing.push(receipt.clone());
+        }
     }
-    Ok(receipts.iter().map(|receipt| known.get(receipt).map_or(Imported::InProgress, replay)).collect())
+    if !missing.is_empty() {
+        let work = Import {
+            app: app.clone(),
+            store,
+        };
+        let work = app.tasks.spawn(async move { work.run(missing).await });
+        known.extend(work.await.map_err(|_| Error::Interrupted)??);
+    }
+    Ok(receipts
+        .iter()
+        .map(|receipt| known.get(receipt).map_or(Imported::InProgress, replay))
+        .collect())
 }
 
 fn needs_work(row: Option<&SyncLog>) -> bool {
@@ -80,7 +95,9 @@ async fn look_up(
     receipts: &[String],
 ) -> Result<(Store, HashMap<String, SyncLog>), Error> {
     let mut tx = app.db.read().await?;
-    let store = stores::store_by_token(&mut tx, token).await?.ok_or(Error::StoreNotFound)?;
+    let store = stores::store_by_token(&mut tx, token)
+        .await?
+        .ok_or(Error::StoreNotFound)?;
     let receipts: Vec<&str> = receipts.iter().map(String::as_str).collect();
     let rows = orders::receipts(&mut tx, store.id, &receipts).await?;
     tx.save().await?;
@@ -88,13 +105,18 @@ async fn look_up(
 }
 
 fn by_receipt(rows: Vec<SyncLog>) -> HashMap<String, SyncLog> {
-    rows.into_iter().map(|row| (row.receipt.clone(), row)).collect()
+    rows.into_iter()
+        .map(|row| (row.receipt.clone(), row))
+        .collect()
 }
 
 /// The answer that a stored row gives, now and every time it is asked again.
 fn replay(row: &SyncLog) -> Imported {
     match row {
-        SyncLog { status: SyncLogStatus::Pending, .. } => Imported::InProgress,
+        SyncLog {
+            status: SyncLogStatus::Pending,
+            ..
+        } => Imported::InProgress,
         SyncLog {
             status: SyncLogStatus::Success,
             order_id: Some(order_id),
@@ -108,7 +130,9 @@ fn replay(row: &SyncLog) -> Imported {
             imported_at: *imported_at,
         },
         row => Imported::Failure(
-            row.error_details.clone().unwrap_or_else(|| UNKNOWN_FAILURE.to_owned()),
+            row.error_details
+                .clone()
+                .unwrap_or_else(|| UNKNOWN_FAILURE.to_owned()),
         ),
     }
 }
@@ -128,7 +152,7 @@ struct Claimed {
 
 impl Import {
     /// Claims, calls and records, and waits for what others have claimed.
-    async fn run(self, mut missing: HashSet<String>) -> Result<HashMap<String, SyncLog>, Error> {
+    async fn run(self, mut missing: Vec<String>) -> Result<HashMap<String, SyncLog>, Error> {
         let deadline = Instant::now() + self.app.import_wait;
         let mut known = HashMap::new();
         // What others have claimed.
@@ -139,27 +163,50 @@ impl Import {
                 let row = taken.get(*receipt);
                 row.is_none_or(|row| row.next_retry_at.is_none_or(|until| until <= now))
             };
-            let free: Vec<String> = missing.iter().filter(is_free).cloned().collect();
-            if !free.is_empty() {
-                let claimed = self.claim(free).await?;
+            // A process that shuts down claims nothing more; its callers may ask again.
+            let most = if self.app.stop.is_cancelled() {
+                0
+            } else {
+                self.receipts_a_claim()
+            };
+            let free: Vec<String> = missing.iter().filter(is_free).take(most).cloned().collect();
+            let is_claiming = !free.is_empty();
+            let looked_at: Vec<String> = if is_claiming {
+                let claimed = self.claim(&free).await?;
                 self.import(claimed).await?;
-            }
-            taken = by_receipt(self.rows(&missing).await?);
+                free
+            } else {
+                taken.keys().cloned().collect()
+            };
+            taken.extend(by_receipt(self.rows(&looked_at).await?));
             for (receipt, row) in taken.extract_if(|_, row| row.status != SyncLogStatus::Pending) {
-                missing.remove(&receipt);
+                missing.retain(|other| *other != receipt);
                 known.insert(receipt, row);
             }
-            let Some(row) = taken.values().next() else {
-                return Ok(known);
-            };
-            if Instant::now() >= deadline {
+            if missing.is_empty() {
                 return Ok(known);
             }
+            if is_claiming {
+                // There may be more that is free.
+                continue;
+            }
+            let Some(row) = taken.values().next().filter(|_| Instant::now() < deadline) else {
+                return Ok(known);
+            };
             self.app.imports.wait(row.id, LOOK_AGAIN).await;
         }
     }
 
-    async fn rows(&self, receipts: &HashSet<String>) -> Result<Vec<SyncLog>, Error> {
+    /// So many that their calls are over well before the claim is.
+    fn receipts_a_claim(&self) -> usize {
+        self.app.settings.sync.row_concurrency * CALLS_A_CLAIM as usize
+    }
+
+    fn claim_time(&self) -> Duration {
+        CLAIM.max(self.app.settings.marketplace_timeout * (CALLS_A_CLAIM + 1))
+    }
+
+    async fn rows(&self, receipts: &[String]) -> Result<Vec<SyncLog>, Error> {
         let receipts: Vec<&str> = receipts.iter().map(String::as_str).collect();
         let mut tx = self.app.db.read().await?;
         let rows = orders::receipts(&mut tx, self.store.id, &receipts).await?;
@@ -168,24 +215,33 @@ impl Import {
     }
 
     /// Claims what is new or was left behind, unless somebody else was faster.
-    async fn claim(&self, receipts: Vec<String>) -> Result<Vec<Claimed>, Error> {
+    async fn claim(&self, receipts: &[String]) -> Result<Vec<Claimed>, Error> {
         let now = self.app.clock.now();
-        let until = now + CLAIM;
+        let until = now + self.claim_time();
         let claims: Vec<orders::Claim> = receipts
-            .into_iter()
-            .map(|receipt| orders::Claim { id: SyncLogId(self.app.ids.new_id(now)), receipt })
+            .iter()
+            .map(|receipt| orders::Claim {
+                id: SyncLogId(self.app.ids.new_id(now)),
+                receipt: receipt.clone(),
+            })
             .collect();
         let mut tx = self.app.db.write().await?;
         let won = orders::claim_receipts(&mut tx, self.store.id, &claims, until, now).await?;
-        let (mut claimed, lost): (Vec<_>, Vec<_>) =
-            claims.into_iter().partition(|claim| won.contains(&claim.id));
+        let (mut claimed, lost): (Vec<_>, Vec<_>) = claims
+            .into_iter()
+            .partition(|claim| won.contains(&claim.id));
         if !lost.is_empty() {
+            // Whoever locks several rows of a store has the store first.
+            stores::lock_store(&mut tx, self.store.id).await?;
             let lost: Vec<&str> = lost.iter().map(|claim| claim.receipt.as_str()).collect();
             for row in orders::receipts(&mut tx, self.store.id, &lost).await? {
                 if row.status == SyncLogStatus::Pending
                     && orders::take_over_claim(&mut tx, row.id, until, now).await?
                 {
-                    claimed.push(orders::Claim { id: row.id, receipt: row.receipt });
+                    claimed.push(orders::Claim {
+                        id: row.id,
+                        receipt: row.receipt,
+                    });
                 }
             }
         }
@@ -210,7 +266,8 @@ impl Import {
             .buffer_unordered(self.app.settings.sync.row_concurrency)
             .collect()
             .await;
-        let recorded = self.record(&attempts).await;
+        let this = (self, attempts.as_slice());
+        let recorded = db::persist(move || this.0.record(this.1)).await;
         for id in ids {
             self.app.imports.finished(id);
         }
@@ -223,7 +280,10 @@ impl Import {
             .iter()
             .map(|(claim, attempt)| self.outcome(claim, attempt, now))
             .collect();
-        let pause = attempts.iter().filter_map(|(_, attempt)| attempt.pause_until(now)).max();
+        let pause = attempts
+            .iter()
+            .filter_map(|(_, attempt)| attempt.pause_until(now))
+            .max();
         let mut tx = self.app.db.write().await?;
         if !stores::lock_store(&mut tx, self.store.id).await? {
             return Err(Error::StoreNotFound);
@@ -247,7 +307,10 @@ impl Import {
 
     /// A first attempt: failures are due again at once, for the next run of the store.
     fn outcome(&self, claim: &Claimed, attempt: &Attempt, now: DateTime<Utc>) -> RowOutcome {
-        let row = RowOutcome { claimed_until: Some(claim.until), ..attempt.row(claim.id) };
+        let row = RowOutcome {
+            claimed_until: Some(claim.until),
+            ..attempt.row(claim.id)
+        };
         match attempt {
             Attempt::RateLimited { .. } => RowOutcome {
                 attempt: 1,
@@ -279,7 +342,10 @@ impl Imports {
         let _ = timeout(at_most, notify.notified()).await;
         let mut waiting = self.lock();
         // One count is the map's, one is ours.
-        if waiting.get(&id).is_some_and(|notify| Arc::strong_count(notify) <= 2) {
+        if waiting
+            .get(&id)
+            .is_some_and(|notify| Arc::strong_count(notify) <= 2)
+        {
             waiting.remove(&id);
         }
     }
@@ -291,6 +357,8 @@ impl Imports {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SyncLogId, Arc<tokio::sync::Notify>>> {
-        self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.waiting
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

@@ -119,7 +119,9 @@ pub enum SyncLogStatus {
 }
 
 /// A row of `sync_logs`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, sqlx::Type)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, sqlx::Type,
+)]
 #[serde(transparent)]
 #[sqlx(transparent)]
 pub struct SyncLogId(pub Uuid);
@@ -172,6 +174,8 @@ pub struct Store {
     pub last_sync_at: Option<DateTime<Utc>>,
     /// Orders imported.
     pub imported_success_count: i64,
+    /// Until when its marketplace wants to be left in peace.
+    pub paused_until: Option<DateTime<Utc>>,
 }
 
 /// What is known of one receipt.

@@ -35,7 +35,12 @@ pub(crate) async fn reconcile(app: &App, fix: bool) -> Result<Vec<Drift>, Error>
             }
             tx.save().await?;
         }
-        report.push(Drift { store_id, imported_success_count, success_rows, is_fixed: fix });
+        report.push(Drift {
+            store_id,
+            imported_success_count,
+            success_rows,
+            is_fixed: fix,
+        });
     }
     Ok(report)
 }

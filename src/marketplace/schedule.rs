@@ -27,8 +27,8 @@ const PAGE: u32 = 100;
 const OVERDUE: TimeDelta = TimeDelta::minutes(10);
 /// How long a slot lasts while its job is on the way into the queue.
 const SLOT_BEFORE_PUSH: TimeDelta = TimeDelta::seconds(30);
-/// How long a slot lasts while its job waits.
-const SLOT: TimeDelta = TimeDelta::minutes(5);
+/// How long a slot lasts while its job waits; longer than a full queue takes to drain.
+const SLOT: TimeDelta = TimeDelta::minutes(15);
 
 /// What a pass did; also its log line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -61,10 +61,15 @@ pub async fn enqueue_due_stores(app: &App) -> Result<Pass, Error> {
     let mut wraps = start.is_some();
     let mut stopped_at = None;
     loop {
-        let stores = page(app, after, (!wraps).then_some(start).flatten()).await?;
-        let last = stores.last().map(|store| Position { created_at: store.created_at, id: store.id.0 });
+        let room = app.queue.room::<SyncStore>().await;
+        let limit = page_size(&room);
+        let stores = page(app, after, (!wraps).then_some(start).flatten(), limit).await?;
+        let last = stores.last().map(|store| Position {
+            created_at: store.created_at,
+            id: store.id.0,
+        });
         pass.scanned_stores += u64::try_from(stores.len()).unwrap_or_default();
-        match enqueue(app, &stores, &mut pass).await? {
+        match enqueue(app, &stores, room, &mut pass).await? {
             Page::Done => {}
             Page::QueueFull => {
                 pass.is_cut_short = true;
@@ -74,7 +79,7 @@ pub async fn enqueue_due_stores(app: &App) -> Result<Pass, Error> {
             Page::QueueFailed => break,
         }
         match last {
-            Some(last) if stores.len() == PAGE as usize => after = last,
+            Some(last) if stores.len() == limit as usize => after = last,
             _ if wraps => (wraps, after) = (false, Position::BEGINNING),
             _ => break,
         }
@@ -85,7 +90,9 @@ pub async fn enqueue_due_stores(app: &App) -> Result<Pass, Error> {
         scannedStores = pass.scanned_stores,
         enqueuedJobs = pass.enqueued_jobs,
         isCutShort = pass.is_cut_short,
-        "enqueued {} of {} due stores", pass.enqueued_jobs, pass.scanned_stores
+        "enqueued {} of {} due stores",
+        pass.enqueued_jobs,
+        pass.scanned_stores
     );
     Ok(pass)
 }
@@ -104,14 +111,32 @@ async fn free_slots_of_lost_queue(app: &App) -> Result<(), Error> {
     if schedule::note_epoch(&mut tx, SyncStore::QUEUE, epoch).await? {
         let freed = free_all_slots(&mut tx, app.clock.now()).await?;
         if freed > 0 {
-            warn!(event = "queue_lost", queue = SyncStore::QUEUE, freed, "the queue was lost: {freed} stores can be enqueued again");
+            warn!(
+                event = "queue_lost",
+                queue = SyncStore::QUEUE,
+                freed,
+                "the queue was lost: {freed} stores can be enqueued again"
+            );
         }
     }
     tx.save().await?;
     Ok(())
 }
 
-async fn page(app: &App, after: Position, until: Option<Position>) -> Result<Vec<DueStore>, Error> {
+/// As many stores as the queue has room for; one, to see whether it is needed, when it is full.
+fn page_size(room: &Result<usize, QueueError>) -> u32 {
+    let room = room
+        .as_ref()
+        .map_or(PAGE, |room| u32::try_from(*room).unwrap_or(PAGE));
+    room.clamp(1, PAGE)
+}
+
+async fn page(
+    app: &App,
+    after: Position,
+    until: Option<Position>,
+    limit: u32,
+) -> Result<Vec<DueStore>, Error> {
     let now = app.clock.now();
     let due = DueAt {
         now,
@@ -119,7 +144,7 @@ async fn page(app: &App, after: Position, until: Option<Position>) -> Result<Vec
         overdue: now - OVERDUE,
     };
     let mut tx = app.db.read().await?;
-    let mut stores = due_stores(&mut tx, (after.created_at, after.id), due, PAGE).await?;
+    let mut stores = due_stores(&mut tx, (after.created_at, after.id), due, limit).await?;
     tx.save().await?;
     if let Some(until) = until {
         stores.retain(|store| (store.created_at, store.id.0) <= (until.created_at, until.id));
@@ -128,11 +153,16 @@ async fn page(app: &App, after: Position, until: Option<Position>) -> Result<Vec
 }
 
 /// Takes the slots of a page, pushes the jobs whose slot was free, and keeps the slots.
-async fn enqueue(app: &App, stores: &[DueStore], pass: &mut Pass) -> Result<Page, Error> {
+async fn enqueue(
+    app: &App,
+    stores: &[DueStore],
+    room: Result<usize, QueueError>,
+    pass: &mut Pass,
+) -> Result<Page, Error> {
     if stores.is_empty() {
         return Ok(Page::Done);
     }
-    let room = match app.queue.room::<SyncStore>().await {
+    let room = match room {
         Ok(room) => room,
         Err(error) => {
             let ids: Vec<StoreId> = stores.iter().map(|store| store.id).collect();
@@ -141,7 +171,11 @@ async fn enqueue(app: &App, stores: &[DueStore], pass: &mut Pass) -> Result<Page
         }
     };
     if room < stores.len() {
-        debug!(event = "queue_full", queue = SyncStore::QUEUE, "the queue is full; the rest waits as rows");
+        debug!(
+            event = "queue_full",
+            queue = SyncStore::QUEUE,
+            "the queue is full; the rest waits as rows"
+        );
         return Ok(Page::QueueFull);
     }
     let ids: Vec<StoreId> = stores.iter().map(|store| store.id).collect();
@@ -155,7 +189,12 @@ async fn enqueue(app: &App, stores: &[DueStore], pass: &mut Pass) -> Result<Page
     if claimed.is_empty() {
         return Ok(Page::Done);
     }
-    let jobs: Vec<SyncStore> = claimed.iter().map(|store_id| SyncStore { store_id: *store_id }).collect();
+    let jobs: Vec<SyncStore> = claimed
+        .iter()
+        .map(|store_id| SyncStore {
+            store_id: *store_id,
+        })
+        .collect();
     let pushed = app.queue.push(&jobs).await;
     let until = if pushed.is_ok() { now + SLOT } else { now };
     let mut tx = app.db.write().await?;
@@ -176,7 +215,10 @@ async fn enqueue(app: &App, stores: &[DueStore], pass: &mut Pass) -> Result<Page
 
 fn log_already_enqueued(ids: &[StoreId], claimed: &HashSet<StoreId>) {
     for store_id in ids.iter().filter(|id| !claimed.contains(id)) {
-        let job_id = SyncStore { store_id: *store_id }.identity();
+        let job_id = SyncStore {
+            store_id: *store_id,
+        }
+        .identity();
         info!(event = "already_enqueued", storeId = %store_id, jobId = job_id, "store {store_id} waits or runs already");
     }
 }
@@ -184,7 +226,10 @@ fn log_already_enqueued(ids: &[StoreId], claimed: &HashSet<StoreId>) {
 fn log_failure(ids: &[StoreId], error: &QueueError, pass: &mut Pass) {
     pass.failed_jobs += u64::try_from(ids.len()).unwrap_or_default();
     for store_id in ids {
-        let job_id = SyncStore { store_id: *store_id }.identity();
+        let job_id = SyncStore {
+            store_id: *store_id,
+        }
+        .identity();
         error!(event = "enqueue_failed", storeId = %store_id, jobId = job_id, %error, "failed to enqueue store {store_id}");
     }
 }

@@ -1,6 +1,6 @@
 //! Registers stores and tells how they are doing.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use jobs::StoreId;
 
 use super::error::Error;
@@ -35,7 +35,9 @@ pub(crate) async fn register_store(
 /// How the store that `token` opens is doing, judged by its newest receipts.
 pub(crate) async fn store_state(app: &App, token: SyncToken) -> Result<StoreState, Error> {
     let mut tx = app.db.read().await?;
-    let store = stores::store_by_token(&mut tx, token).await?.ok_or(Error::StoreNotFound)?;
+    let store = stores::store_by_token(&mut tx, token)
+        .await?
+        .ok_or(Error::StoreNotFound)?;
     let newest = orders::newest_outcomes(&mut tx, store.id).await?;
     let rate_limited_count = orders::rate_limited_count(&mut tx, store.id).await?;
     tx.save().await?;
@@ -47,10 +49,22 @@ pub(crate) async fn store_state(app: &App, token: SyncToken) -> Result<StoreStat
     })
 }
 
+/// How long an expired lease is left: the clocks of two machines differ a little.
+const EXPIRED_LEASE: TimeDelta = TimeDelta::minutes(1);
+
 /// Frees the leases of runs that died; tells how many.
 pub(crate) async fn clear_expired_leases(app: &App) -> Result<u64, Error> {
     let mut tx = app.db.write().await?;
-    let freed = stores::clear_expired_leases(&mut tx, app.clock.now()).await?;
+    let before = app.clock.now() - EXPIRED_LEASE;
+    let freed = stores::clear_expired_leases(&mut tx, before).await?;
     tx.save().await?;
     Ok(freed)
+}
+
+/// Lets the next tick enqueue a store whose job failed before it had the lease.
+pub(crate) async fn free_slot(app: &App, store_id: StoreId) -> Result<(), Error> {
+    let mut tx = app.db.write().await?;
+    stores::free_slot(&mut tx, store_id).await?;
+    tx.save().await?;
+    Ok(())
 }

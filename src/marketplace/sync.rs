@@ -9,11 +9,12 @@
 //! so a run that dies, or a job that is lost, delays work until the next scheduler pass.
 
 use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::OnceLock;
 
 use chrono::{DateTime, Utc};
-use futures::{StreamExt, stream};
-use jobs::{Job, StoreId, SyncStore};
+use futures::{FutureExt, StreamExt, stream};
+use jobs::{Job, OutboxId, StoreId, SyncStore};
 use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +29,7 @@ use super::queries::orders::RowCursor;
 use super::queries::{orders, stores};
 use super::status::sync_status;
 use crate::App;
+use crate::db;
 use crate::lease::Lease;
 use crate::webhooks::{self, EventType};
 
@@ -52,11 +54,17 @@ pub(crate) async fn sync_store(
     let started = Instant::now();
     let store_id = job.store_id;
     let token = app.ids.new_id(app.clock.now());
-    let Some(lease) = Lease::take(&app.db, stores::store_lease(), store_id.0, token, &app.clock).await?
+    let table = stores::store_lease();
+    let times = app.lease_times;
+    let Some(lease) = Lease::take(&app.db, table, store_id.0, token, &app.clock, times).await?
     else {
         return skip(app, store_id).await;
     };
-    let outcome = run(app, store_id, &lease, stop).await;
+    // A run that lost its lease ends at once, wherever it is: it may not write any more.
+    let outcome = tokio::select! {
+        outcome = run(app, store_id, &lease, stop) => outcome,
+        () = lease.lost().cancelled() => Err(Error::LeaseLost),
+    };
     match outcome {
         Err(Error::LeaseLost) => {
             warn!(event = "lock_lost", storeId = %store_id, "store {store_id} is another run's by now");
@@ -115,22 +123,35 @@ async fn run(
         warn!(event = "store_not_found", storeId = %store_id, "store {store_id} does not exist any more");
         return Ok((Counts::default(), None));
     };
+    let is_paused = store
+        .paused_until
+        .is_some_and(|until| until > app.clock.now());
+    if is_paused || stop.is_cancelled() {
+        return Ok((Counts::default(), Some(store.sync_status)));
+    }
     let mut run = Run {
         app,
         lease,
         stop,
         status: store.sync_status,
+        imported: store.imported_success_count,
         store,
         // Before every row.
-        cursor: RowCursor { created_at: DateTime::UNIX_EPOCH, id: SyncLogId(Uuid::nil()) },
+        cursor: RowCursor {
+            created_at: DateTime::UNIX_EPOCH,
+            id: SyncLogId(Uuid::nil()),
+        },
         totals: Counts::default(),
+        started: OutboxId(app.ids.new_id(app.clock.now())),
+        closing: OutboxId(app.ids.new_id(app.clock.now())),
     };
     let first = run.next_batch().await?;
     if first.is_empty() {
         return Ok((Counts::default(), Some(run.status)));
     }
     run.announce_start().await?;
-    match run.batches(first).await {
+    let outcome = AssertUnwindSafe(run.batches(first)).catch_unwind().await;
+    match outcome.unwrap_or(Err(Error::Panicked)) {
         Ok(()) => Ok((run.totals, Some(run.status))),
         Err(Error::LeaseLost) => Err(Error::LeaseLost),
         Err(cause) => {
@@ -151,6 +172,10 @@ struct Run<'a> {
     cursor: RowCursor,
     totals: Counts,
     status: SyncStatus,
+    imported: i64,
+    /// The ids of the two events, known before, so that none can be written twice.
+    started: OutboxId,
+    closing: OutboxId,
 }
 
 /// What a batch came to.
@@ -167,7 +192,10 @@ impl Run<'_> {
         let batch = orders::due_rows(&mut tx, self.store.id, self.cursor, now, limit).await?;
         tx.save().await?;
         if let Some(last) = batch.last() {
-            self.cursor = RowCursor { created_at: last.created_at, id: last.id };
+            self.cursor = RowCursor {
+                created_at: last.created_at,
+                id: last.id,
+            };
         }
         Ok(batch)
     }
@@ -178,7 +206,8 @@ impl Run<'_> {
             let was_full = due.len() >= chunk_size;
             let batch = self.ask_marketplace(&due).await;
             let is_cut_short = batch.rows.len() < due.len();
-            let is_last = !was_full || is_cut_short || iteration == MAX_BATCHES;
+            let is_paused = batch.pause_until.is_some();
+            let is_last = !was_full || is_cut_short || is_paused || iteration == MAX_BATCHES;
             let processed = batch.rows.len();
             let has_backlog = self.write(&batch, is_last, is_cut_short).await?;
             if is_last {
@@ -195,7 +224,10 @@ impl Run<'_> {
             }
             due = self.next_batch().await?;
             if due.is_empty() {
-                let nothing = Batch { rows: Vec::new(), pause_until: None };
+                let nothing = Batch {
+                    rows: Vec::new(),
+                    pause_until: None,
+                };
                 self.write(&nothing, true, false).await?;
                 return Ok(());
             }
@@ -203,20 +235,25 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Asks about each row, several at a time. When the process shuts down, the lease is lost or
-    /// the marketplace wants a pause, no further call is made; the rows not asked about stay due.
+    /// Asks about each row, several at a time. When the process shuts down or the marketplace wants
+    /// a pause, no further call is made; the rows not asked about stay due.
     async fn ask_marketplace(&self, due: &[DueRow]) -> Batch {
         let pause: OnceLock<()> = OnceLock::new();
         let attempts: Vec<(DueRow, Attempt)> = stream::iter(due.to_vec())
             .map(|row| {
                 let pause = &pause;
                 async move {
-                    let is_over = self.stop.is_cancelled() || self.lease.lost().is_cancelled();
-                    if is_over || pause.get().is_some() {
+                    if self.stop.is_cancelled() || pause.get().is_some() {
                         return None;
                     }
                     let attempt = attempt(self.app, &self.store, &row.receipt).await;
-                    if matches!(attempt, Attempt::RateLimited { retry_after: Some(_), .. }) {
+                    if matches!(
+                        attempt,
+                        Attempt::RateLimited {
+                            retry_after: Some(_),
+                            ..
+                        }
+                    ) {
                         pause.get_or_init(|| ());
                     }
                     Some((row, attempt))
@@ -228,8 +265,14 @@ impl Run<'_> {
             .await;
         let now = self.app.clock.now();
         Batch {
-            rows: attempts.iter().map(|(row, attempt)| self.outcome(row, attempt, now)).collect(),
-            pause_until: attempts.iter().filter_map(|(_, attempt)| attempt.pause_until(now)).max(),
+            rows: attempts
+                .iter()
+                .map(|(row, attempt)| self.outcome(row, attempt, now))
+                .collect(),
+            pause_until: attempts
+                .iter()
+                .filter_map(|(_, attempt)| attempt.pause_until(now))
+                .max(),
         }
     }
 
@@ -245,7 +288,12 @@ impl Run<'_> {
             Attempt::RateLimited { .. } => {
                 let times = due.attempt.saturating_add(1);
                 let next = attempt.retry_at(&settings.backoff, times.unsigned_abs(), now);
-                RowOutcome { attempt: times, failed_attempt: 0, next_retry_at: Some(next), ..row }
+                RowOutcome {
+                    attempt: times,
+                    failed_attempt: 0,
+                    next_retry_at: Some(next),
+                    ..row
+                }
             }
             Attempt::Failed { .. } => {
                 let times = due.failed_attempt.saturating_add(1);
@@ -261,32 +309,53 @@ impl Run<'_> {
         }
     }
 
-    /// Writes a batch in one fenced transaction, with the store's count and status and, if it is
-    /// the last, the closing event; tells whether rows are left that are due.
+    /// Writes a batch, and again when the database was busy or away for a moment: the answers of
+    /// the marketplace are not to be lost. Tells whether rows are left that are due.
     async fn write(
         &mut self,
         batch: &Batch,
         is_last: bool,
         is_cut_short: bool,
     ) -> Result<bool, Error> {
+        let counts = Counts::of(&batch.rows);
+        let totals = self.totals.plus(counts);
+        let this = &*self;
+        let (status, imported, has_backlog) = db::persist(move || async move {
+            this.try_write(batch, totals, is_last, is_cut_short).await
+        })
+        .await?;
+        (self.totals, self.status, self.imported) = (totals, status, imported);
+        if counts.processed > 0 {
+            self.log_batch(counts);
+        }
+        Ok(has_backlog)
+    }
+
+    /// One fenced transaction: the rows, the store's count and status and, if the batch is the
+    /// last, the closing event.
+    async fn try_write(
+        &self,
+        batch: &Batch,
+        totals: Counts,
+        is_last: bool,
+        is_cut_short: bool,
+    ) -> Result<(SyncStatus, i64, bool), Error> {
         let now = self.app.clock.now();
+        let id = self.store.id;
         let mut tx = self.app.db.write().await?;
-        if !stores::lock_leased_store(&mut tx, self.store.id, self.lease.token()).await? {
+        if !stores::lock_leased_store(&mut tx, id, self.lease.token()).await? {
             return Err(Error::LeaseLost);
         }
         let written = orders::record_outcomes(&mut tx, &batch.rows, now).await?;
-        let counts = Counts::of(&batch.rows);
-        let totals = self.totals.plus(counts);
-        let new_successes = new_successes(&batch.rows, &written);
-        let status = sync_status(orders::newest_outcomes(&mut tx, self.store.id).await?);
-        let imported =
-            stores::record_attempt(&mut tx, self.store.id, new_successes, status, now).await?;
+        let successes = new_successes(&batch.rows, &written);
+        let status = sync_status(orders::newest_outcomes(&mut tx, id).await?);
+        let imported = stores::record_attempt(&mut tx, id, successes, status, now).await?;
         if let Some(until) = batch.pause_until {
-            stores::pause_store(&mut tx, self.store.id, until).await?;
+            stores::pause_store(&mut tx, id, until).await?;
         }
         let mut has_backlog = is_cut_short;
         if is_last {
-            let left = orders::due_rows(&mut tx, self.store.id, self.cursor, now, 1).await?;
+            let left = orders::due_rows(&mut tx, id, self.cursor, now, 1).await?;
             has_backlog |= !left.is_empty();
             let event = match status {
                 SyncStatus::Failed => EventType::SyncFailed,
@@ -296,11 +365,7 @@ impl Run<'_> {
             self.record(&mut tx, event, data, now).await?;
         }
         tx.save().await?;
-        (self.totals, self.status) = (totals, status);
-        if counts.processed > 0 {
-            self.log_batch(counts);
-        }
-        Ok(has_backlog)
+        Ok((status, imported, has_backlog))
     }
 
     fn log_batch(&self, counts: Counts) {
@@ -322,8 +387,7 @@ impl Run<'_> {
 
     /// The run ends by an error after it was announced: the subscribers hear of that, too.
     async fn announce_abort(&self) -> Result<(), Error> {
-        let mut data =
-            self.totals.event_data(self.status, self.store.imported_success_count, true);
+        let mut data = self.totals.event_data(self.status, self.imported, true);
         data["reason"] = json!("internal_error");
         self.announce(EventType::SyncFailed, data).await
     }
@@ -333,7 +397,8 @@ impl Run<'_> {
         if !stores::lock_leased_store(&mut tx, self.store.id, self.lease.token()).await? {
             return Err(Error::LeaseLost);
         }
-        self.record(&mut tx, event, data, self.app.clock.now()).await?;
+        self.record(&mut tx, event, data, self.app.clock.now())
+            .await?;
         tx.save().await?;
         Ok(())
     }
@@ -345,9 +410,12 @@ impl Run<'_> {
         data: serde_json::Value,
         now: DateTime<Utc>,
     ) -> Result<(), Error> {
-        let id = self.app.ids.new_id(now);
+        let id = match event {
+            EventType::SyncStarted => self.started,
+            EventType::SyncCompleted | EventType::SyncFailed => self.closing,
+        };
         let event = webhooks::NewEvent {
-            id: jobs::OutboxId(id),
+            id,
             organization_id: &self.store.organization_id,
             store_id: self.store.id,
             event,
@@ -360,9 +428,8 @@ impl Run<'_> {
 
 /// Rows that became a success by this write, and not by an earlier one.
 fn new_successes(rows: &[RowOutcome], written: &HashSet<SyncLogId>) -> i64 {
-    let is_new = |row: &&RowOutcome| {
-        row.status == SyncLogStatus::Success && written.contains(&row.id)
-    };
+    let is_new =
+        |row: &&RowOutcome| row.status == SyncLogStatus::Success && written.contains(&row.id);
     count(rows.iter().filter(is_new).count())
 }
 

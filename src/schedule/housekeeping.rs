@@ -15,7 +15,7 @@ const TICKS: TimeDelta = TimeDelta::days(1);
 const FINISHED_JOBS: Duration = Duration::from_hours(1);
 
 /// One round; what fails is logged and tried again next time.
-pub(crate) async fn tidy_up(app: &App) {
+pub async fn tidy_up(app: &App) {
     let now = app.clock.now();
     let jobs = app.queue.purge_finished(FINISHED_JOBS, now).await;
     let ticks = queries::purge_ticks(&app.db, now - TICKS).await;

@@ -9,4 +9,7 @@ pub(crate) mod housekeeping;
 pub(crate) mod queries;
 pub(crate) mod tick;
 
+pub use housekeeping::tidy_up;
+pub use queries::claim_tick;
 pub(crate) use queries::{Position, note_epoch, position, set_position};
+pub use tick::run_every;

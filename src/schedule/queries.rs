@@ -1,7 +1,7 @@
 //! Every statement about ticks, positions and queue epochs.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, query, query_as, query_scalar};
+use sqlx::{FromRow, query, query_as};
 use uuid::Uuid;
 
 use crate::db::{Db, Tx, on, sql};
@@ -17,11 +17,14 @@ pub(crate) struct Position {
 
 impl Position {
     /// Before every row.
-    pub(crate) const BEGINNING: Self = Self { created_at: DateTime::UNIX_EPOCH, id: Uuid::nil() };
+    pub(crate) const BEGINNING: Self = Self {
+        created_at: DateTime::UNIX_EPOCH,
+        id: Uuid::nil(),
+    };
 }
 
 /// Claims a tick; tells whether this replica is the one to run it.
-pub(crate) async fn claim_tick(
+pub async fn claim_tick(
     db: &Db,
     schedule: &str,
     tick: DateTime<Utc>,
@@ -97,19 +100,13 @@ pub(crate) async fn set_position(
     tx.save().await
 }
 
-/// Notes the incarnation of a queue; tells whether it is another than before.
+/// Notes the incarnation of a queue; tells whether it is another than before. Of several that
+/// note the same one at a time, one is told so.
 pub(crate) async fn note_epoch(tx: &mut Tx, queue: &str, epoch: Uuid) -> sqlx::Result<bool> {
-    let known: Option<Uuid> = on!(tx, conn => query_scalar(sql!(
-        "SELECT epoch FROM queue_epochs WHERE queue = $1"))
-        .bind(queue)
-        .fetch_optional(conn).await)?;
-    if known == Some(epoch) {
-        return Ok(false);
-    }
     on!(tx, conn => query(sql!(
         "INSERT INTO queue_epochs (queue, epoch) VALUES ($1, $2)
-         ON CONFLICT (queue) DO UPDATE SET epoch = excluded.epoch"))
+         ON CONFLICT (queue) DO UPDATE SET epoch = excluded.epoch
+         WHERE queue_epochs.epoch <> excluded.epoch"))
         .bind(queue).bind(epoch)
-        .execute(conn).await.map(|_| ()))?;
-    Ok(true)
+        .execute(conn).await.map(|done| done.rows_affected() == 1))
 }

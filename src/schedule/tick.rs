@@ -12,7 +12,7 @@ use crate::App;
 
 /// Fires `run` at every tick of `cron` that this replica wins, and once at start if a tick was
 /// missed while nobody was there. Ends when `stop` fires.
-pub(crate) async fn run_every<H, F>(
+pub async fn run_every<H, F>(
     app: Arc<App>,
     name: &'static str,
     cron: &str,
@@ -52,7 +52,9 @@ where
                 run().await;
             }
         }
-        Err(error) => error!(event = "tick_failed", schedule = name, %error, "failed to look for missed `{name}` ticks"),
+        Err(error) => {
+            error!(event = "tick_failed", schedule = name, %error, "failed to look for missed `{name}` ticks");
+        }
     }
 }
 

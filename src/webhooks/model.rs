@@ -4,6 +4,10 @@ use serde::{Serialize, Serializer};
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::enum_variant_names,
+    reason = "named as on the wire; runs are what has events so far"
+)]
 pub(crate) enum EventType {
     /// A run of a store began.
     SyncStarted,

@@ -7,7 +7,7 @@ use sqlx::types::Json;
 use super::record::{Envelope, NewEvent};
 use crate::db::{Tx, on, sql};
 
-/// Inserts an event with its complete payload.
+/// Inserts an event with its complete payload, unless it is there already.
 pub(super) async fn insert_event(
     tx: &mut Tx,
     event: &NewEvent<'_>,
@@ -17,7 +17,8 @@ pub(super) async fn insert_event(
     on!(tx, conn => query(sql!(
         "INSERT INTO callback_outbox (id, organization_id, store_id, event, payload, status,
              attempt, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, 'pending', 0, $6, $6)"))
+         VALUES ($1, $2, $3, $4, $5, 'pending', 0, $6, $6)
+         ON CONFLICT (id) DO NOTHING"))
         .bind(event.id).bind(event.organization_id).bind(event.store_id)
         .bind(event.event.as_str()).bind(Json(envelope)).bind(now)
         .execute(conn).await.map(|_| ()))

@@ -20,7 +20,6 @@ use marketplace_sync::http::limits::Limits;
 use marketplace_sync::http::problem::Problem;
 use marketplace_sync::http::shell::Shell;
 use marketplace_sync::http::{Tag, document, site};
-use marketplace_sync::logs::{self, ExtraLayer, LogFormat};
 use poem::http::{HeaderMap, Method, StatusCode};
 use poem::listener::TcpAcceptor;
 use poem::{Endpoint, Request, Response, Server};
@@ -30,8 +29,9 @@ use poem_openapi::{Object, OpenApi};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tracing_subscriber::layer::SubscriberExt;
 use uuid::Uuid;
+
+use crate::support::log::Log;
 
 /// A body with a field of each sort.
 #[derive(Debug, Object)]
@@ -525,7 +525,7 @@ async fn each_error_keeps_the_words_of_the_reference() {
 
 #[tokio::test]
 async fn a_500_says_nothing_about_its_cause_but_the_log_does() {
-    let log = Log::start();
+    let log = Log::start("info,poem=warn");
     let answer = get(&app(), "/failures/internal").await;
     let body = answer.problem(500);
     assert_eq!(body["error"], "internal_server_error");
@@ -622,7 +622,7 @@ async fn answers_are_not_to_be_cached_guessed_at_or_framed() {
 
 #[tokio::test]
 async fn a_request_is_one_log_line_without_its_query() {
-    let log = Log::start();
+    let log = Log::start("info,poem=warn");
     let app = app();
     let secret = "0193c5d0-7b1c-7b6e-9d0a-2f5d8c3e4a1b";
     get(&app, &format!("/samples?syncToken={secret}")).await;
@@ -644,7 +644,7 @@ async fn a_request_is_one_log_line_without_its_query() {
 
 #[tokio::test]
 async fn a_client_that_leaves_is_logged_and_observed_as_499() {
-    let log = Log::start();
+    let log = Log::start("info,poem=warn");
     let seen = Arc::new(Mutex::new(Vec::new()));
     let mut shell = shell();
     let sink = seen.clone();
@@ -903,7 +903,7 @@ async fn a_client_that_asks_first_is_spared_the_upload() {
 
 #[tokio::test]
 async fn half_a_body_is_a_400() {
-    let log = Log::start();
+    let log = Log::start("info,poem=warn");
     let server = listen(shell()).await;
     let answer = talk(
         &server,
@@ -930,46 +930,4 @@ async fn a_body_that_does_not_come_is_a_408() {
     let answer = talk(&server, "Content-Length: 1000", b"{", false).await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert!(answer.contains(r#""error":"request_timeout""#));
-}
-
-/// Captures the log of the thread a test runs on.
-struct Log {
-    bytes: Captured,
-    _guard: tracing::subscriber::DefaultGuard,
-}
-
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    fn start() -> Self {
-        let bytes = Captured::default();
-        let writer = bytes.clone();
-        let layers: Vec<ExtraLayer> =
-            vec![logs::lines(LogFormat::Json, false, move || writer.clone())];
-        let filter = tracing_subscriber::EnvFilter::new("info,poem=warn");
-        let subscriber = tracing_subscriber::registry().with(layers).with(filter);
-        Self {
-            bytes,
-            _guard: tracing::subscriber::set_default(subscriber),
-        }
-    }
-
-    fn lines(&self) -> Vec<Value> {
-        let text = String::from_utf8(self.bytes.0.lock().unwrap().clone()).unwrap();
-        text.lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
-    }
 }

@@ -10,10 +10,9 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Wake, Waker, ready},
-    time::Duration,
 };
 
 use apalis_core::{
@@ -25,19 +24,17 @@ use apalis_core::{
 use apalis_sqlite::JsonCodec;
 use futures::{FutureExt, future::BoxFuture, task::AtomicWaker};
 use serde_json::Value;
-use tokio::sync::watch;
-use tokio_util::{
-    sync::{CancellationToken, WaitForCancellationFutureOwned},
-    task::AbortOnDropHandle,
-};
+use tokio_util::{sync::WaitForCancellationFutureOwned, task::AbortOnDropHandle};
 
 use super::{
     QueueError,
     running::{Running, Unacknowledged},
     transport::{Storage, Transport},
+    worker::Work,
 };
 
-type Step = BoxFuture<'static, Result<(), QueueError>>;
+/// One thing to do before the next.
+pub(crate) type Step = BoxFuture<'static, Result<(), QueueError>>;
 
 /// The backend of one start of a worker.
 pub(crate) struct Feed {
@@ -45,9 +42,14 @@ pub(crate) struct Feed {
     queue: &'static str,
     transport: Arc<Transport>,
     storage: Storage,
+    /// What the storage has fetched and not given out.
+    buffered: Arc<AtomicUsize>,
     /// What must succeed before the storage is touched.
     starting: Option<Step>,
+    /// Rings when there may be a job.
     bell: Arc<Bell>,
+    /// Rings when the storage's fetch in flight got further.
+    progress: Arc<Bell>,
     _lookout: AbortOnDropHandle<()>,
     running: Running,
     unacknowledged: Unacknowledged,
@@ -58,28 +60,27 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    pub(crate) fn new(
-        name: String,
-        queue: &'static str,
-        transport: Arc<Transport>,
-        starting: Step,
-        running: Running,
-        shutdown: CancellationToken,
-        lookout: Lookout,
-    ) -> Self {
+    pub(crate) fn new(name: String, starting: Step, work: &Work) -> Self {
         let bell = Arc::new(Bell::default());
-        let lookout = tokio::spawn(lookout.ring(Arc::clone(&transport), queue, Arc::clone(&bell)));
+        // A new worker looks at once.
+        bell.ring();
+        let buffered = Arc::new(AtomicUsize::new(0));
+        let places = Arc::clone(&work.places);
         Self {
             name,
-            queue,
-            storage: transport.storage(queue),
-            transport,
+            queue: work.queue,
+            transport: Arc::clone(&work.transport),
+            storage: work
+                .transport
+                .storage(work.queue, places, Arc::clone(&buffered)),
+            buffered,
             starting: Some(starting),
+            _lookout: AbortOnDropHandle::new(tokio::spawn(look_out(work.clone(), bell.clone()))),
             bell,
-            _lookout: AbortOnDropHandle::new(lookout),
-            running,
+            progress: Arc::default(),
+            running: work.running.clone(),
             unacknowledged: Unacknowledged::default(),
-            shutdown: Box::pin(shutdown.cancelled_owned()),
+            shutdown: Box::pin(work.shutdown.clone().cancelled_owned()),
             draining: false,
             handing_back: None,
         }
@@ -131,12 +132,14 @@ impl Backend for Feed {
                 let _ = worker.stop();
                 return Poll::Ready(None);
             }
-            // The storage is polled when the bell rang: by a push, by the lookout, or by the
-            // storage's own fetch in flight, which has the bell for a waker.
-            if !self.bell.take(cx) {
+            // A fetch in flight is followed to its end, also while draining: on SQLite it has
+            // the connection. A new one is begun only when there may be a job.
+            let progressed = self.progress.take(cx) | (self.buffered.load(Ordering::Acquire) > 0);
+            let looks = self.bell.take(cx) && !self.draining;
+            if !progressed && !looks {
                 return Poll::Pending;
             }
-            let waker = Waker::from(Arc::clone(&self.bell));
+            let waker = Waker::from(Arc::clone(&self.progress));
             let task = ready!(
                 self.storage
                     .poll_next(&mut Context::from_waker(&waker), worker)?
@@ -144,6 +147,11 @@ impl Backend for Feed {
             let Some(task) = task else {
                 return Poll::Ready(None);
             };
+            // On Redis nothing is counted, because a fetch takes one job.
+            let counted = |buffered: usize| Some(buffered.saturating_sub(1));
+            let _ = self
+                .buffered
+                .fetch_update(Ordering::AcqRel, Ordering::Acquire, counted);
             if self.draining {
                 self.handing_back = Some(self.hand_back());
                 continue;
@@ -187,21 +195,11 @@ impl BackendConfig for Feed {
     }
 }
 
-/// Says that there may be a job, and wakes the worker.
-#[derive(Debug)]
+/// Keeps one ring, and wakes the worker.
+#[derive(Debug, Default)]
 struct Bell {
     rang: AtomicBool,
     worker: AtomicWaker,
-}
-
-impl Default for Bell {
-    /// A new worker looks at once.
-    fn default() -> Self {
-        Self {
-            rang: AtomicBool::new(true),
-            worker: AtomicWaker::new(),
-        }
-    }
 }
 
 impl Bell {
@@ -228,26 +226,20 @@ impl Wake for Bell {
 }
 
 /// Looks out for jobs: those of this process at once, those of others now and then.
-pub(crate) struct Lookout {
-    pub(crate) pushed: watch::Receiver<()>,
-    pub(crate) poll: Duration,
-}
-
-impl Lookout {
-    /// Runs in a task of its own: a look must end even while the worker is not polled.
-    async fn ring(mut self, transport: Arc<Transport>, queue: &'static str, bell: Arc<Bell>) {
-        loop {
-            tokio::select! {
-                pushed = self.pushed.changed() => {
-                    bell.ring();
-                    if pushed.is_err() {
-                        return;
-                    }
+///
+/// Runs in a task of its own: a look must end even while the worker is not polled.
+async fn look_out(mut work: Work, bell: Arc<Bell>) {
+    loop {
+        tokio::select! {
+            pushed = work.pushed.changed() => {
+                bell.ring();
+                if pushed.is_err() {
+                    return;
                 }
-                () = tokio::time::sleep(self.poll) => {
-                    if transport.may_have_jobs(queue).await {
-                        bell.ring();
-                    }
+            }
+            () = tokio::time::sleep(work.poll) => {
+                if work.transport.may_have_jobs(work.queue).await {
+                    bell.ring();
                 }
             }
         }

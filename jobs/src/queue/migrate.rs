@@ -40,6 +40,16 @@ pub(crate) async fn migrate(pool: &SqlitePool) -> Result<(), QueueError> {
     )
     .execute(&mut *tx)
     .await?;
+    // A fetched job starts at once; without this the board would show it as queued.
+    query(
+        "CREATE TRIGGER IF NOT EXISTS job_queue_taken AFTER UPDATE OF status ON Jobs
+         WHEN NEW.status = 'Queued'
+         BEGIN
+             UPDATE Jobs SET status = 'Running' WHERE id = NEW.id;
+         END",
+    )
+    .execute(&mut *tx)
+    .await?;
     query("INSERT INTO job_queue_epoch (id, epoch) VALUES (1, $1) ON CONFLICT DO NOTHING")
         .bind(fresh_id())
         .execute(&mut *tx)

@@ -16,8 +16,9 @@
 //! | Redis: a worker name is refused for minutes after a restart | a name a worker and start |
 //! | SQLite: `setup()` takes over the migrations table and sets `synchronous = OFF` | migrations under a table of their own (`migrate.rs`) |
 //! | SQLite: an acknowledgement scans all rows with the same `lock_by` | the index that misleads the planner is dropped |
+//! | SQLite: locking a fetched job scans all jobs that wait | a fetched job is a running one (`sqlite_storage.rs`) |
 //! | SQLite: a taken idempotency key stays taken | none is set |
-//! | both: no heartbeat while a fetched batch is buffered | batches of one job |
+//! | both: no heartbeat while a fetched batch is buffered | a fetch takes no more than can start at once |
 //! | both: an idle worker looks every 30 s | wake-up by the pusher and a cheap look every [`QueueOptions::poll`] |
 //! | both: any backend error, and any job that does not decode, ends the worker | restart with backoff; decoding is the handler's first step |
 //! | both: at shutdown nothing drives heartbeat, acknowledgements and the fetch in flight until the running jobs end; on a pool of one connection that is a deadlock, and so are more acknowledgements than their channel holds | `Feed` drains first and stops the worker then |
@@ -32,6 +33,7 @@ mod options;
 mod redis;
 mod running;
 mod sqlite;
+mod sqlite_storage;
 mod transport;
 mod worker;
 

@@ -4,12 +4,17 @@
 //! connection across an await of anything else. Beside the tables of apalis (`Jobs`,
 //! `Workers`) stand `job_queue_epoch` and `job_queue_totals`.
 
-use apalis_sqlite::{Config, SqliteStorage};
+use std::sync::{Arc, atomic::AtomicUsize};
+
+use apalis_sqlite::Config;
 use chrono::{DateTime, Utc};
 use sqlx::{SqlitePool, query, query_scalar};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use super::{QueueError, QueueOptions, migrate::migrate, transport::Payload};
+use super::{
+    QueueError, QueueOptions, migrate::migrate, sqlite_storage::SqliteStorage, transport::Payload,
+};
 
 /// How many finished jobs one purge step removes, and how many steps one purge makes at most.
 const PURGE_STEP: i64 = 500;
@@ -42,13 +47,22 @@ impl SqliteTransport {
         self.options.prefixed(queue)
     }
 
-    pub(crate) fn storage(&self, queue: &str) -> SqliteStorage<()> {
+    pub(crate) fn storage(
+        &self,
+        queue: &str,
+        places: Arc<Semaphore>,
+        buffered: Arc<AtomicUsize>,
+    ) -> SqliteStorage {
         let config = Config::default()
             .queue(self.job_type(queue))
-            .batch_size(1)
             .heartbeat_interval(self.options.heartbeat)
             .missed_heartbeats(self.options.missed_heartbeats());
-        SqliteStorage::new(&self.pool).with_config(config)
+        SqliteStorage {
+            pool: self.pool.clone(),
+            config,
+            places,
+            buffered,
+        }
     }
 
     /// Pushes all or nothing; tells whether there was room.

@@ -1,19 +1,28 @@
 //! What the two transports have in common: one enum, one method a question.
 
-use std::task::{Context, Poll};
+use std::{
+    sync::{Arc, atomic::AtomicUsize},
+    task::{Context, Poll},
+};
 
 use apalis_core::{
-    backend::{Backend, BackendConfig, persistence::TaskPersistLayer},
+    backend::{
+        Backend, BackendConfig,
+        persistence::{Persisted, TaskPersistLayer},
+    },
     task::Task,
     worker::context::WorkerContext,
 };
 use apalis_redis::RedisStorage;
-use apalis_sqlite::{JsonCodec, SqliteStorage};
+use apalis_sqlite::JsonCodec;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use super::{QueueError, redis::RedisTransport, sqlite::SqliteTransport};
+use super::{
+    QueueError, redis::RedisTransport, sqlite::SqliteTransport, sqlite_storage::SqliteStorage,
+};
 use crate::Job;
 
 /// A job, ready to be stored.
@@ -113,10 +122,19 @@ impl Transport {
         }
     }
 
-    pub(crate) fn storage(&self, queue: &str) -> Storage {
+    /// The storage of a worker with `places`; `buffered` counts what it has fetched and not
+    /// given out.
+    pub(crate) fn storage(
+        &self,
+        queue: &str,
+        places: Arc<Semaphore>,
+        buffered: Arc<AtomicUsize>,
+    ) -> Storage {
         match self {
             Self::Redis(it) => Storage::Redis(it.storage(queue)),
-            Self::Sqlite(it) => Storage::Sqlite(it.storage(queue)),
+            Self::Sqlite(it) => {
+                Storage::Sqlite(Persisted::new(it.storage(queue, places, buffered)))
+            }
         }
     }
 }
@@ -124,7 +142,7 @@ impl Transport {
 /// The apalis backend of one worker, with undecoded jobs.
 pub(crate) enum Storage {
     Redis(RedisStorage<()>),
-    Sqlite(SqliteStorage<()>),
+    Sqlite(Persisted<SqliteStorage>),
 }
 
 impl Storage {
@@ -134,7 +152,10 @@ impl Storage {
     ) -> TaskPersistLayer<JsonCodec<Value>, Value> {
         match self {
             Self::Redis(it) => it.middleware(worker),
-            Self::Sqlite(it) => it.middleware(worker),
+            Self::Sqlite(it) => {
+                let batch = it.config.batch_size;
+                it.layer(JsonCodec::default(), batch).persist_results(true)
+            }
         }
     }
 }
@@ -150,7 +171,10 @@ impl Backend for Storage {
     ) -> Poll<Result<(), QueueError>> {
         match self {
             Self::Redis(it) => it.poll_ready(cx, worker).map_err(Into::into),
-            Self::Sqlite(it) => it.poll_ready(cx, worker).map_err(Into::into),
+            Self::Sqlite(it) => {
+                let heartbeat = it.config.heartbeat_interval;
+                it.poll_ready(cx, worker, heartbeat)
+            }
         }
     }
 
@@ -161,7 +185,7 @@ impl Backend for Storage {
     ) -> Poll<Option<Result<Self::Task, QueueError>>> {
         match self {
             Self::Redis(it) => it.poll_next(cx, worker).map_err(Into::into),
-            Self::Sqlite(it) => it.poll_next(cx, worker).map_err(Into::into),
+            Self::Sqlite(it) => it.poll_next(cx, worker),
         }
     }
 
@@ -172,7 +196,7 @@ impl Backend for Storage {
     ) -> Poll<Result<(), QueueError>> {
         match self {
             Self::Redis(it) => it.poll_close(cx, worker).map_err(Into::into),
-            Self::Sqlite(it) => it.poll_close(cx, worker).map_err(Into::into),
+            Self::Sqlite(it) => it.poll_close(cx, worker),
         }
     }
 }

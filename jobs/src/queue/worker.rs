@@ -24,7 +24,7 @@ use tracing::{Instrument, Span};
 
 use super::{
     QueueError,
-    feed::{Feed, Lookout},
+    feed::Feed,
     running::{Guard, Running},
     transport::{Transport, fresh_id},
 };
@@ -41,15 +41,15 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// One call of `run_worker`: all starts of one worker.
 #[derive(Clone)]
 pub(crate) struct Work {
-    transport: Arc<Transport>,
-    queue: &'static str,
-    poll: Duration,
+    pub(super) transport: Arc<Transport>,
+    pub(super) queue: &'static str,
+    pub(super) poll: Duration,
     concurrency: usize,
-    pushed: watch::Receiver<()>,
-    shutdown: CancellationToken,
-    running: Running,
+    pub(super) pushed: watch::Receiver<()>,
+    pub(super) shutdown: CancellationToken,
+    pub(super) running: Running,
     /// Bounds the jobs of all starts together: those of a failed start run on.
-    permits: Arc<Semaphore>,
+    pub(super) places: Arc<Semaphore>,
     starts: Arc<Mutex<Starts>>,
     failures: Arc<AtomicU32>,
 }
@@ -79,7 +79,7 @@ impl Work {
             pushed,
             shutdown,
             running: Running::new(),
-            permits: Arc::new(Semaphore::new(concurrency)),
+            places: Arc::new(Semaphore::new(concurrency)),
             starts: Arc::default(),
             failures: Arc::default(),
         }
@@ -113,7 +113,7 @@ impl Work {
                     .backend(feed)
                     .layer(ParallelizeLayer::new(tokio::spawn))
                     .layer(GlobalConcurrencyLimitLayer::with_semaphore(Arc::clone(
-                        &work.permits,
+                        &work.places,
                     )))
                     .build(move |body: Vec<u8>, id: TaskId, attempt: Attempt| {
                         let guard = running.guard(id.to_string());
@@ -145,19 +145,7 @@ impl Work {
             .clone()
             .start(name.clone(), former, self.backoff())
             .boxed();
-        let lookout = Lookout {
-            pushed: self.pushed.clone(),
-            poll: self.poll,
-        };
-        Feed::new(
-            name,
-            self.queue,
-            Arc::clone(&self.transport),
-            starting,
-            self.running.clone(),
-            self.shutdown.clone(),
-            lookout,
-        )
+        Feed::new(name, starting, self)
     }
 
     async fn start(
@@ -204,8 +192,8 @@ impl Work {
 
     /// Waits for jobs that a failed start left running, then hands back what is left.
     async fn farewell(&self) {
-        let permits = u32::try_from(self.concurrency).unwrap_or(u32::MAX);
-        let _all = self.permits.acquire_many(permits).await;
+        let all = u32::try_from(self.concurrency).unwrap_or(u32::MAX);
+        let _places = self.places.acquire_many(all).await;
         let names = {
             let mut starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut starts.names)

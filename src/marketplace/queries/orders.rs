@@ -147,10 +147,7 @@ pub async fn record_outcomes(
 }
 
 /// The newest rows of a store that came to something, newest first.
-pub async fn newest_outcomes(
-    tx: &mut Tx,
-    store_id: StoreId,
-) -> sqlx::Result<Vec<SyncLogStatus>> {
+pub async fn newest_outcomes(tx: &mut Tx, store_id: StoreId) -> sqlx::Result<Vec<SyncLogStatus>> {
     on!(tx, conn => query_scalar(sql!(
         "SELECT status
          FROM sync_logs
@@ -186,16 +183,30 @@ pub async fn due_rows(
     now: DateTime<Utc>,
     limit: u32,
 ) -> sqlx::Result<Vec<DueRow>> {
-    on!(tx, conn => query_as(sql!(
-        "SELECT id, receipt, created_at, attempt, failed_attempt
-         FROM sync_logs
-         WHERE store_id = $1
-           AND status <> 'success'
-           AND dead_at IS NULL
-           AND (next_retry_at IS NULL OR next_retry_at <= $2)
-           AND (created_at, id) > ($3, $4)
-         ORDER BY created_at, id
-         LIMIT $5"))
+    // SQLite would rather look up what is due and sort all of it for each batch.
+    let sql = tx.pick(
+        sql!(postgres:
+            "SELECT id, receipt, created_at, attempt, failed_attempt
+             FROM sync_logs
+             WHERE store_id = $1
+               AND status <> 'success'
+               AND dead_at IS NULL
+               AND COALESCE(next_retry_at, created_at) <= $2
+               AND (created_at, id) > ($3, $4)
+             ORDER BY created_at, id
+             LIMIT $5"),
+        sql!(sqlite:
+            "SELECT id, receipt, created_at, attempt, failed_attempt
+             FROM sync_logs INDEXED BY sync_logs_batch_idx
+             WHERE store_id = $1
+               AND status <> 'success'
+               AND dead_at IS NULL
+               AND COALESCE(next_retry_at, created_at) <= $2
+               AND (created_at, id) > ($3, $4)
+             ORDER BY created_at, id
+             LIMIT $5"),
+    );
+    on!(tx, conn => query_as(sql)
         .bind(store_id).bind(now).bind(cursor.created_at).bind(cursor.id).bind(i64::from(limit))
         .fetch_all(conn).await)
 }

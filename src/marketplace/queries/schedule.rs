@@ -32,9 +32,8 @@ pub struct DueAt {
 
 /// A page of due stores behind the cursor, in the order they were registered.
 ///
-/// Each store costs at most four looks into `sync_logs_due_idx`, however many rows it has. They
-/// are not `EXISTS`, which PostgreSQL may answer by reading the due rows of all stores (a hashed
-/// sub-plan), and the third is ordered so that no other index fits.
+/// A row is due since its retry time or, if it has none, since it is there. The oldest of a store
+/// is one look into `sync_logs_due_idx`, however many rows the store has.
 pub async fn due_stores(
     tx: &mut Tx,
     after: (DateTime<Utc>, Uuid),
@@ -42,28 +41,22 @@ pub async fn due_stores(
     limit: u32,
 ) -> sqlx::Result<Vec<DueStore>> {
     on!(tx, conn => query_as(sql!(
-        "SELECT s.id, s.created_at
-         FROM stores AS s
-         WHERE (s.created_at, s.id) > ($1, $2)
-           AND (s.paused_until IS NULL OR s.paused_until <= $3)
-           AND (
-             ((s.last_sync_at IS NULL OR s.last_sync_at < $4) AND (
-               (SELECT 1 FROM sync_logs AS l WHERE l.store_id = s.id
-                AND l.status <> 'success' AND l.dead_at IS NULL
-                AND l.next_retry_at IS NULL LIMIT 1) IS NOT NULL
-               OR (SELECT 1 FROM sync_logs AS l WHERE l.store_id = s.id
-                AND l.status <> 'success' AND l.dead_at IS NULL
-                AND l.next_retry_at <= $3 LIMIT 1) IS NOT NULL
-             ))
-             OR (SELECT l.created_at FROM sync_logs AS l WHERE l.store_id = s.id
-               AND l.status <> 'success' AND l.dead_at IS NULL
-               AND l.next_retry_at IS NULL
-               ORDER BY l.next_retry_at, l.created_at LIMIT 1) < $5
-             OR (SELECT 1 FROM sync_logs AS l WHERE l.store_id = s.id
-               AND l.status <> 'success' AND l.dead_at IS NULL
-               AND l.next_retry_at < $5 LIMIT 1) IS NOT NULL
-           )
-         ORDER BY s.created_at, s.id
+        "SELECT d.id, d.created_at
+         FROM (
+             SELECT s.id, s.created_at, s.last_sync_at, (
+                 SELECT COALESCE(l.next_retry_at, l.created_at)
+                 FROM sync_logs AS l
+                 WHERE l.store_id = s.id AND l.status <> 'success' AND l.dead_at IS NULL
+                 ORDER BY COALESCE(l.next_retry_at, l.created_at)
+                 LIMIT 1
+             ) AS due_since
+             FROM stores AS s
+             WHERE (s.created_at, s.id) > ($1, $2)
+               AND (s.paused_until IS NULL OR s.paused_until <= $3)
+         ) AS d
+         WHERE d.due_since <= $3
+           AND (d.last_sync_at IS NULL OR d.last_sync_at < $4 OR d.due_since < $5)
+         ORDER BY d.created_at, d.id
          LIMIT $6"))
         .bind(after.0).bind(after.1).bind(due.now).bind(due.throttle).bind(due.overdue)
         .bind(i64::from(limit))

@@ -40,7 +40,7 @@ pub async fn upsert_store(
 pub async fn store_by_token(tx: &mut Tx, token: SyncToken) -> sqlx::Result<Option<Store>> {
     on!(tx, conn => query_as(sql!(
         "SELECT id, organization_id, marketplace, access_token, currency, sync_status,
-             last_sync_at, imported_success_count
+             last_sync_at, imported_success_count, paused_until
          FROM stores
          WHERE sync_token = $1"))
         .bind(token)
@@ -51,7 +51,7 @@ pub async fn store_by_token(tx: &mut Tx, token: SyncToken) -> sqlx::Result<Optio
 pub async fn store_by_id(tx: &mut Tx, id: StoreId) -> sqlx::Result<Option<Store>> {
     on!(tx, conn => query_as(sql!(
         "SELECT id, organization_id, marketplace, access_token, currency, sync_status,
-             last_sync_at, imported_success_count
+             last_sync_at, imported_success_count, paused_until
          FROM stores
          WHERE id = $1"))
         .bind(id)
@@ -67,7 +67,7 @@ pub async fn store_by_name(
 ) -> sqlx::Result<Option<Store>> {
     on!(tx, conn => query_as(sql!(
         "SELECT id, organization_id, marketplace, access_token, currency, sync_status,
-             last_sync_at, imported_success_count
+             last_sync_at, imported_success_count, paused_until
          FROM stores
          WHERE organization_id = $1 AND marketplace = $2 AND external_store_id = $3"))
         .bind(organization_id).bind(marketplace).bind(external_store_id)
@@ -79,7 +79,7 @@ pub async fn store_by_name(
 pub async fn lock_store(tx: &mut Tx, id: StoreId) -> sqlx::Result<bool> {
     // SQLite has one writer anyway.
     let sql = tx.pick(
-        sql!(postgres: "SELECT 1 FROM stores WHERE id = $1 FOR UPDATE"),
+        sql!(postgres: "SELECT 1 FROM stores WHERE id = $1 FOR NO KEY UPDATE"),
         sql!(sqlite: "SELECT 1 FROM stores WHERE id = $1"),
     );
     on!(tx, conn => query(sql).bind(id).fetch_optional(conn).await.map(|row| row.is_some()))
@@ -88,7 +88,7 @@ pub async fn lock_store(tx: &mut Tx, id: StoreId) -> sqlx::Result<bool> {
 /// Like [`lock_store`], if the lease is still ours: the fence of a run's writes.
 pub async fn lock_leased_store(tx: &mut Tx, id: StoreId, lease: Uuid) -> sqlx::Result<bool> {
     let sql = tx.pick(
-        sql!(postgres: "SELECT 1 FROM stores WHERE id = $1 AND lease_token = $2 FOR UPDATE"),
+        sql!(postgres: "SELECT 1 FROM stores WHERE id = $1 AND lease_token = $2 FOR NO KEY UPDATE"),
         sql!(sqlite: "SELECT 1 FROM stores WHERE id = $1 AND lease_token = $2"),
     );
     on!(tx, conn => query(sql).bind(id).bind(lease)
@@ -115,20 +115,23 @@ pub async fn record_attempt(
         .fetch_one(conn).await)
 }
 
-/// Lets nobody enqueue the store before `until`: its marketplace asked for a pause.
+/// Lets nobody sync the store before `until`: its marketplace asked for a pause.
 pub async fn pause_store(tx: &mut Tx, id: StoreId, until: DateTime<Utc>) -> sqlx::Result<()> {
-    on!(tx, conn => query(sql!("UPDATE stores SET paused_until = $2 WHERE id = $1"))
+    on!(tx, conn => query(sql!(
+        "UPDATE stores
+         SET paused_until = $2
+         WHERE id = $1 AND (paused_until IS NULL OR paused_until < $2)"))
         .bind(id).bind(until)
         .execute(conn).await.map(|_| ()))
 }
 
-/// Frees the leases whose time is up, so that nobody takes a dead run for a living one.
-pub async fn clear_expired_leases(tx: &mut Tx, now: DateTime<Utc>) -> sqlx::Result<u64> {
+/// Frees the leases whose time was up before, so that nobody takes a dead run for a living one.
+pub async fn clear_expired_leases(tx: &mut Tx, before: DateTime<Utc>) -> sqlx::Result<u64> {
     on!(tx, conn => query(sql!(
         "UPDATE stores
          SET lease_token = NULL, lease_expires_at = NULL
          WHERE lease_expires_at <= $1"))
-        .bind(now)
+        .bind(before)
         .execute(conn).await.map(|done| done.rows_affected()))
 }
 
@@ -160,6 +163,14 @@ pub async fn repair_count(tx: &mut Tx, id: StoreId, now: DateTime<Utc>) -> sqlx:
          RETURNING imported_success_count"))
         .bind(id).bind(now)
         .fetch_one(conn).await)
+}
+
+/// Frees the enqueue slot of a store that no run holds.
+pub async fn free_slot(tx: &mut Tx, id: StoreId) -> sqlx::Result<()> {
+    on!(tx, conn => query(sql!(
+        "UPDATE stores SET enqueued_until = NULL WHERE id = $1 AND lease_token IS NULL"))
+        .bind(id)
+        .execute(conn).await.map(|_| ()))
 }
 
 /// The lease of a store's run. While a run holds it, the store counts as enqueued.

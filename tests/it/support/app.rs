@@ -126,7 +126,9 @@ impl TestApp {
         .unwrap();
         let db = Db::connect(database.url(), 12).await.unwrap();
         db.migrate().await.unwrap();
-        let queue = marketplace_sync::app::open_queue(&settings, &db).await.unwrap();
+        let queue = marketplace_sync::app::open_queue(&settings, &db)
+            .await
+            .unwrap();
         let clock = Clock::manual(noon());
         let marketplace = ScriptedConnector::default();
         let mut app = App::new(
@@ -142,7 +144,15 @@ impl TestApp {
         let endpoint: BoxEndpoint<'static> = service::site(&app);
         let server = TestServer::start(endpoint).await;
         let http = http_client(Duration::from_secs(30)).unwrap();
-        Self { app, clock, marketplace, server, http, database, leaves_jobs: false }
+        Self {
+            app,
+            clock,
+            marketplace,
+            server,
+            http,
+            database,
+            leaves_jobs: false,
+        }
     }
 
     /// The test ends with jobs in the queue on purpose.
@@ -154,16 +164,26 @@ impl TestApp {
     pub(crate) async fn other_process(&self) -> Arc<App> {
         let settings = self.app.settings.clone();
         let db = Db::connect(self.database.url(), 12).await.unwrap();
-        let queue = marketplace_sync::app::open_queue(&settings, &db).await.unwrap();
+        let queue = marketplace_sync::app::open_queue(&settings, &db)
+            .await
+            .unwrap();
         let (clock, connector) = (self.clock.clone(), Arc::new(self.marketplace.clone()));
-        Arc::new(App::new(settings, db, queue, clock, Ids::system(), connector))
+        Arc::new(App::new(
+            settings,
+            db,
+            queue,
+            clock,
+            Ids::system(),
+            connector,
+        ))
     }
 
     // --- HTTP ---
 
     /// Sends JSON and reads JSON.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> (StatusCode, Value) {
-        self.send(self.http.post(self.server.url(path)).json(body)).await
+        self.send(self.http.post(self.server.url(path)).json(body))
+            .await
     }
 
     /// Reads JSON.
@@ -182,7 +202,9 @@ impl TestApp {
 
     /// Registers a store of `org-1` on Etsy in USD.
     pub(crate) async fn register(&self, external_store_id: &str) -> TestStore {
-        let (status, body) = self.post("/stores/register", &store_body(external_store_id)).await;
+        let (status, body) = self
+            .post("/stores/register", &store_body(external_store_id))
+            .await;
         assert_eq!(status, StatusCode::OK, "{body}");
         TestStore {
             id: StoreId(body["storeId"].as_str().unwrap().parse().unwrap()),
@@ -192,12 +214,18 @@ impl TestApp {
 
     /// Imports a receipt.
     pub(crate) async fn import(&self, store: TestStore, receipt: &str) -> (StatusCode, Value) {
-        self.post("/orders/import", &json!({ "syncToken": store.token, "receipt": receipt })).await
+        self.post(
+            "/orders/import",
+            &json!({ "syncToken": store.token, "receipt": receipt }),
+        )
+        .await
     }
 
     /// Asks how a store is doing.
     pub(crate) async fn sync_status(&self, store: TestStore) -> Value {
-        let (status, body) = self.get(&format!("/stores/sync-status?syncToken={}", store.token)).await;
+        let (status, body) = self
+            .get(&format!("/stores/sync-status?syncToken={}", store.token))
+            .await;
         assert_eq!(status, StatusCode::OK, "{body}");
         body
     }
@@ -216,7 +244,11 @@ impl TestApp {
 
     /// Puts the job of a store into the queue, as nobody else would.
     pub(crate) async fn enqueue(&self, store: TestStore) {
-        self.app.queue.push(&[SyncStore { store_id: store.id }]).await.unwrap();
+        self.app
+            .queue
+            .push(&[SyncStore { store_id: store.id }])
+            .await
+            .unwrap();
     }
 
     // --- Rows ---
@@ -250,7 +282,9 @@ impl TestApp {
         let rows: Vec<(String, sqlx::types::Json<Value>)> = on!(&self.app.db, pool => sqlx::query_as(
             "SELECT event, payload FROM callback_outbox WHERE store_id = $1 ORDER BY created_at, id")
             .bind(store.id).fetch_all(pool).await.unwrap());
-        rows.into_iter().map(|(event, payload)| (event, payload.0)).collect()
+        rows.into_iter()
+            .map(|(event, payload)| (event, payload.0))
+            .collect()
     }
 
     /// Inserts a row as if it had been imported earlier; `age` orders rows (older is larger).
@@ -285,10 +319,15 @@ impl Drop for TestApp {
         let url = self.database.url().to_owned();
         // A runtime of its own: this one is on its way down.
         let left = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
             runtime.block_on(async move {
                 let db = Db::connect(&url, 2).await.unwrap();
-                let queue: Queue = marketplace_sync::app::open_queue(&settings, &db).await.unwrap();
+                let queue: Queue = marketplace_sync::app::open_queue(&settings, &db)
+                    .await
+                    .unwrap();
                 let left = queue.waiting(SyncStore::QUEUE).await.unwrap();
                 db.close().await;
                 left
@@ -296,7 +335,10 @@ impl Drop for TestApp {
         })
         .join()
         .unwrap();
-        assert_eq!(left, 0, "jobs were left in the queue: run them, or say `leave_jobs`");
+        assert_eq!(
+            left, 0,
+            "jobs were left in the queue: run them, or say `leave_jobs`"
+        );
     }
 }
 

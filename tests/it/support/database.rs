@@ -51,14 +51,22 @@ impl TestDatabase {
     fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("test.db").display());
-        Self { url, name: None, _folder: folder }
+        Self {
+            url,
+            name: None,
+            _folder: folder,
+        }
     }
 
     async fn postgres(options: &str) -> Self {
         let name = format!("test_{}_{:x}", id(), getrandom::u64().unwrap());
         execute(&format!("CREATE DATABASE {name}{options}")).await;
         let url = url_of(&name);
-        Self { url, name: Some(name), _folder: tempfile::tempdir().unwrap() }
+        Self {
+            url,
+            name: Some(name),
+            _folder: tempfile::tempdir().unwrap(),
+        }
     }
 
     /// Its address.
@@ -71,7 +79,10 @@ impl Drop for TestDatabase {
     fn drop(&mut self) {
         let Some(name) = self.name.take() else { return };
         let dropped = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
             runtime.block_on(execute(&format!("DROP DATABASE {name} WITH (FORCE)")));
         });
         dropped.join().ok();
@@ -103,6 +114,9 @@ fn url_of(database: &str) -> String {
 
 async fn execute(sql: &str) {
     let mut connection = PgConnection::connect_with(&server()).await.unwrap();
-    connection.execute(AssertSqlSafe(sql.to_owned())).await.unwrap();
+    connection
+        .execute(AssertSqlSafe(sql.to_owned()))
+        .await
+        .unwrap();
     connection.close().await.unwrap();
 }

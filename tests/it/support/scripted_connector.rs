@@ -19,7 +19,7 @@ use super::marketplace::noon;
 /// What a call gets.
 pub(crate) type Reply = Result<Verdict, ConnectorError>;
 
-type Rule = Box<dyn Fn(&Call) -> Reply + Send + Sync>;
+type Rule = Arc<dyn Fn(&Call) -> Reply + Send + Sync>;
 
 /// One call, as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,9 +42,15 @@ pub(crate) struct ScriptedConnector {
 
 struct Shared {
     script: Mutex<Script>,
-    /// Whether calls are held.
-    held: watch::Sender<bool>,
+    held: watch::Sender<Held>,
     in_flight: watch::Sender<usize>,
+}
+
+/// Which calls are held.
+enum Held {
+    Nothing,
+    All,
+    Only(String),
 }
 
 struct Script {
@@ -60,11 +66,11 @@ impl Default for ScriptedConnector {
             shared: Arc::new(Shared {
                 script: Mutex::new(Script {
                     replies: HashMap::new(),
-                    rule: Box::new(|call| valid(&call.receipt)),
+                    rule: Arc::new(|call| valid(&call.receipt)),
                     calls: Vec::new(),
                     most_in_flight: 0,
                 }),
-                held: watch::Sender::new(false),
+                held: watch::Sender::new(Held::Nothing),
                 in_flight: watch::Sender::new(0),
             }),
         }
@@ -80,23 +86,35 @@ impl ScriptedConnector {
 
     /// Receipts without replies of their own are answered by this rule.
     pub(crate) fn reply_with(&self, rule: impl Fn(&Call) -> Reply + Send + Sync + 'static) {
-        self.script(|script| script.rule = Box::new(rule));
+        self.script(|script| script.rule = Arc::new(rule));
     }
 
     /// From now on calls stay in flight until [`ScriptedConnector::release`].
     pub(crate) fn hold(&self) {
-        self.shared.held.send_replace(true);
+        self.shared.held.send_replace(Held::All);
+    }
+
+    /// The same for the calls about one receipt.
+    pub(crate) fn hold_only(&self, receipt: &str) {
+        self.shared.held.send_replace(Held::Only(receipt.into()));
     }
 
     /// Lets go of the held calls, and of all that come later.
     pub(crate) fn release(&self) {
-        self.shared.held.send_replace(false);
+        self.shared.held.send_replace(Held::Nothing);
     }
 
     /// Waits until so many calls are in flight at the same time.
     pub(crate) async fn in_flight(&self, calls: usize) {
         let mut in_flight = self.shared.in_flight.subscribe();
         in_flight.wait_for(|now| *now >= calls).await.unwrap();
+    }
+
+    /// Waits until a receipt was asked about.
+    pub(crate) async fn asked(&self, receipt: &str) {
+        let mut in_flight = self.shared.in_flight.subscribe();
+        let asked = |_: &usize| self.calls_of(receipt) > 0;
+        in_flight.wait_for(asked).await.unwrap();
     }
 
     /// All calls, in the order they came.
@@ -124,12 +142,22 @@ impl ScriptedConnector {
     async fn answer(&self, call: Call) -> Reply {
         let _flight = self.take_off(call.clone());
         let mut held = self.shared.held.subscribe();
-        held.wait_for(|held| !held).await.unwrap();
-        self.script(|script| match script.replies.get_mut(&call.receipt) {
-            Some(replies) if replies.len() > 1 => replies.pop_front().unwrap(),
-            Some(replies) => replies.front().expect("a script has replies").clone(),
-            None => (script.rule)(&call),
-        })
+        let is_free = |held: &Held| match held {
+            Held::Nothing => true,
+            Held::All => false,
+            Held::Only(receipt) => *receipt != call.receipt,
+        };
+        held.wait_for(is_free).await.unwrap();
+        let reply = self.script(|script| {
+            let replies = script.replies.get_mut(&call.receipt)?;
+            match replies.len() {
+                1 => replies.front().cloned(),
+                _ => replies.pop_front(),
+            }
+        });
+        // A rule may panic, and a panic poisons a lock.
+        let rule = self.script(|script| script.rule.clone());
+        reply.unwrap_or_else(|| rule(&call))
     }
 
     fn take_off(&self, call: Call) -> Flight<'_> {
