@@ -239,12 +239,18 @@ impl Db {
             Self::Postgres(pool) => sqlx::migrate!("./migrations/postgres").run(pool).await,
             Self::Sqlite { writer, .. } => {
                 let migrator = sqlx::migrate!("./migrations/sqlite");
-                // SQLite has no advisory lock: whoever loses the race finds the work done.
-                match migrator.run(writer).await {
-                    Err(MigrateError::Execute(_) | MigrateError::ExecuteMigration(..)) => {
-                        migrator.run(writer).await
+                // SQLite has no advisory lock: whoever loses a race finds that step done. There is
+                // one race for each migration, and one for the table that lists them.
+                let mut races = migrator.iter().count() + 1;
+                loop {
+                    match migrator.run(writer).await {
+                        Err(MigrateError::Execute(_) | MigrateError::ExecuteMigration(..))
+                            if races > 0 =>
+                        {
+                            races -= 1;
+                        }
+                        outcome => break outcome,
                     }
-                    outcome => outcome,
                 }
             }
         }
