@@ -238,21 +238,21 @@ impl Db {
         match self {
             Self::Postgres(pool) => sqlx::migrate!("./migrations/postgres").run(pool).await,
             Self::Sqlite { writer, .. } => {
-                // SQLite has no advisory lock: whoever loses a race finds the work done.
                 let migrator = sqlx::migrate!("./migrations/sqlite");
-                let mut outcome = migrator.run(writer).await;
-                for _ in 0..MIGRATION_RACES {
-                    let is_race = matches!(
-                        outcome,
+                // SQLite has no advisory lock: whoever loses a race finds that step done. There is
+                // one race for each migration, and one for the table that lists them.
+                let mut races = migrator.iter().count() + 1;
+                loop {
+                    match migrator.run(writer).await {
                         Err(MigrateError::Execute(_) | MigrateError::ExecuteMigration(..))
-                    );
-                    if !is_race {
-                        break;
+                            if races > 0 =>
+                        {
+                            races -= 1;
+                            sleep(Duration::from_millis(20)).await;
+                        }
+                        outcome => break outcome,
                     }
-                    sleep(Duration::from_millis(50)).await;
-                    outcome = migrator.run(writer).await;
                 }
-                outcome
             }
         }
         .map_err(|error| match error {
@@ -335,8 +335,6 @@ impl Tx {
     }
 }
 
-/// How many races of migrations a process may lose.
-const MIGRATION_RACES: u32 = 10;
 /// How often a transaction is tried again that failed for a moment's reason.
 const TRIES: u32 = 4;
 

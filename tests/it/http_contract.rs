@@ -16,7 +16,6 @@ use marketplace_sync::http::auth::{Access, Caller, KeyHash, ListedKey, Lookup};
 use marketplace_sync::http::body::JsonBody;
 use marketplace_sync::http::fields::{self, Fields, FromFields};
 use marketplace_sync::http::health::{Check, HealthApi};
-use marketplace_sync::http::kind::KINDS;
 use marketplace_sync::http::limits::Limits;
 use marketplace_sync::http::problem::Problem;
 use marketplace_sync::http::shell::Shell;
@@ -840,15 +839,6 @@ async fn the_document_has_every_problem_with_an_example_and_the_keys() {
         document((SampleApi, HealthApi::new(Vec::new()))).spec(),
         get(&app(), "/openapi.json").await.text
     );
-}
-
-#[test]
-fn the_codes_of_problems_and_faults_are_wire_format() {
-    let kinds = KINDS
-        .iter()
-        .map(|kind| format!("{} {}", kind.status.as_u16(), kind.code));
-    insta::assert_snapshot!("problem_kinds", kinds.collect::<Vec<_>>().join("\n"));
-    insta::assert_snapshot!("field_codes", fields::code::ALL.join("\n"));
 }
 
 // Over a socket: what the client sees when a body is too large, too slow or cut off.

@@ -17,3 +17,4 @@ mod sql;
 mod stores;
 mod support;
 mod sync;
+mod wire;

@@ -426,6 +426,8 @@ async fn a_person_can_try_it_out_in_swagger_ui() {
         }
         let text = browser.wait_for("/\"syncToken\": \"[0-9a-f]{8}-/.test(text)");
         assert!(text.contains("x-request-id"), "{text}");
+        let answer = format!("document.querySelector('{block} .live-responses-table')");
+        browser.wait_for(&format!("({answer}.scrollIntoView(), true)"));
         picture(&mut browser, "docs-tried-out.png");
     });
 }

@@ -30,8 +30,8 @@ pub(crate) fn faults(document: &Value, schema: &Value, value: &Value) -> Vec<Str
         Some("boolean") => value.is_boolean(),
         _ => true,
     };
-    let is_allowed_null = value.is_null() && schema["nullable"] == true;
-    if !has_type && !is_allowed_null {
+    let is_null = value.is_null() && schema["nullable"] == true;
+    if !(has_type || is_null) {
         found.push(format!("{value} is not of type {}", schema["type"]));
     }
     if let Some(words) = schema["enum"]
