@@ -262,7 +262,7 @@ async fn the_document_tells_how_to_ask() {
     let document: Value = serde_json::from_str(&service.spec()).unwrap();
     let operation = &document["paths"]["/mock/{marketplace}/validate"]["post"];
     assert_eq!(operation["operationId"], "validate_receipt");
-    assert_eq!(operation["tags"], json!(["mock"]));
+    assert_eq!(operation["tags"], json!(["mock marketplace"]));
     assert_eq!(operation["security"], json!([{"MockMarketplaceBasic": []}]));
     let statuses: Vec<_> = operation["responses"].as_object().unwrap().keys().collect();
     assert_eq!(statuses, ["200", "400", "401", "429", "500"]);
