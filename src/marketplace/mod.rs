@@ -8,7 +8,7 @@
 //! | [`schedule`] | what a `sync` tick enqueues |
 //! | [`status`] | how a store is doing, from its newest receipts: one pure function |
 //! | [`attempt`] | one question about one receipt, shared by import and run |
-//! | [`stores`], [`order_states`], [`reconcile`] | registers stores, tells their state, repairs their counts |
+//! | [`stores`], [`mod@order_states`], [`mod@reconcile`] | registers stores, tells their state, repairs their counts |
 //! | [`queries`] | every statement |
 //! | [`connector`] | the way out to a marketplace |
 //! | [`mock_api`], [`mock_rules`] | the mock marketplace |

@@ -1,4 +1,4 @@
-//! What [`SyncStore`](jobs::SyncStore) does, top to bottom.
+//! What [`SyncStore`] does, top to bottom.
 //!
 //! It takes the lease of the store, asks the marketplace again about every row that is due, in
 //! batches, oldest first, each row at most once, and announces the run: one `sync.started`, one
