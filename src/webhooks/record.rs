@@ -5,7 +5,7 @@ use jobs::{OutboxId, StoreId};
 use serde::Serialize;
 
 use super::model::EventType;
-use super::queries;
+use super::queries::deliveries;
 use crate::db::Tx;
 use crate::timestamp::Timestamp;
 
@@ -27,7 +27,7 @@ pub(crate) struct NewEvent<'a> {
 /// What a subscriber receives.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Envelope<'a> {
+pub(crate) struct Envelope<'a> {
     event_id: OutboxId,
     event: EventType,
     timestamp: Timestamp,
@@ -50,5 +50,5 @@ pub(crate) async fn record(
         store_id: event.store_id,
         data: &event.data,
     };
-    queries::insert_event(tx, event, &envelope, now).await
+    deliveries::insert_event(tx, event, &envelope, now).await
 }

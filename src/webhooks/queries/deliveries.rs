@@ -1,14 +1,14 @@
-//! Every statement of this domain.
+//! Events and their deliveries.
 
 use chrono::{DateTime, Utc};
 use sqlx::query;
 use sqlx::types::Json;
 
-use super::record::{Envelope, NewEvent};
 use crate::db::{Tx, on, sql};
+use crate::webhooks::record::{Envelope, NewEvent};
 
 /// Inserts an event with its complete payload, unless it is there already.
-pub(super) async fn insert_event(
+pub(crate) async fn insert_event(
     tx: &mut Tx,
     event: &NewEvent<'_>,
     envelope: &Envelope<'_>,
