@@ -4,9 +4,13 @@
 //! [`Tx`](crate::db::Tx): either both the fact and its
 //! event are there, or neither. Nothing is sent from the caller.
 
+pub(crate) mod callbacks_api;
 mod model;
+mod outbox;
 mod queries;
 mod record;
+mod retention;
 
 pub(crate) use model::EventType;
 pub(crate) use record::{NewEvent, record};
+pub(crate) use retention::enforce_retention;
