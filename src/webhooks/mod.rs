@@ -4,9 +4,16 @@
 //! [`Tx`](crate::db::Tx): either both the fact and its
 //! event are there, or neither. Nothing is sent from the caller.
 
-mod model;
+pub(crate) mod endpoints;
+mod error;
+pub mod guard;
+pub mod model;
 mod queries;
 mod record;
+pub mod send;
+pub mod sign;
 
+pub use error::Error;
 pub(crate) use model::EventType;
 pub(crate) use record::{NewEvent, record};
+pub use send::Sender;

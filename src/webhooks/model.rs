@@ -1,25 +1,45 @@
-//! The words of events.
+//! The words of this domain, as they stand in SQL, in JSON and in logs; no SQL, no HTTP.
 
-use serde::{Serialize, Serializer};
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use poem_openapi::Enum;
+use serde::{Deserialize, Serialize};
+use sqlx::FromRow;
+use uuid::Uuid;
 
 /// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Enum, sqlx::Type)]
+#[sqlx(type_name = "TEXT")]
 #[expect(
     clippy::enum_variant_names,
     reason = "named as on the wire; runs are what has events so far"
 )]
-pub(crate) enum EventType {
+pub enum EventType {
     /// A run of a store began.
+    #[serde(rename = "sync.started")]
+    #[oai(rename = "sync.started")]
+    #[sqlx(rename = "sync.started")]
     SyncStarted,
     /// It ended; some orders may have failed.
+    #[serde(rename = "sync.completed")]
+    #[oai(rename = "sync.completed")]
+    #[sqlx(rename = "sync.completed")]
     SyncCompleted,
     /// It ended and the store is failing, or it broke off.
+    #[serde(rename = "sync.failed")]
+    #[oai(rename = "sync.failed")]
+    #[sqlx(rename = "sync.failed")]
     SyncFailed,
 }
 
 impl EventType {
+    /// Every event that can be subscribed to.
+    pub const ALL: [Self; 3] = [Self::SyncStarted, Self::SyncCompleted, Self::SyncFailed];
+
     /// Its name on the wire.
-    pub(crate) const fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::SyncStarted => "sync.started",
             Self::SyncCompleted => "sync.completed",
@@ -28,8 +48,77 @@ impl EventType {
     }
 }
 
-impl Serialize for EventType {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
+impl fmt::Display for EventType {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.as_str())
     }
+}
+
+/// The text names no event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no such event; known are sync.started, sync.completed and sync.failed")]
+pub struct UnknownEvent;
+
+impl FromStr for EventType {
+    type Err = UnknownEvent;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let named = |event: &Self| event.as_str() == text;
+        Self::ALL.into_iter().find(named).ok_or(UnknownEvent)
+    }
+}
+
+/// A row of `webhook_endpoints`.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, sqlx::Type,
+)]
+#[serde(transparent)]
+#[sqlx(transparent)]
+pub struct EndpointId(pub Uuid);
+
+impl fmt::Display for EndpointId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// A row of `callback_deliveries`: one event, owed to one endpoint.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, sqlx::Type,
+)]
+#[serde(transparent)]
+#[sqlx(transparent)]
+pub struct DeliveryId(pub Uuid);
+
+impl fmt::Display for DeliveryId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// Where an organization wants to hear of an event.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct Endpoint {
+    /// Its id.
+    pub id: EndpointId,
+    /// Whose it is.
+    pub organization_id: String,
+    /// What it hears of.
+    pub event: EventType,
+    /// Where it is, as it was given.
+    pub target_url: String,
+    /// Whether anything is sent to it.
+    pub is_active: bool,
+    /// Why not, when nobody of the organization said so.
+    pub inactive_reason: Option<String>,
+    /// What the organization says it is for.
+    pub description: Option<String>,
+    /// Whether events are sent one after the other, in the order they happened.
+    pub is_ordered: bool,
+    /// When it was deleted.
+    pub deleted_at: Option<DateTime<Utc>>,
+    /// When it was registered first.
+    pub created_at: DateTime<Utc>,
+    /// When it was changed last.
+    pub updated_at: DateTime<Utc>,
 }
