@@ -15,7 +15,8 @@ pub mod retry;
 pub mod schedule;
 pub mod service;
 pub mod timestamp;
-mod webhooks;
+mod tls;
+pub mod webhooks;
 pub mod worker;
 
 pub use app::App;

@@ -14,7 +14,7 @@ use sqlx::types::Json;
 use tracing::warn;
 
 use super::model::{DeliveryId, EndpointId, EventType};
-use super::queries::outbox;
+use super::queries::{endpoints, outbox};
 use crate::App;
 use crate::http::page::{Cursor, PageRequest};
 
@@ -227,8 +227,11 @@ pub(crate) async fn recover(
     dry_run: bool,
 ) -> Result<u64, RequeueError> {
     let mut tx = app.db.read().await?;
-    let owner = outbox::owner_of_endpoint(&mut tx, endpoint_id).await?;
-    let is_theirs = owner.is_some_and(|owner| organization_id.is_none_or(|own| own == owner));
+    let endpoint = endpoints::endpoint_by_id(&mut tx, endpoint_id).await?;
+    let is_theirs = endpoint.is_some_and(|endpoint| {
+        endpoint.deleted_at.is_none()
+            && organization_id.is_none_or(|own| own == endpoint.organization_id)
+    });
     if !is_theirs {
         return Err(RequeueError::WebhookNotFound);
     }

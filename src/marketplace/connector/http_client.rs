@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::tls;
+
 /// A pooled client for marketplaces; make one a process.
 ///
 /// - A request takes at most `timeout`, from the start of connecting to the last byte.
@@ -9,13 +11,9 @@ use std::time::Duration;
 /// - Proxies named by the environment are not used, for the same reason, and because the mock
 ///   marketplace is on the loopback interface. Settings are read in one place, and a proxy is
 ///   none of them.
-/// - TLS is rustls over ring, with the certificates the operating system trusts. The provider
-///   is installed for the whole process, unless one is installed already.
+/// - The TLS provider is installed for the whole process, unless one is installed already.
 pub fn http_client(timeout: Duration) -> reqwest::Result<reqwest::Client> {
-    // Losing this race means that a provider is there, which is all that is wanted.
-    rustls::crypto::ring::default_provider()
-        .install_default()
-        .ok();
+    tls::install_provider();
     reqwest::Client::builder()
         .timeout(timeout)
         .connect_timeout(timeout)

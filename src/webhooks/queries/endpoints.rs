@@ -1,1 +1,217 @@
 //! Webhooks and their secrets.
+
+use chrono::{DateTime, Utc};
+use secrecy::ExposeSecret;
+use sqlx::types::Json;
+use sqlx::{query, query_as, query_scalar};
+use uuid::Uuid;
+
+use crate::db::{Tx, on, sql};
+use crate::webhooks::model::{Endpoint, EndpointId, EventType};
+use crate::webhooks::sign::SigningSecret;
+
+/// Lets the transactions that count an organization's endpoints happen one after the other.
+pub(crate) async fn lock_organization(tx: &mut Tx, organization_id: &str) -> sqlx::Result<()> {
+    // SQLite has one writer anyway. There is no table of organizations to lock a row of; two
+    // whose hashes are the same wait for each other, and that is all.
+    let sql = tx.pick(
+        sql!(postgres: "SELECT 1 FROM pg_advisory_xact_lock(hashtextextended($1, 0))"),
+        sql!(sqlite: "SELECT $1"),
+    );
+    on!(tx, conn => query(sql).bind(organization_id).execute(conn).await.map(|_| ()))
+}
+
+/// How many active endpoints an organization has, over all events.
+pub(crate) async fn active_count(tx: &mut Tx, organization_id: &str) -> sqlx::Result<i64> {
+    on!(tx, conn => query_scalar(sql!(
+        "SELECT COUNT(*)
+         FROM webhook_endpoints
+         WHERE organization_id = $1 AND is_active"))
+        .bind(organization_id)
+        .fetch_one(conn).await)
+}
+
+/// The endpoint that an organization has for an event at a URL; deleted ones, too.
+pub(crate) async fn endpoint_by_triple(
+    tx: &mut Tx,
+    organization_id: &str,
+    event: EventType,
+    target_url: &str,
+) -> sqlx::Result<Option<Endpoint>> {
+    on!(tx, conn => query_as(sql!(
+        "SELECT id, organization_id, event, target_url, is_active, inactive_reason, description,
+             is_ordered, deleted_at, created_at, updated_at
+         FROM webhook_endpoints
+         WHERE organization_id = $1 AND event = $2 AND target_url = $3"))
+        .bind(organization_id).bind(event).bind(target_url)
+        .fetch_optional(conn).await)
+}
+
+/// An endpoint by its id; deleted ones, too.
+pub(crate) async fn endpoint_by_id(tx: &mut Tx, id: EndpointId) -> sqlx::Result<Option<Endpoint>> {
+    on!(tx, conn => query_as(sql!(
+        "SELECT id, organization_id, event, target_url, is_active, inactive_reason, description,
+             is_ordered, deleted_at, created_at, updated_at
+         FROM webhook_endpoints
+         WHERE id = $1"))
+        .bind(id)
+        .fetch_optional(conn).await)
+}
+
+/// The endpoints of an organization, in the order they were registered; inactive and deleted
+/// ones, too.
+pub(crate) async fn endpoints_of(
+    tx: &mut Tx,
+    organization_id: &str,
+) -> sqlx::Result<Vec<Endpoint>> {
+    on!(tx, conn => query_as(sql!(
+        "SELECT id, organization_id, event, target_url, is_active, inactive_reason, description,
+             is_ordered, deleted_at, created_at, updated_at
+         FROM webhook_endpoints
+         WHERE organization_id = $1
+         ORDER BY created_at, id"))
+        .bind(organization_id)
+        .fetch_all(conn).await)
+}
+
+/// Inserts an active endpoint.
+pub(crate) async fn insert_endpoint(tx: &mut Tx, endpoint: &Endpoint) -> sqlx::Result<()> {
+    on!(tx, conn => query(sql!(
+        "INSERT INTO webhook_endpoints (id, organization_id, event, target_url, is_active,
+             description, is_ordered, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, TRUE, $5, $6, $7, $7)"))
+        .bind(endpoint.id).bind(&endpoint.organization_id).bind(endpoint.event)
+        .bind(&endpoint.target_url).bind(&endpoint.description).bind(endpoint.is_ordered)
+        .bind(endpoint.created_at)
+        .execute(conn).await.map(|_| ()))
+}
+
+/// Makes an endpoint active, with a clean record; a deleted one is back.
+pub(crate) async fn activate(tx: &mut Tx, id: EndpointId, now: DateTime<Utc>) -> sqlx::Result<()> {
+    on!(tx, conn => query(sql!(
+        "UPDATE webhook_endpoints
+         SET is_active = TRUE,
+             inactive_reason = NULL,
+             deleted_at = NULL,
+             consecutive_failures = 0,
+             open_until = NULL,
+             updated_at = $2
+         WHERE id = $1"))
+        .bind(id).bind(now)
+        .execute(conn).await.map(|_| ()))
+}
+
+/// Notes that an endpoint was registered again.
+pub(crate) async fn touch(tx: &mut Tx, id: EndpointId, now: DateTime<Utc>) -> sqlx::Result<()> {
+    on!(tx, conn => query(sql!("UPDATE webhook_endpoints SET updated_at = $2 WHERE id = $1"))
+        .bind(id).bind(now)
+        .execute(conn).await.map(|_| ()))
+}
+
+/// Writes what its organization may change of an endpoint.
+pub(crate) async fn update_endpoint(
+    tx: &mut Tx,
+    endpoint: &Endpoint,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    on!(tx, conn => query(sql!(
+        "UPDATE webhook_endpoints
+         SET is_active = $2, inactive_reason = $3, description = $4, is_ordered = $5,
+             updated_at = $6
+         WHERE id = $1"))
+        .bind(endpoint.id).bind(endpoint.is_active).bind(&endpoint.inactive_reason)
+        .bind(&endpoint.description).bind(endpoint.is_ordered).bind(now)
+        .execute(conn).await.map(|_| ()))
+}
+
+/// Deletes an endpoint: nothing is sent to it any more.
+pub(crate) async fn mark_deleted(
+    tx: &mut Tx,
+    id: EndpointId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    on!(tx, conn => query(sql!(
+        "UPDATE webhook_endpoints
+         SET is_active = FALSE, deleted_at = $2, updated_at = $2
+         WHERE id = $1 AND deleted_at IS NULL"))
+        .bind(id).bind(now)
+        .execute(conn).await.map(|_| ()))
+}
+
+/// Adds the secret that signs from now on.
+pub(crate) async fn insert_secret(
+    tx: &mut Tx,
+    id: Uuid,
+    endpoint_id: EndpointId,
+    secret: &SigningSecret,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    on!(tx, conn => query(sql!(
+        "INSERT INTO webhook_secrets (id, endpoint_id, secret, created_at)
+         VALUES ($1, $2, $3, $4)"))
+        .bind(id).bind(endpoint_id).bind(secret.to_text().expose_secret()).bind(now)
+        .execute(conn).await.map(|_| ()))
+}
+
+/// Lets the current secret sign until `until` and no longer.
+pub(crate) async fn expire_current_secret(
+    tx: &mut Tx,
+    endpoint_id: EndpointId,
+    until: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    on!(tx, conn => query(sql!(
+        "UPDATE webhook_secrets
+         SET expires_at = $2
+         WHERE endpoint_id = $1 AND expires_at IS NULL"))
+        .bind(endpoint_id).bind(until)
+        .execute(conn).await.map(|_| ()))
+}
+
+/// Forgets the secrets that sign no more, and all but the newest `kept` of the old ones.
+pub(crate) async fn forget_old_secrets(
+    tx: &mut Tx,
+    endpoint_id: EndpointId,
+    kept: i64,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    on!(tx, conn => query(sql!(
+        "DELETE FROM webhook_secrets
+         WHERE endpoint_id = $1 AND expires_at IS NOT NULL AND (
+             expires_at <= $3 OR id NOT IN (
+                 SELECT id
+                 FROM webhook_secrets
+                 WHERE endpoint_id = $1 AND expires_at IS NOT NULL
+                 ORDER BY created_at DESC, id DESC
+                 LIMIT $2
+             )
+         )"))
+        .bind(endpoint_id).bind(kept).bind(now)
+        .execute(conn).await.map(|_| ()))
+}
+
+/// The secrets that sign for these endpoints now, the newest of each first.
+pub(crate) async fn signing_secrets(
+    tx: &mut Tx,
+    endpoints: &[EndpointId],
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<(EndpointId, String)>> {
+    let sql = tx.pick(
+        sql!(postgres:
+            "SELECT endpoint_id, secret
+             FROM webhook_secrets
+             WHERE endpoint_id = ANY (ARRAY (
+                       SELECT value::uuid FROM jsonb_array_elements_text($1) AS ids (value)
+                   ))
+               AND (expires_at IS NULL OR expires_at > $2)
+             ORDER BY endpoint_id, created_at DESC, id DESC"),
+        sql!(sqlite:
+            "SELECT endpoint_id, secret
+             FROM webhook_secrets
+             WHERE endpoint_id IN (SELECT unhex(value, '-') FROM json_each($1))
+               AND (expires_at IS NULL OR expires_at > $2)
+             ORDER BY endpoint_id, created_at DESC, id DESC"),
+    );
+    on!(tx, conn => query_as(sql)
+        .bind(Json(endpoints)).bind(now)
+        .fetch_all(conn).await)
+}

@@ -165,14 +165,6 @@ pub(crate) async fn reopen_event(
         .execute(conn).await.map(|_| ()))
 }
 
-/// Whose an endpoint is; none when it is not there or deleted.
-pub(crate) async fn owner_of_endpoint(tx: &mut Tx, id: EndpointId) -> sqlx::Result<Option<String>> {
-    on!(tx, conn => query_scalar(sql!(
-        "SELECT organization_id FROM webhook_endpoints WHERE id = $1 AND deleted_at IS NULL"))
-        .bind(id)
-        .fetch_optional(conn).await)
-}
-
 /// How many deliveries to an endpoint failed for good, of events since an instant.
 pub(crate) async fn count_failed_deliveries(
     tx: &mut Tx,

@@ -1,0 +1,238 @@
+//! Keeps what we send away from where only we can reach (SSRF): this machine, its network, the
+//! metadata service of its cloud.
+//!
+//! A URL is judged when an endpoint is registered and again before each send
+//! ([`Guard::check_url`]); a name is judged by the addresses that are really connected to,
+//! because the guard is the resolver of the only client that sends ([`http_client`]). That
+//! client follows no redirects and knows no proxy.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::{Client, Url};
+use tokio::time::timeout;
+
+use crate::tls;
+
+/// Characters of a URL.
+pub const MAX_URL: usize = 2048;
+/// How long a registration waits for a name.
+const LOOKUP_TIME: Duration = Duration::from_secs(2);
+
+/// Why nothing is sent to a URL. Never repeats it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GuardError {
+    /// More than [`MAX_URL`] characters.
+    #[error("Expected at most {MAX_URL} characters")]
+    TooLong,
+    /// Not a URL, or one of another scheme.
+    #[error("Expected an absolute http or https URL")]
+    NotHttp,
+    /// A name or a password in front of the host.
+    #[error("A user name or a password is not allowed in the URL")]
+    UserInfo,
+    /// It leads to where only we can reach.
+    #[error("The host is not on the public internet")]
+    NotPublic,
+}
+
+/// Says where events may be sent to.
+#[derive(Clone)]
+pub struct Guard {
+    allows_private: bool,
+    resolver: Arc<dyn Resolve>,
+}
+
+impl std::fmt::Debug for Guard {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Guard")
+            .field("allows_private", &self.allows_private)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Guard {
+    /// A guard over the system's resolver.
+    pub fn new(allows_private: bool) -> Self {
+        Self::over(allows_private, Arc::new(SystemResolver))
+    }
+
+    /// A guard over another resolver.
+    pub fn over(allows_private: bool, resolver: Arc<dyn Resolve>) -> Self {
+        Self {
+            allows_private,
+            resolver,
+        }
+    }
+
+    /// Judges the text of a URL; the addresses of a name are judged by [`Guard::check_target`]
+    /// and at each send.
+    pub fn check_url(&self, text: &str) -> Result<Url, GuardError> {
+        if text.chars().count() > MAX_URL {
+            return Err(GuardError::TooLong);
+        }
+        // Programs differ in what they make of these.
+        if text.contains(|letter: char| letter.is_whitespace() || letter.is_control())
+            || text.contains('\\')
+        {
+            return Err(GuardError::NotHttp);
+        }
+        let (scheme, rest) = text.split_once("://").ok_or(GuardError::NotHttp)?;
+        if !["http", "https"]
+            .iter()
+            .any(|known| scheme.eq_ignore_ascii_case(known))
+        {
+            return Err(GuardError::NotHttp);
+        }
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        if authority.is_empty() {
+            return Err(GuardError::NotHttp);
+        }
+        if authority.contains('@') {
+            return Err(GuardError::UserInfo);
+        }
+        let url = Url::parse(text).map_err(|_| GuardError::NotHttp)?;
+        let host = url.host_str().ok_or(GuardError::NotHttp)?;
+        let is_public = match literal(host) {
+            Some(address) => is_public(address),
+            None => !is_local_name(host),
+        };
+        if is_public || self.allows_private {
+            Ok(url)
+        } else {
+            Err(GuardError::NotPublic)
+        }
+    }
+
+    /// Judges a URL and, when it has a name, the addresses that the name has now. A name without
+    /// any, or whose server is slow, passes: nothing is sent before it is judged again.
+    pub async fn check_target(&self, text: &str) -> Result<Url, GuardError> {
+        let url = self.check_url(text)?;
+        let host = url.host_str().unwrap_or_default();
+        if self.allows_private || literal(host).is_some() {
+            return Ok(url);
+        }
+        let Ok(name) = host.parse::<Name>() else {
+            return Err(GuardError::NotHttp);
+        };
+        let addresses = timeout(LOOKUP_TIME, self.resolver.resolve(name)).await;
+        if let Ok(Ok(mut addresses)) = addresses
+            && addresses.any(|address| !is_public(address.ip()))
+        {
+            return Err(GuardError::NotPublic);
+        }
+        Ok(url)
+    }
+}
+
+impl Resolve for Guard {
+    /// The addresses of a name, or none of them when one is not public.
+    fn resolve(&self, name: Name) -> Resolving {
+        let resolving = self.resolver.resolve(name);
+        let allows_private = self.allows_private;
+        Box::pin(async move {
+            let addresses: Vec<SocketAddr> = resolving.await?.collect();
+            if !allows_private && !addresses.iter().all(|address| is_public(address.ip())) {
+                return Err(GuardError::NotPublic.into());
+            }
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// What the operating system says.
+#[derive(Debug)]
+struct SystemResolver;
+
+impl Resolve for SystemResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            // The port is that of the URL; this one is only asked for by the function.
+            let addresses = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let addresses: Vec<SocketAddr> = addresses.collect();
+            if addresses.is_empty() {
+                return Err(io::Error::from(io::ErrorKind::NotFound).into());
+            }
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// The client of everything that is sent to an endpoint; make one a process.
+///
+/// It judges names; a URL with an address in it needs [`Guard::check_url`] before each send.
+pub fn http_client(guard: &Guard, timeout: Duration) -> reqwest::Result<Client> {
+    tls::install_provider();
+    Client::builder()
+        .timeout(timeout)
+        .connect_timeout(timeout)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .dns_resolver(Arc::new(guard.clone()))
+        .user_agent(concat!("marketplace-sync/", env!("CARGO_PKG_VERSION")))
+        .build()
+}
+
+/// The address that a URL's host is, if it is one and not a name. The parser has made one form
+/// of all spellings: decimal, octal, hexadecimal, shortened, percent-encoded, full-width.
+fn literal(host: &str) -> Option<IpAddr> {
+    match host.strip_prefix('[') {
+        Some(bracketed) => bracketed.strip_suffix(']')?.parse().ok().map(IpAddr::V6),
+        None => host.parse().ok().map(IpAddr::V4),
+    }
+}
+
+/// Names of this machine, whatever a resolver says of them (RFC 6761).
+fn is_local_name(host: &str) -> bool {
+    let name = host.trim_end_matches('.').to_ascii_lowercase();
+    name.is_empty() || name == "localhost" || name.ends_with(".localhost")
+}
+
+/// Whether an address is one of the public internet.
+pub fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_public_v4(address),
+        IpAddr::V6(address) => is_public_v6(address),
+    }
+}
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    !matches!(
+        address.octets(),
+        [0 | 10 | 127, ..]          // this network, private, loopback
+            | [100, 64..=127, ..]   // carrier-grade NAT; also Alibaba's metadata service
+            | [169, 254, ..]        // link-local; metadata services
+            | [172, 16..=31, ..]    // private
+            | [192, 0, 0 | 2, _]    // IETF protocols (Oracle's metadata service), documentation
+            | [192, 88, 99, _]      // 6to4 relays
+            | [192, 168, ..]        // private
+            | [198, 18 | 19, ..]    // benchmarks
+            | [198, 51, 100, _]     // documentation
+            | [203, 0, 113, _]      // documentation
+            | [168, 63, 129, 16]    // Azure's wire server
+            | [224..=255, ..] // multicast, reserved, broadcast
+    )
+}
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    if let Some(inner) = address.to_ipv4_mapped() {
+        return is_public_v4(inner);
+    }
+    match address.segments() {
+        // NAT64: the packet comes out as IPv4 elsewhere.
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => is_public_v4(joined(high, low)),
+        // IETF protocols (Teredo, benchmarks, ORCHID), documentation, 6to4.
+        [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x2002, ..] | [0x3fff, 0..=0xfff, ..] => false,
+        // Global unicast: all that is assigned. Not loopback, unspecified, unique-local,
+        // link-local, site-local, multicast, IPv4-compatible, translated or discarded.
+        [first, ..] => first & 0xe000 == 0x2000,
+    }
+}
+
+fn joined(high: u16, low: u16) -> Ipv4Addr {
+    Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low))
+}
