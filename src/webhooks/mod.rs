@@ -9,7 +9,7 @@ pub(crate) mod endpoints;
 mod error;
 pub mod guard;
 pub mod model;
-mod outbox;
+pub(crate) mod outbox;
 mod queries;
 mod record;
 mod retention;
