@@ -39,6 +39,31 @@ pub enum GuardError {
     NotPublic,
 }
 
+/// Reads a URL that events may be sent to, as far as its text says.
+pub fn parse_target(text: &str) -> Result<Url, GuardError> {
+    if text.chars().count() > MAX_URL {
+        return Err(GuardError::TooLong);
+    }
+    // Programs differ in what they make of these.
+    let is_odd = |letter: char| letter.is_whitespace() || letter.is_control() || letter == '\\';
+    if text.contains(is_odd) {
+        return Err(GuardError::NotHttp);
+    }
+    let (scheme, rest) = text.split_once("://").ok_or(GuardError::NotHttp)?;
+    let is_http = |known: &&str| scheme.eq_ignore_ascii_case(known);
+    if !["http", "https"].iter().any(is_http) {
+        return Err(GuardError::NotHttp);
+    }
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.is_empty() {
+        return Err(GuardError::NotHttp);
+    }
+    if authority.contains('@') {
+        return Err(GuardError::UserInfo);
+    }
+    Url::parse(text).map_err(|_| GuardError::NotHttp)
+}
+
 /// Says where events may be sent to.
 #[derive(Clone)]
 pub struct Guard {
@@ -72,30 +97,7 @@ impl Guard {
     /// Judges the text of a URL; the addresses of a name are judged by [`Guard::check_target`]
     /// and at each send.
     pub fn check_url(&self, text: &str) -> Result<Url, GuardError> {
-        if text.chars().count() > MAX_URL {
-            return Err(GuardError::TooLong);
-        }
-        // Programs differ in what they make of these.
-        if text.contains(|letter: char| letter.is_whitespace() || letter.is_control())
-            || text.contains('\\')
-        {
-            return Err(GuardError::NotHttp);
-        }
-        let (scheme, rest) = text.split_once("://").ok_or(GuardError::NotHttp)?;
-        if !["http", "https"]
-            .iter()
-            .any(|known| scheme.eq_ignore_ascii_case(known))
-        {
-            return Err(GuardError::NotHttp);
-        }
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        if authority.is_empty() {
-            return Err(GuardError::NotHttp);
-        }
-        if authority.contains('@') {
-            return Err(GuardError::UserInfo);
-        }
-        let url = Url::parse(text).map_err(|_| GuardError::NotHttp)?;
+        let url = parse_target(text)?;
         let host = url.host_str().ok_or(GuardError::NotHttp)?;
         let is_public = match literal(host) {
             Some(address) => is_public(address),

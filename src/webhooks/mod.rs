@@ -4,6 +4,7 @@
 //! [`Tx`](crate::db::Tx): either both the fact and its
 //! event are there, or neither. Nothing is sent from the caller.
 
+pub mod api;
 pub(crate) mod endpoints;
 mod error;
 pub mod guard;
@@ -14,6 +15,7 @@ pub mod send;
 pub mod sign;
 
 pub use error::Error;
+pub use guard::Guard;
 pub(crate) use model::EventType;
 pub(crate) use record::{NewEvent, record};
 pub use send::Sender;

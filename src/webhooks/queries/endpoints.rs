@@ -1,6 +1,7 @@
 //! Webhooks and their secrets.
 
 use chrono::{DateTime, Utc};
+use jobs::OutboxId;
 use secrecy::ExposeSecret;
 use sqlx::types::Json;
 use sqlx::{query, query_as, query_scalar};
@@ -200,18 +201,89 @@ pub(crate) async fn signing_secrets(
             "SELECT endpoint_id, secret
              FROM webhook_secrets
              WHERE endpoint_id = ANY (ARRAY (
-                       SELECT value::uuid FROM jsonb_array_elements_text($1) AS ids (value)
+                       SELECT CAST(jsonb_array_elements_text($1) AS UUID)
                    ))
                AND (expires_at IS NULL OR expires_at > $2)
              ORDER BY endpoint_id, created_at DESC, id DESC"),
         sql!(sqlite:
             "SELECT endpoint_id, secret
              FROM webhook_secrets
-             WHERE endpoint_id IN (SELECT unhex(value, '-') FROM json_each($1))
+             WHERE endpoint_id IN (SELECT unhex(replace(value, '-', '')) FROM json_each($1))
                AND (expires_at IS NULL OR expires_at > $2)
              ORDER BY endpoint_id, created_at DESC, id DESC"),
     );
     on!(tx, conn => query_as(sql)
         .bind(Json(endpoints)).bind(now)
         .fetch_all(conn).await)
+}
+
+/// Locks the events that an endpoint is still owed, in the order of their ids.
+pub(crate) async fn lock_owed_events(tx: &mut Tx, id: EndpointId) -> sqlx::Result<()> {
+    // SQLite has one writer anyway.
+    let sql = tx.pick(
+        sql!(postgres:
+            "SELECT 1
+             FROM callback_outbox
+             WHERE id = ANY (ARRAY (
+                 SELECT outbox_id
+                 FROM callback_deliveries
+                 WHERE endpoint_id = $1 AND status = 'pending'
+             ))
+             ORDER BY id
+             FOR NO KEY UPDATE"),
+        sql!(sqlite: "SELECT $1"),
+    );
+    on!(tx, conn => query(sql).bind(id).execute(conn).await.map(|_| ()))
+}
+
+/// Drops what an endpoint is still owed; tells of which events.
+pub(crate) async fn cancel_deliveries(
+    tx: &mut Tx,
+    id: EndpointId,
+) -> sqlx::Result<Vec<OutboxId>> {
+    on!(tx, conn => query_scalar(sql!(
+        "DELETE FROM callback_deliveries
+         WHERE endpoint_id = $1 AND status = 'pending'
+         RETURNING outbox_id"))
+        .bind(id)
+        .fetch_all(conn).await)
+}
+
+/// Closes those of the events that nobody is owed any more.
+pub(crate) async fn settle_events(
+    tx: &mut Tx,
+    events: &[OutboxId],
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let sql = tx.pick(
+        sql!(postgres:
+            "UPDATE callback_outbox
+             SET status = CASE WHEN EXISTS (
+                     SELECT 1 FROM callback_deliveries AS d
+                     WHERE d.outbox_id = callback_outbox.id AND d.status = 'failed'
+                 ) THEN 'failed' ELSE 'success' END,
+                 next_retry_at = NULL,
+                 updated_at = $2
+             WHERE id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
+               AND status = 'pending'
+               AND NOT EXISTS (
+                     SELECT 1 FROM callback_deliveries AS d
+                     WHERE d.outbox_id = callback_outbox.id AND d.status = 'pending'
+                 )"),
+        sql!(sqlite:
+            "UPDATE callback_outbox
+             SET status = CASE WHEN EXISTS (
+                     SELECT 1 FROM callback_deliveries AS d
+                     WHERE d.outbox_id = callback_outbox.id AND d.status = 'failed'
+                 ) THEN 'failed' ELSE 'success' END,
+                 next_retry_at = NULL,
+                 updated_at = $2
+             WHERE id IN (SELECT unhex(replace(value, '-', '')) FROM json_each($1))
+               AND status = 'pending'
+               AND NOT EXISTS (
+                     SELECT 1 FROM callback_deliveries AS d
+                     WHERE d.outbox_id = callback_outbox.id AND d.status = 'pending'
+                 )"),
+    );
+    on!(tx, conn => query(sql).bind(Json(events)).bind(now).execute(conn).await.map(|_| ()))
 }
