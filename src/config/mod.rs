@@ -3,18 +3,19 @@
 //! Settings are environment variables, also from a `.env` file in the working directory. A bad
 //! one is one line that names it. Secrets are wrapped, so that printing [`Settings`] shows none.
 
+mod reader;
+
 use std::collections::HashMap;
-use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
-use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::http::auth::{Access, parse_keys};
+use self::reader::{Reader, environment};
+use crate::http::auth::Access;
 use crate::logs::LogFormat;
 use crate::marketplace::connector::Credentials;
 use crate::marketplace::model::Marketplace;
@@ -48,6 +49,10 @@ pub struct Settings {
     pub marketplace_timeout: Duration,
     /// Retries of orders.
     pub sync: SyncSettings,
+    /// Deliveries of events.
+    pub callback: CallbackSettings,
+    /// Endpoints of subscribers.
+    pub webhook: WebhookSettings,
     /// `LOG_FORMAT`: `json` or `pretty`.
     pub log_format: LogFormat,
     /// `RUST_LOG`: which log lines are written.
@@ -115,6 +120,32 @@ pub struct SyncSettings {
     pub failed_max_attempts: u32,
 }
 
+/// How events are delivered.
+#[derive(Clone, Debug)]
+pub struct CallbackSettings {
+    /// `CALLBACK_CRON`: when due events are enqueued.
+    pub cron: String,
+    /// `CALLBACK_CONCURRENCY`: events delivered at a time by one process.
+    pub concurrency: usize,
+    /// `CALLBACK_BACKOFF_SECONDS`: the delay after each failure; the last one repeats.
+    pub backoff: Vec<Duration>,
+    /// `CALLBACK_MAX_ATTEMPTS`: after so many failures a delivery is a dead letter.
+    pub max_attempts: u32,
+    /// `CALLBACK_TIMEOUT_MS`: one request, from connecting to the end of what is read.
+    pub timeout: Duration,
+}
+
+/// Where events may be sent to.
+#[derive(Clone, Debug)]
+pub struct WebhookSettings {
+    /// `WEBHOOK_SECRET`: signs every event beside the endpoint's own secrets.
+    pub secret: Option<SecretString>,
+    /// `WEBHOOK_MAX_ENDPOINTS_PER_ORG`: active ones, over all events.
+    pub max_endpoints_per_organization: u32,
+    /// `WEBHOOK_ALLOW_PRIVATE_TARGETS`: whether addresses that only we can reach are allowed.
+    pub allow_private_targets: bool,
+}
+
 impl Settings {
     /// Reads the environment and `.env`.
     pub fn from_environment() -> Result<Self> {
@@ -132,9 +163,10 @@ impl Settings {
         let database_url = format!("sqlite:{}", folder.join("demo.db").display());
         Self::from_lookup(&|name| match name {
             "DATABASE_URL" => Some(database_url.clone()),
-            "SYNC_CRON" => Some("* * * * * *".to_owned()),
+            "SYNC_CRON" | "CALLBACK_CRON" => Some("* * * * * *".to_owned()),
             "SYNC_THROTTLE_SECONDS" => Some("0".to_owned()),
             "SYNC_BACKOFF_BASE_SECONDS" => Some("2".to_owned()),
+            "CALLBACK_BACKOFF_SECONDS" => Some("1,2".to_owned()),
             "PORT" | "ADMIN_PORT" | "LOG_FORMAT" => environment(name),
             "RUST_LOG" => environment(name).or_else(|| Some("warn".to_owned())),
             _ => None,
@@ -164,6 +196,8 @@ impl Settings {
             mock: read.mock(loopback)?,
             marketplace_timeout: read.milliseconds("MARKETPLACE_TIMEOUT_MS", "10000")?,
             sync: read.sync()?,
+            callback: read.callback()?,
+            webhook: read.webhook(loopback)?,
             log_format: read.log_format()?,
             log_filter: read.text("RUST_LOG"),
             shutdown_timeout: read.seconds("SHUTDOWN_TIMEOUT_SECONDS", "30")?,
@@ -182,191 +216,6 @@ impl Settings {
     /// Whether this is the server profile.
     pub fn is_server_profile(&self) -> bool {
         !self.database_url.expose_secret().starts_with("sqlite:")
-    }
-}
-
-/// The cron parser shows the place with several lines; its last one says what is wrong.
-fn last_line(text: &str) -> &str {
-    text.lines().last().unwrap_or(text)
-}
-
-fn http_url(text: &str) -> Result<Url> {
-    let url = Url::parse(text).map_err(|error| anyhow!("`{text}`: {error}"))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        bail!("`{text}` must start with `http://` or `https://`");
-    }
-    Ok(url)
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one reader of the environment"
-)]
-fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}
-
-/// Reads single settings and names the one that is wrong.
-struct Reader<'a> {
-    lookup: &'a dyn Fn(&str) -> Option<String>,
-}
-
-impl Reader<'_> {
-    /// A setting; an empty one counts as unset.
-    fn text(&self, name: &str) -> Option<String> {
-        (self.lookup)(name).filter(|value| !value.trim().is_empty())
-    }
-
-    fn or<T: FromStr<Err: Display>>(&self, name: &str, default: &str) -> Result<T> {
-        let text = self.text(name).unwrap_or_else(|| default.to_owned());
-        text.trim()
-            .parse()
-            .map_err(|error| anyhow!("`{name}` is `{text}`: {error}"))
-    }
-
-    fn at_least<T>(&self, name: &str, default: &str, least: T) -> Result<T>
-    where
-        T: FromStr<Err: Display> + PartialOrd + Display + Copy,
-    {
-        let value: T = self.or(name, default)?;
-        if value < least {
-            bail!("`{name}` is `{value}`: it must be at least {least}");
-        }
-        Ok(value)
-    }
-
-    fn seconds(&self, name: &str, default: &str) -> Result<Duration> {
-        let seconds: f64 = self.or(name, default)?;
-        Duration::try_from_secs_f64(seconds)
-            .map_err(|error| anyhow!("`{name}` is `{seconds}`: {error}"))
-    }
-
-    fn milliseconds(&self, name: &str, default: &str) -> Result<Duration> {
-        Ok(Duration::from_millis(self.at_least(name, default, 1)?))
-    }
-
-    fn flag(&self, name: &str, default: bool) -> Result<bool> {
-        match self.text(name).as_deref() {
-            None => Ok(default),
-            Some("true" | "1" | "on" | "yes") => Ok(true),
-            Some("false" | "0" | "off" | "no") => Ok(false),
-            Some(other) => bail!("`{name}` is `{other}`: it must be `true` or `false`"),
-        }
-    }
-
-    /// The database and the queue that goes with it.
-    fn profile(&self) -> Result<(SecretString, Option<SecretString>)> {
-        let database = self
-            .text("DATABASE_URL")
-            .unwrap_or_else(|| DEFAULT_DATABASE_URL.to_owned());
-        let redis = self.text("REDIS_URL");
-        if database.starts_with("sqlite:") {
-            if redis.is_some() {
-                bail!(
-                    "`REDIS_URL` is set but `DATABASE_URL` is SQLite: set \
-                     `DATABASE_URL=postgres://…` as well, or unset `REDIS_URL`"
-                );
-            }
-        } else if database.starts_with("postgres://") || database.starts_with("postgresql://") {
-            if redis.is_none() {
-                bail!(
-                    "`REDIS_URL` must be set when `DATABASE_URL` is PostgreSQL, as in `REDIS_URL=redis://localhost:6379`"
-                );
-            }
-        } else {
-            bail!("`DATABASE_URL` must start with `postgres://` or `sqlite:`");
-        }
-        if redis
-            .as_deref()
-            .is_some_and(|url| !(url.starts_with("redis://") || url.starts_with("rediss://")))
-        {
-            bail!("`REDIS_URL` must start with `redis://` or `rediss://`");
-        }
-        Ok((database.into(), redis.map(SecretString::from)))
-    }
-
-    fn access(&self, loopback: bool) -> Result<Access> {
-        let keys = match self.text("API_KEYS") {
-            Some(text) => parse_keys(&text).context("`API_KEYS` cannot be read")?,
-            None => Vec::new(),
-        };
-        match self.text("AUTH").as_deref() {
-            Some("anonymous") => Ok(Access::Anonymous),
-            None if loopback && keys.is_empty() => Ok(Access::Anonymous),
-            None | Some("required") if keys.is_empty() => bail!(
-                "`API_KEYS` must name at least one key. Make one with \
-                 `KEY=$(openssl rand -hex 24); echo \"key $KEY\"; \
-                 echo \"API_KEYS=my-organization:$(printf %s \"$KEY\" | sha256sum | cut -d' ' -f1)\"`"
-            ),
-            None | Some("required") => Ok(Access::listed(keys)),
-            Some(other) => bail!("`AUTH` is `{other}`: it must be `anonymous` or `required`"),
-        }
-    }
-
-    fn mock(&self, loopback: bool) -> Result<MockSettings> {
-        let mut credentials = HashMap::new();
-        for marketplace in Marketplace::ALL {
-            let name = marketplace.to_string();
-            let prefix = format!("MOCK_{}", name.to_uppercase());
-            // The example values are no secret, so they are a default only where nobody else can call.
-            let example = |suffix: &str| loopback.then(|| format!("{name}_{suffix}"));
-            let user = self
-                .text(&format!("{prefix}_USER"))
-                .or_else(|| example("user"));
-            let password = self
-                .text(&format!("{prefix}_PASS"))
-                .or_else(|| example("pass"));
-            if let (Some(username), Some(password)) = (user, password) {
-                let password = SecretString::from(password);
-                credentials.insert(marketplace, Credentials { username, password });
-            }
-        }
-        let base_url = self
-            .text("MOCK_API_BASE_URL")
-            .map(|url| http_url(&url))
-            .transpose();
-        let base_url = base_url.context("`MOCK_API_BASE_URL` cannot be used")?;
-        let enabled = self.flag("MOCK_MARKETPLACE_ENABLED", loopback)?;
-        Ok(MockSettings {
-            enabled,
-            base_url,
-            credentials,
-        })
-    }
-
-    fn sync(&self) -> Result<SyncSettings> {
-        let base = self.seconds("SYNC_BACKOFF_BASE_SECONDS", "300")?;
-        let max = self.seconds("SYNC_BACKOFF_MAX_SECONDS", "3600")?;
-        if base > max {
-            bail!("`SYNC_BACKOFF_BASE_SECONDS` is more than `SYNC_BACKOFF_MAX_SECONDS`");
-        }
-        Ok(SyncSettings {
-            cron: self.cron("SYNC_CRON", jobs::schedule::SYNC.default_cron)?,
-            throttle: self.seconds("SYNC_THROTTLE_SECONDS", "60")?,
-            chunk_size: self.at_least("SYNC_CHUNK_SIZE", "100", 1)?,
-            row_concurrency: self.at_least("SYNC_ROW_CONCURRENCY", "8", 1)?,
-            concurrency: self.at_least("SYNC_CONCURRENCY", "10", 1)?,
-            backoff: Backoff { base, max },
-            failed_max_attempts: self.at_least("SYNC_FAILED_MAX_ATTEMPTS", "5", 1)?,
-        })
-    }
-
-    fn log_format(&self) -> Result<LogFormat> {
-        match self.text("LOG_FORMAT").as_deref() {
-            None | Some("pretty") => Ok(LogFormat::Pretty),
-            Some("json") => Ok(LogFormat::Json),
-            Some(other) => bail!("`LOG_FORMAT` is `{other}`: it must be `json` or `pretty`"),
-        }
-    }
-
-    fn cron(&self, name: &str, default: &str) -> Result<String> {
-        let text = self.text(name).unwrap_or_else(|| default.to_owned());
-        jobs::schedule::parse_cron(&text)
-            .map_err(|error| anyhow!("`{name}` is `{text}`: {}", last_line(&error.to_string())))?
-            .upcoming(chrono::Utc)
-            .next()
-            .ok_or_else(|| anyhow!("`{name}` is `{text}`: it never fires"))?;
-        Ok(text)
     }
 }
 
@@ -399,7 +248,7 @@ mod tests {
 
     #[test]
     fn every_setting_is_in_the_example_file_and_in_the_readme_and_no_other() {
-        let example = include_str!("../.env.example");
+        let example = include_str!("../../.env.example");
         let in_example: BTreeSet<String> = example
             .lines()
             .filter_map(|line| line.trim_start_matches('#').split_once('='))
@@ -410,7 +259,7 @@ mod tests {
             })
             .collect();
         assert_eq!(in_example, names());
-        let readme = include_str!("../README.md");
+        let readme = include_str!("../../README.md");
         let table = readme
             .split("## Settings")
             .nth(1)
@@ -434,6 +283,33 @@ mod tests {
     }
 
     #[test]
+    fn retries_of_deliveries_are_a_list_of_seconds() {
+        let seconds = |pairs: &[(&str, &str)]| -> Vec<f64> {
+            let delays = settings(pairs).unwrap().callback.backoff;
+            delays.iter().map(Duration::as_secs_f64).collect()
+        };
+        insta::assert_compact_debug_snapshot!(seconds(&[]), @"[60.0, 300.0, 900.0]");
+        let given = seconds(&[("CALLBACK_BACKOFF_SECONDS", "0.5, 2")]);
+        insta::assert_compact_debug_snapshot!(given, @"[0.5, 2.0]");
+    }
+
+    #[test]
+    fn private_targets_are_allowed_only_where_the_service_is_private() {
+        let is_allowed = |pairs: &[(&str, &str)]| {
+            let settings = settings(pairs).unwrap();
+            settings.webhook.allow_private_targets
+        };
+        let public = [("HOST", "0.0.0.0"), ("AUTH", "anonymous")];
+        assert!(is_allowed(&[]));
+        assert!(!is_allowed(&public));
+        assert!(is_allowed(&[
+            public[0],
+            public[1],
+            ("WEBHOOK_ALLOW_PRIVATE_TARGETS", "true"),
+        ]));
+    }
+
+    #[test]
     fn a_bad_setting_is_named() {
         for (name, value) in [
             ("PORT", "70000"),
@@ -449,6 +325,15 @@ mod tests {
             ("MOCK_API_BASE_URL", "ftp://x"),
             ("DATABASE_URL", "mysql://x"),
             ("MARKETPLACE_TIMEOUT_MS", "0"),
+            ("CALLBACK_CRON", "now"),
+            ("CALLBACK_CONCURRENCY", "0"),
+            ("CALLBACK_BACKOFF_SECONDS", "60,soon"),
+            ("CALLBACK_BACKOFF_SECONDS", "60,,900"),
+            ("CALLBACK_BACKOFF_SECONDS", "-1"),
+            ("CALLBACK_MAX_ATTEMPTS", "0"),
+            ("CALLBACK_TIMEOUT_MS", "0"),
+            ("WEBHOOK_MAX_ENDPOINTS_PER_ORG", "0"),
+            ("WEBHOOK_ALLOW_PRIVATE_TARGETS", "maybe"),
         ] {
             let error = settings(&[(name, value)]).unwrap_err();
             let text = format!("{error:#}");
@@ -487,6 +372,7 @@ mod tests {
             ("REDIS_URL", "redis://:hunter2@localhost"),
             ("ADMIN_PASSWORD", "hunter2"),
             ("MOCK_ETSY_PASS", "hunter2"),
+            ("WEBHOOK_SECRET", "hunter2"),
         ])
         .unwrap();
         assert!(!format!("{settings:?}").contains("hunter2"));
