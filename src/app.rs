@@ -87,15 +87,8 @@ impl App {
         );
         let db = open_database(&settings).await?;
         let queue = open_queue(&settings, &db).await?;
-        let app = Self::new(
-            settings,
-            db,
-            queue,
-            clock,
-            Ids::system(),
-            Arc::new(client),
-        )?;
-        Ok(app)
+        let client = Arc::new(client);
+        Self::new(settings, db, queue, clock, Ids::system(), client).map_err(StartError::Http)
     }
 
     /// Puts a service together over a migrated database.

@@ -189,9 +189,8 @@ struct ChangeWebhook {
 impl FromFields for ChangeWebhook {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
         let is_active = fields.optional("isActive", Fields::boolean);
-        let description = fields.optional("description", |fields, name| {
-            fields.text(name, 0..=1000)
-        });
+        let description =
+            fields.optional("description", |fields, name| fields.text(name, 0..=1000));
         let ordered = fields.optional("ordered", Fields::boolean);
         Some(Self {
             is_active: is_active?,

@@ -3,8 +3,6 @@
 //! What changes the endpoints of one organization happens one after the other
 //! ([`lock_organization`](endpoints::lock_organization)), so their number is what it seems.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use jobs::OutboxId;
 use serde::Serialize;
@@ -14,7 +12,7 @@ use super::error::Error;
 use super::model::{Endpoint, EndpointId, EventType};
 use super::queries::endpoints;
 use super::send::Sent;
-use super::sign::{SigningSecret, reference_headers, standard_headers};
+use super::sign::{NoSigningSecret, SigningSecret, reference_headers, standard_headers};
 use crate::App;
 use crate::db::Tx;
 use crate::timestamp::Timestamp;
@@ -55,20 +53,17 @@ pub(crate) async fn register_endpoint(
     let known =
         endpoints::endpoint_by_triple(&mut tx, &new.organization_id, new.event, &new.target_url)
             .await?;
-    let registered = match known {
-        Some(mut known) => {
-            if known.is_active {
-                endpoints::touch(&mut tx, known.id, now).await?;
-            } else {
-                reactivate(app, &mut tx, &mut known, now).await?;
-            }
-            (known, None)
+    let registered = if let Some(mut known) = known {
+        if known.is_active {
+            endpoints::touch(&mut tx, known.id, now).await?;
+        } else {
+            reactivate(app, &mut tx, &mut known, now).await?;
         }
-        None => {
-            check_limit(app, &mut tx, &new.organization_id).await?;
-            let (endpoint, secret) = insert(app, &mut tx, new, now).await?;
-            (endpoint, Some(secret))
-        }
+        (known, None)
+    } else {
+        check_limit(app, &mut tx, &new.organization_id).await?;
+        let (endpoint, secret) = insert(app, &mut tx, new, now).await?;
+        (endpoint, Some(secret))
     };
     tx.save().await?;
     Ok(registered)
@@ -201,8 +196,8 @@ pub(crate) async fn delete_endpoint(
     own_endpoint(&mut tx, organization_id, id).await?;
     endpoints::mark_deleted(&mut tx, id, now).await?;
     endpoints::lock_owed_events(&mut tx, id).await?;
-    let events = endpoints::cancel_deliveries(&mut tx, id).await?;
-    endpoints::settle_events(&mut tx, &events, now).await?;
+    endpoints::settle_events(&mut tx, id, now).await?;
+    endpoints::cancel_deliveries(&mut tx, id).await?;
     tx.save().await?;
     Ok(())
 }
@@ -225,20 +220,17 @@ pub(crate) async fn rotate_secret(
     Ok(secret)
 }
 
-/// The secrets that sign for these endpoints now, the newest first.
+/// The secrets that sign for an endpoint now, the newest first.
 pub(crate) async fn signing_secrets(
     tx: &mut Tx,
-    ids: &[EndpointId],
+    id: EndpointId,
     now: DateTime<Utc>,
-) -> sqlx::Result<HashMap<EndpointId, Vec<SigningSecret>>> {
-    let mut secrets: HashMap<_, Vec<_>> = HashMap::new();
-    for (id, text) in endpoints::signing_secrets(tx, ids, now).await? {
-        let secret = text
-            .parse()
-            .map_err(|error| sqlx::Error::Decode(Box::new(error) as _))?;
-        secrets.entry(id).or_default().push(secret);
-    }
-    Ok(secrets)
+) -> sqlx::Result<Vec<SigningSecret>> {
+    let texts = endpoints::signing_secrets(tx, id, now).await?;
+    let secrets = texts.iter().map(|text| text.parse());
+    secrets
+        .collect::<Result<_, NoSigningSecret>>()
+        .map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }
 
 /// What a test sends.
@@ -261,7 +253,7 @@ pub(crate) async fn test_endpoint(
     let now = app.clock.now();
     let mut tx = app.db.read().await?;
     let endpoint = own_endpoint(&mut tx, organization_id, id).await?;
-    let secrets = signing_secrets(&mut tx, &[id], now).await?;
+    let secrets = signing_secrets(&mut tx, id, now).await?;
     tx.save().await?;
     let envelope = TestEnvelope {
         event_id: OutboxId(app.ids.new_id(now)),
@@ -271,13 +263,10 @@ pub(crate) async fn test_endpoint(
         data: json!({ "endpointId": id }),
     };
     let body = serde_json::to_vec(&envelope).expect("texts and ids become JSON");
-    let secrets = secrets.get(&id).map_or(&[][..], Vec::as_slice);
     let global = app.settings.webhook.secret.as_ref();
     let headers = reference_headers(envelope.event_id, envelope.timestamp, &body, global)
         .into_iter()
-        .chain(standard_headers(envelope.event_id, now, &body, secrets));
-    Ok(app
-        .webhooks
-        .post(&endpoint.target_url, headers, body.clone())
-        .await)
+        .chain(standard_headers(envelope.event_id, now, &body, &secrets));
+    let headers: Vec<_> = headers.collect();
+    Ok(app.webhooks.post(&endpoint.target_url, headers, body).await)
 }

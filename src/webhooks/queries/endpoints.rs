@@ -1,9 +1,7 @@
 //! Webhooks and their secrets.
 
 use chrono::{DateTime, Utc};
-use jobs::OutboxId;
 use secrecy::ExposeSecret;
-use sqlx::types::Json;
 use sqlx::{query, query_as, query_scalar};
 use uuid::Uuid;
 
@@ -190,30 +188,18 @@ pub(crate) async fn forget_old_secrets(
         .execute(conn).await.map(|_| ()))
 }
 
-/// The secrets that sign for these endpoints now, the newest of each first.
+/// The secrets that sign for an endpoint now, the newest first.
 pub(crate) async fn signing_secrets(
     tx: &mut Tx,
-    endpoints: &[EndpointId],
+    endpoint_id: EndpointId,
     now: DateTime<Utc>,
-) -> sqlx::Result<Vec<(EndpointId, String)>> {
-    let sql = tx.pick(
-        sql!(postgres:
-            "SELECT endpoint_id, secret
-             FROM webhook_secrets
-             WHERE endpoint_id = ANY (ARRAY (
-                       SELECT CAST(jsonb_array_elements_text($1) AS UUID)
-                   ))
-               AND (expires_at IS NULL OR expires_at > $2)
-             ORDER BY endpoint_id, created_at DESC, id DESC"),
-        sql!(sqlite:
-            "SELECT endpoint_id, secret
-             FROM webhook_secrets
-             WHERE endpoint_id IN (SELECT unhex(replace(value, '-', '')) FROM json_each($1))
-               AND (expires_at IS NULL OR expires_at > $2)
-             ORDER BY endpoint_id, created_at DESC, id DESC"),
-    );
-    on!(tx, conn => query_as(sql)
-        .bind(Json(endpoints)).bind(now)
+) -> sqlx::Result<Vec<String>> {
+    on!(tx, conn => query_scalar(sql!(
+        "SELECT secret
+         FROM webhook_secrets
+         WHERE endpoint_id = $1 AND (expires_at IS NULL OR expires_at > $2)
+         ORDER BY created_at DESC, id DESC"))
+        .bind(endpoint_id).bind(now)
         .fetch_all(conn).await)
 }
 
@@ -236,54 +222,39 @@ pub(crate) async fn lock_owed_events(tx: &mut Tx, id: EndpointId) -> sqlx::Resul
     on!(tx, conn => query(sql).bind(id).execute(conn).await.map(|_| ()))
 }
 
-/// Drops what an endpoint is still owed; tells of which events.
-pub(crate) async fn cancel_deliveries(
-    tx: &mut Tx,
-    id: EndpointId,
-) -> sqlx::Result<Vec<OutboxId>> {
-    on!(tx, conn => query_scalar(sql!(
-        "DELETE FROM callback_deliveries
-         WHERE endpoint_id = $1 AND status = 'pending'
-         RETURNING outbox_id"))
-        .bind(id)
-        .fetch_all(conn).await)
-}
-
-/// Closes those of the events that nobody is owed any more.
+/// Closes the events that nobody but this endpoint is still owed.
 pub(crate) async fn settle_events(
     tx: &mut Tx,
-    events: &[OutboxId],
+    id: EndpointId,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let sql = tx.pick(
-        sql!(postgres:
-            "UPDATE callback_outbox
-             SET status = CASE WHEN EXISTS (
-                     SELECT 1 FROM callback_deliveries AS d
-                     WHERE d.outbox_id = callback_outbox.id AND d.status = 'failed'
-                 ) THEN 'failed' ELSE 'success' END,
-                 next_retry_at = NULL,
-                 updated_at = $2
-             WHERE id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
-               AND status = 'pending'
-               AND NOT EXISTS (
-                     SELECT 1 FROM callback_deliveries AS d
-                     WHERE d.outbox_id = callback_outbox.id AND d.status = 'pending'
-                 )"),
-        sql!(sqlite:
-            "UPDATE callback_outbox
-             SET status = CASE WHEN EXISTS (
-                     SELECT 1 FROM callback_deliveries AS d
-                     WHERE d.outbox_id = callback_outbox.id AND d.status = 'failed'
-                 ) THEN 'failed' ELSE 'success' END,
-                 next_retry_at = NULL,
-                 updated_at = $2
-             WHERE id IN (SELECT unhex(replace(value, '-', '')) FROM json_each($1))
-               AND status = 'pending'
-               AND NOT EXISTS (
-                     SELECT 1 FROM callback_deliveries AS d
-                     WHERE d.outbox_id = callback_outbox.id AND d.status = 'pending'
-                 )"),
-    );
-    on!(tx, conn => query(sql).bind(Json(events)).bind(now).execute(conn).await.map(|_| ()))
+    on!(tx, conn => query(sql!(
+        "UPDATE callback_outbox
+         SET status = CASE WHEN EXISTS (
+                 SELECT 1 FROM callback_deliveries AS d
+                 WHERE d.outbox_id = callback_outbox.id AND d.status = 'failed'
+             ) THEN 'failed' ELSE 'success' END,
+             next_retry_at = NULL,
+             updated_at = $2
+         WHERE status = 'pending'
+           AND id IN (
+                 SELECT d.outbox_id FROM callback_deliveries AS d
+                 WHERE d.endpoint_id = $1 AND d.status = 'pending'
+             )
+           AND NOT EXISTS (
+                 SELECT 1 FROM callback_deliveries AS d
+                 WHERE d.outbox_id = callback_outbox.id AND d.status = 'pending'
+                   AND d.endpoint_id <> $1
+             )"))
+        .bind(id).bind(now)
+        .execute(conn).await.map(|_| ()))
+}
+
+/// Drops what an endpoint is still owed.
+pub(crate) async fn cancel_deliveries(tx: &mut Tx, id: EndpointId) -> sqlx::Result<()> {
+    on!(tx, conn => query(sql!(
+        "DELETE FROM callback_deliveries
+         WHERE endpoint_id = $1 AND status = 'pending'"))
+        .bind(id)
+        .execute(conn).await.map(|_| ()))
 }

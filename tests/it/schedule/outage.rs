@@ -63,14 +63,8 @@ async fn process_on(app: &TestApp, server: &RedisServer) -> Arc<App> {
     let queue = Queue::connect_redis(&server.url(), options).await.unwrap();
     let (clock, connector) = (app.clock.clone(), Arc::new(app.marketplace.clone()));
     let (settings, db) = (app.app.settings.clone(), app.app.db.clone());
-    Arc::new(App::new(
-        settings,
-        db,
-        queue,
-        clock,
-        Ids::system(),
-        connector,
-    ))
+    let app = App::new(settings, db, queue, clock, Ids::system(), connector);
+    Arc::new(app.unwrap())
 }
 
 /// The queue answers and takes nothing: the slots were taken already.
