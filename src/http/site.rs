@@ -22,6 +22,8 @@ pub enum Tag {
     Orders,
     /// Webhooks: who hears of what, and where.
     Webhooks,
+    /// Events for webhooks: who has which, and what to do about those that nobody took.
+    Callbacks,
     /// A marketplace to try things with. It plays somebody else's API: its errors are bare
     /// `{"error": …}` bodies.
     #[oai(rename = "mock marketplace")]

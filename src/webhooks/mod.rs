@@ -5,12 +5,15 @@
 //! event are there, or neither. Nothing is sent from the caller.
 
 pub mod api;
+pub(crate) mod callbacks_api;
 pub(crate) mod endpoints;
 mod error;
 pub mod guard;
 pub mod model;
+mod outbox;
 mod queries;
 mod record;
+mod retention;
 pub mod send;
 pub mod sign;
 
@@ -18,4 +21,5 @@ pub use error::Error;
 pub use guard::Guard;
 pub(crate) use model::EventType;
 pub(crate) use record::{NewEvent, record};
+pub(crate) use retention::enforce_retention;
 pub use send::Sender;
