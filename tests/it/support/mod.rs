@@ -5,7 +5,6 @@ pub(crate) mod browser;
 pub(crate) mod database;
 pub(crate) mod json_schema;
 pub(crate) mod log;
-pub(crate) mod logs;
 pub(crate) mod marketplace;
 pub(crate) mod queues;
 pub(crate) mod runs;
