@@ -7,5 +7,6 @@ mod connector;
 mod http_contract;
 mod jobs;
 mod mock_marketplace;
+mod processes;
 mod smoke;
 mod support;

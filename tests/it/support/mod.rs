@@ -2,8 +2,10 @@
 
 pub(crate) mod app;
 pub(crate) mod browser;
+pub(crate) mod counting_marketplace;
 pub(crate) mod database;
 pub(crate) mod marketplace;
+pub(crate) mod process;
 pub(crate) mod queues;
 pub(crate) mod scripted_connector;
 pub(crate) mod server;
