@@ -7,6 +7,7 @@ mod backlog;
 mod commands;
 mod crash;
 mod demo;
+mod disk;
 mod footprint;
 mod queue_loss;
 mod replicas;
