@@ -32,8 +32,9 @@ use sqlx::{Connection, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
 /// How long a request waits for a free connection before it is told that the database is busy.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long SQLite waits for another process's write transaction.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long SQLite waits for another process's write transaction; less than
+/// [`ACQUIRE_TIMEOUT`], so that a file that is locked at start is called locked.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// What can go wrong with the database as a whole, in words for the person who starts the service.
 #[derive(Debug, thiserror::Error)]
