@@ -34,7 +34,7 @@ use tokio_util::{
 use super::{
     QueueError,
     running::{Running, Unacknowledged},
-    transport::{Storage, Transport},
+    transport::{Storage, Taken, Transport},
 };
 
 type Step = BoxFuture<'static, Result<(), QueueError>>;
@@ -85,11 +85,15 @@ impl Feed {
         }
     }
 
-    fn hand_back(&self) -> AbortOnDropHandle<Result<(), QueueError>> {
+    /// Hands back this one job. All that do not run would be too many: a job that has ended
+    /// stays taken until its acknowledgement is written.
+    fn hand_back(&self, id: String) -> AbortOnDropHandle<Result<(), QueueError>> {
         let (transport, queue) = (Arc::clone(&self.transport), self.queue);
-        let (name, runs) = (self.name.clone(), self.running.ids());
+        let name = self.name.clone();
         AbortOnDropHandle::new(tokio::spawn(async move {
-            transport.hand_back(queue, &name, &runs).await.map(drop)
+            let late = [id];
+            let taken = Taken::Only(&late);
+            transport.hand_back(queue, &name, taken).await.map(drop)
         }))
     }
 }
@@ -144,12 +148,13 @@ impl Backend for Feed {
             let Some(task) = task else {
                 return Poll::Ready(None);
             };
+            let id = task.task_id().map(ToString::to_string);
             if self.draining {
-                self.handing_back = Some(self.hand_back());
+                self.handing_back = id.map(|id| self.hand_back(id));
                 continue;
             }
-            if let Some(id) = task.task_id() {
-                self.running.insert(id.to_string());
+            if let Some(id) = id {
+                self.running.insert(id);
             }
             self.unacknowledged.add();
             // Where one job was, there may be another.

@@ -13,6 +13,7 @@ mod queue_loss;
 mod refusals;
 mod replicas;
 mod secrets;
+mod shutdown;
 
 use std::collections::HashMap;
 use std::time::Duration;
