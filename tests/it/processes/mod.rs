@@ -19,7 +19,10 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{SubsecRound, TimeDelta};
+use jobs::Queue;
+use marketplace_sync::app::open_queue;
 use marketplace_sync::clock::Clock;
+use marketplace_sync::config::Settings;
 use marketplace_sync::db::Db;
 use marketplace_sync::marketplace::connector::http_client;
 use sqlx::AssertSqlSafe;
@@ -137,6 +140,16 @@ impl Installation {
     /// A client for the API of a process.
     fn http(&self) -> &reqwest::Client {
         &self.http
+    }
+
+    /// The queue, as another process sees it.
+    async fn queue(&self) -> Queue {
+        let value = |name: &str| {
+            let pair = self.environment.iter().find(|(own, _)| own == name);
+            pair.map(|(_, value)| value.clone())
+        };
+        let settings = Settings::from_lookup(&value).unwrap();
+        open_queue(&settings, &self.db).await.unwrap()
     }
 
     async fn count(&self, sql: &'static str) -> i64 {

@@ -3,8 +3,6 @@
 use std::time::Duration;
 
 use jobs::{Job, SyncStore};
-use marketplace_sync::app::open_queue;
-use marketplace_sync::config::Settings;
 use rstest::rstest;
 use tokio::time::Instant;
 
@@ -17,12 +15,7 @@ const ROWS: u32 = 10;
 impl Installation {
     /// How many jobs wait for a worker.
     async fn waiting(&self) -> u64 {
-        let value = |name: &str| {
-            let pair = self.environment.iter().find(|(own, _)| own == name);
-            pair.map(|(_, value)| value.clone())
-        };
-        let settings = Settings::from_lookup(&value).unwrap();
-        let queue = open_queue(&settings, &self.db).await.unwrap();
+        let queue = self.queue().await;
         queue.waiting(SyncStore::QUEUE).await.unwrap()
     }
 
