@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use rstest::rstest;
 use tokio::time::Instant;
 
 use super::Installation;
@@ -15,9 +14,13 @@ const PICKED_UP_WITHIN: Duration = Duration::from_mins(1);
 
 /// A worker dies (the whole process on the embedded profile) and is started again. Its work is
 /// free after its leases, and only what was in flight is asked about twice.
-#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn the_work_of_a_killed_process_is_picked_up(#[values(Embedded, Server)] on: Profile) {
+async fn the_work_of_a_killed_process_is_picked_up() {
+    // Most of it is waiting for leases to end, so both profiles wait at the same time.
+    tokio::join!(kill_and_restart(Embedded), kill_and_restart(Server));
+}
+
+async fn kill_and_restart(on: Profile) {
     // A chunk is written at once, so this is what a crash can cost.
     let settings = [("SYNC_CHUNK_SIZE", "10"), ("SYNC_CONCURRENCY", "4")];
     let installation = Installation::new(on, &settings).await;
