@@ -28,13 +28,14 @@ use std::time::Duration;
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::{Connection, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 use tokio::time::sleep;
 
 /// How long a request waits for a free connection before it is told that the database is busy.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long SQLite waits for another process's write transaction.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long SQLite waits for another process's write transaction; less than
+/// [`ACQUIRE_TIMEOUT`], so that a file that is locked at start is called locked.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// What can go wrong with the database as a whole, in words for the person who starts the service.
 #[derive(Debug, thiserror::Error)]
@@ -218,16 +219,14 @@ impl Db {
             std::fs::create_dir_all(folder)
                 .map_err(|error| DbError::Unreachable(format!("{}: {error}", folder.display())))?;
         }
-        let writer = SqlitePoolOptions::new()
+        let writer = sqlite_pool()
             .max_connections(1)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
             .idle_timeout(None)
             .max_lifetime(None)
             .connect_with(options.clone())
             .await?;
-        let readers = SqlitePoolOptions::new()
+        let readers = sqlite_pool()
             .max_connections(4)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_with(options.read_only(true).create_if_missing(false))
             .await?;
         Ok(Self::Sqlite { writer, readers })
@@ -315,6 +314,17 @@ impl Db {
             }
         }
     }
+}
+
+/// When the disk is full, SQLite rolls a transaction back by itself. sqlx does not notice and
+/// would begin no other on that connection, ever; such a connection is replaced.
+fn sqlite_pool() -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .before_acquire(|connection, _| {
+            let is_usable = !connection.is_in_transaction();
+            Box::pin(async move { Ok(is_usable) })
+        })
 }
 
 impl Tx {

@@ -26,7 +26,7 @@ use super::{
     QueueError,
     feed::Feed,
     running::{Guard, Running},
-    transport::{Transport, fresh_id},
+    transport::{Taken, Transport, fresh_id},
 };
 use crate::Job;
 
@@ -159,7 +159,8 @@ impl Work {
         for former in former {
             // What the former start still runs stays its own until it counts as dead.
             let runs = self.running.ids();
-            self.transport.hand_back(self.queue, &former, &runs).await?;
+            let taken = Taken::AllExcept(&runs);
+            self.transport.hand_back(self.queue, &former, taken).await?;
             if runs.is_empty() {
                 self.transport.forget_worker(self.queue, &former).await?;
                 let mut starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -200,7 +201,9 @@ impl Work {
         };
         let goodbye = async {
             for name in names {
-                self.transport.hand_back(self.queue, &name, &[]).await?;
+                self.transport
+                    .hand_back(self.queue, &name, Taken::AllExcept(&[]))
+                    .await?;
                 self.transport.forget_worker(self.queue, &name).await?;
             }
             Ok::<(), QueueError>(())
