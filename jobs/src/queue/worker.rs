@@ -229,7 +229,8 @@ fn job_span<J: Job>(id: &TaskId, attempt: &Attempt) -> Span {
     tracing::info_span!("job", job = J::NAME, task_id = %id, attempt)
 }
 
-/// Runs one job. Every failure ends as an `AbortError`: both transports keep that for
+/// Runs one job. What a handler cannot log, a panic or a job that does not decode, is logged
+/// here. Every failure ends as an `AbortError`: both transports keep that for
 /// inspection and run it no more. A panic is caught here, because around apalis's own layers
 /// it would leave the job in the state `Running`.
 async fn run_job<J, H, F>(handler: H, body: Vec<u8>, _guard: Guard) -> Result<(), BoxDynError>
@@ -250,7 +251,8 @@ where
                 .await
             {
                 Ok(Ok(())) => return Ok(()),
-                Ok(Err(error)) => (identity, error),
+                // The handler knows more about it, and has logged it.
+                Ok(Err(error)) => return Err(Box::new(AbortError::new(error))),
                 Err(panic) => (
                     identity,
                     format!("the handler panicked: {}", panic_message(&*panic)),
@@ -259,12 +261,11 @@ where
         }
     };
     tracing::error!(
+        event = "job_failed",
         queue = J::QUEUE,
-        job = J::NAME,
-        job_id = identity,
+        jobId = identity,
         error = failure,
-        "job {} of {identity} failed: {failure}",
-        J::NAME
+        "failed to run {identity}: {failure}"
     );
     Err(Box::new(AbortError::new(failure)))
 }
