@@ -111,7 +111,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Migrate => migrate::run(&one_shot()?).await,
         Command::Schedule(command) => command.run(one_shot()?).await,
         Command::ExportSchema(command) => command.run(&one_shot()?).await,
-        Command::Reconcile(command) => command.run(one_shot()?).await,
+        Command::Reconcile(command) => command.run(&one_shot()?).await,
         Command::DeadLetters(command) => command.run(one_shot()?).await,
         Command::MockWebhook(command) => {
             start_logs(&tool()?, LogOutput::Stdout, Vec::new())?;
