@@ -1,0 +1,6 @@
+//! Webhooks.
+
+mod callbacks;
+mod dead_letters;
+mod retention;
+mod tools;
