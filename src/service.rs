@@ -32,6 +32,7 @@ use crate::http::limits::Limits;
 use crate::http::shell::Shell;
 use crate::marketplace::api::MarketplaceApi;
 use crate::marketplace::mock_api::MockMarketplaceApi;
+use crate::webhooks::callbacks_api::CallbacksApi;
 use crate::worker;
 
 /// Connections that say nothing are closed after this.
@@ -227,12 +228,16 @@ pub fn site(app: &Arc<App>) -> BoxEndpoint<'static> {
         limits: Limits::default(),
         observer: None,
     };
-    let api = (MarketplaceApi::new(app.clone()), health(app));
+    let api = (
+        MarketplaceApi::new(app.clone()),
+        CallbacksApi::new(app.clone()),
+        health(app),
+    );
     if !app.settings.mock.enabled {
         return crate::http::site(api, shell).boxed();
     }
     let mock = MockMarketplaceApi::new(app.settings.mock.credentials.clone(), app.clock.clone());
-    crate::http::site((api.0, api.1, mock), shell).boxed()
+    crate::http::site((api.0, api.1, api.2, mock), shell).boxed()
 }
 
 fn health(app: &Arc<App>) -> HealthApi {
@@ -270,7 +275,7 @@ fn address_of(acceptor: &TcpAcceptor) -> Result<SocketAddr> {
 
 /// The OpenAPI document of every route, the mock marketplace's included.
 pub fn openapi_document() -> String {
-    type Routes = (MarketplaceApi, HealthApi, MockMarketplaceApi);
+    type Routes = (MarketplaceApi, CallbacksApi, HealthApi, MockMarketplaceApi);
     crate::http::document(Described::<Routes>(PhantomData)).spec()
 }
 

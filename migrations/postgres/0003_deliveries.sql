@@ -50,3 +50,18 @@ CREATE TABLE callback_attempts (
     response TEXT
 );
 CREATE INDEX callback_attempts_delivery_id_idx ON callback_attempts (delivery_id, started_at, id);
+
+-- Dead letters, the newest first: of an organization, of all, of an endpoint, and of orders.
+CREATE INDEX callback_outbox_failed_organization_idx
+    ON callback_outbox (organization_id, created_at, id)
+    WHERE status = 'failed';
+CREATE INDEX callback_outbox_failed_idx ON callback_outbox (created_at, id)
+    WHERE status = 'failed';
+CREATE INDEX callback_deliveries_failed_endpoint_idx
+    ON callback_deliveries (endpoint_id, created_at, id)
+    WHERE status = 'failed';
+CREATE INDEX sync_logs_dead_idx ON sync_logs (dead_at, id)
+    WHERE dead_at IS NOT NULL;
+-- What was delivered so long ago that it is deleted.
+CREATE INDEX callback_outbox_done_idx ON callback_outbox (updated_at, id)
+    WHERE status = 'success';

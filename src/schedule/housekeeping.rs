@@ -8,6 +8,7 @@ use tracing::{error, info};
 use super::queries;
 use crate::App;
 use crate::marketplace;
+use crate::webhooks;
 
 /// Ticks are kept for a day, to see which replica ran when.
 const TICKS: TimeDelta = TimeDelta::days(1);
@@ -20,19 +21,24 @@ pub async fn tidy_up(app: &App) {
     let jobs = app.queue.purge_finished(FINISHED_JOBS, now).await;
     let ticks = queries::purge_ticks(&app.db, now - TICKS).await;
     let leases = marketplace::clear_expired_leases(app).await;
+    let events = webhooks::enforce_retention(app).await;
     let failures = [
         jobs.as_ref().err().map(ToString::to_string),
         ticks.as_ref().err().map(ToString::to_string),
         leases.as_ref().err().map(ToString::to_string),
+        events.as_ref().err().map(ToString::to_string),
     ];
     for error in failures.into_iter().flatten() {
         error!(event = "housekeeping_failed", %error, "failed to tidy up");
     }
+    let events = events.unwrap_or_default();
     info!(
         event = "housekeeping_run",
         purgedJobs = jobs.unwrap_or_default(),
         purgedTicks = ticks.unwrap_or_default(),
         expiredLeases = leases.unwrap_or_default(),
+        purgedEvents = events.purged_events,
+        expiredDeliveries = events.expired_deliveries,
         "tidied up"
     );
 }

@@ -1,0 +1,91 @@
+//! How long events are kept: thirty days, in small steps, and dead letters until somebody deals
+//! with them.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tracing::error;
+
+use super::outbox::FailedDelivery;
+use super::queries::outbox;
+use crate::App;
+
+/// How long an event is kept after everyone got it, and held for an inactive endpoint.
+const RETENTION: TimeDelta = TimeDelta::days(30);
+/// Events deleted, or given up, in one step.
+const BATCH: i64 = 500;
+/// Steps a round: the rest comes with the next one.
+const STEPS: usize = 100;
+/// What a subscriber that stayed away is told.
+const HELD_TOO_LONG: &str = "the endpoint was inactive for 30 days";
+
+/// What a round did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Retention {
+    /// Delivered events that were deleted, with their deliveries and attempts.
+    pub(crate) purged_events: u64,
+    /// Deliveries that were given up because their endpoint stayed inactive.
+    pub(crate) expired_deliveries: u64,
+}
+
+/// One round over what is older than it may be.
+pub(crate) async fn enforce_retention(app: &App) -> sqlx::Result<Retention> {
+    let before = app.clock.now() - RETENTION;
+    Ok(Retention {
+        purged_events: purge_delivered(app, before).await?,
+        expired_deliveries: give_up_held(app, before).await?,
+    })
+}
+
+/// Deletes events that everyone got before an instant. Others write between the steps.
+async fn purge_delivered(app: &App, before: DateTime<Utc>) -> sqlx::Result<u64> {
+    let mut purged = 0;
+    for _ in 0..STEPS {
+        let mut tx = app.db.read().await?;
+        let last = outbox::last_to_purge(&mut tx, before, BATCH).await?;
+        tx.save().await?;
+        let Some(last) = last.filter(|_| !app.stop.is_cancelled()) else {
+            break;
+        };
+        let mut tx = app.db.write().await?;
+        purged += outbox::purge_events(&mut tx, last).await?;
+        tx.save().await?;
+    }
+    Ok(purged)
+}
+
+/// Gives up deliveries that wait for an inactive endpoint since before an instant.
+async fn give_up_held(app: &App, before: DateTime<Utc>) -> sqlx::Result<u64> {
+    let mut given_up = 0;
+    for _ in 0..STEPS {
+        let mut tx = app.db.read().await?;
+        let held = outbox::overdue_held_deliveries(&mut tx, before, BATCH).await?;
+        tx.save().await?;
+        let mut changed = 0;
+        for delivery in held {
+            if app.stop.is_cancelled() {
+                return Ok(given_up + changed);
+            }
+            changed += u64::from(give_up(app, &delivery).await?);
+        }
+        if changed == 0 {
+            break;
+        }
+        given_up += changed;
+    }
+    Ok(given_up)
+}
+
+async fn give_up(app: &App, delivery: &FailedDelivery) -> sqlx::Result<bool> {
+    let now = app.clock.now();
+    let mut tx = app.db.write().await?;
+    // The event first, as everyone who writes the outcome of a delivery.
+    outbox::lock_event(&mut tx, delivery.outbox_id, None).await?;
+    let given_up = outbox::give_up_delivery(&mut tx, delivery.id, HELD_TOO_LONG, now).await?;
+    let error = format!("{}: {HELD_TOO_LONG}", delivery.endpoint_id);
+    let is_dead =
+        given_up && outbox::give_up_event(&mut tx, delivery.outbox_id, &error, now).await?;
+    tx.save().await?;
+    if is_dead {
+        error!(event = "callback_dead_letter", outboxId = %delivery.outbox_id, lastError = error, "gave up event {}: {error}", delivery.outbox_id);
+    }
+    Ok(given_up)
+}
