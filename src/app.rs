@@ -17,6 +17,7 @@ use crate::ids::Ids;
 use crate::lease::LeaseTimes;
 use crate::marketplace::Imports;
 use crate::marketplace::connector::{Connector, MockClient, http_client};
+use crate::webhooks::{Guard, Sender};
 
 /// How long an import waits for somebody else's outcome before it answers "in progress".
 const IMPORT_WAIT: Duration = Duration::from_secs(15);
@@ -35,6 +36,8 @@ pub struct App {
     pub ids: Ids,
     /// The way out to the marketplaces.
     pub connector: Arc<dyn Connector>,
+    /// The way out to webhooks.
+    pub webhooks: Sender,
     /// Callers that wait for an import of this process.
     pub imports: Imports,
     /// How long an import waits for somebody else's outcome.
@@ -84,14 +87,8 @@ impl App {
         );
         let db = open_database(&settings).await?;
         let queue = open_queue(&settings, &db).await?;
-        Ok(Self::new(
-            settings,
-            db,
-            queue,
-            clock,
-            Ids::system(),
-            Arc::new(client),
-        ))
+        let client = Arc::new(client);
+        Self::new(settings, db, queue, clock, Ids::system(), client).map_err(StartError::Http)
     }
 
     /// Puts a service together over a migrated database.
@@ -102,20 +99,23 @@ impl App {
         clock: Clock,
         ids: Ids,
         connector: Arc<dyn Connector>,
-    ) -> Self {
-        Self {
+    ) -> reqwest::Result<Self> {
+        let guard = Guard::new(settings.webhook.allow_private_targets);
+        let webhooks = Sender::new(guard, settings.callback.timeout)?;
+        Ok(Self {
             settings,
             db,
             queue,
             clock,
             ids,
             connector,
+            webhooks,
             imports: Imports::default(),
             import_wait: IMPORT_WAIT,
             lease_times: LeaseTimes::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
-        }
+        })
     }
 }
 

@@ -32,6 +32,7 @@ use crate::http::limits::Limits;
 use crate::http::shell::Shell;
 use crate::marketplace::api::MarketplaceApi;
 use crate::marketplace::mock_api::MockMarketplaceApi;
+use crate::webhooks::api::WebhooksApi;
 use crate::webhooks::callbacks_api::CallbacksApi;
 use crate::worker;
 
@@ -230,6 +231,7 @@ pub fn site(app: &Arc<App>) -> BoxEndpoint<'static> {
     };
     let api = (
         MarketplaceApi::new(app.clone()),
+        WebhooksApi::new(app.clone()),
         CallbacksApi::new(app.clone()),
         health(app),
     );
@@ -237,7 +239,7 @@ pub fn site(app: &Arc<App>) -> BoxEndpoint<'static> {
         return crate::http::site(api, shell).boxed();
     }
     let mock = MockMarketplaceApi::new(app.settings.mock.credentials.clone(), app.clock.clone());
-    crate::http::site((api.0, api.1, api.2, mock), shell).boxed()
+    crate::http::site((api.0, api.1, api.2, api.3, mock), shell).boxed()
 }
 
 fn health(app: &Arc<App>) -> HealthApi {
@@ -275,7 +277,13 @@ fn address_of(acceptor: &TcpAcceptor) -> Result<SocketAddr> {
 
 /// The OpenAPI document of every route, the mock marketplace's included.
 pub fn openapi_document() -> String {
-    type Routes = (MarketplaceApi, CallbacksApi, HealthApi, MockMarketplaceApi);
+    type Routes = (
+        MarketplaceApi,
+        WebhooksApi,
+        CallbacksApi,
+        HealthApi,
+        MockMarketplaceApi,
+    );
     crate::http::document(Described::<Routes>(PhantomData)).spec()
 }
 

@@ -1,8 +1,10 @@
 //! `demo`: the whole service at work in one process, with nothing installed.
 //!
-//! It serves on a database in a temporary folder, registers a store over HTTP, imports receipts
-//! from the mock marketplace, and lets ticks and jobs retry what failed or was rate-limited, with
-//! intervals of seconds instead of minutes. Then it prints what happened.
+//! It serves on a database in a temporary folder, registers a store over HTTP, subscribes a
+//! receiver of its own to its events, imports receipts from the mock marketplace, and lets ticks
+//! and jobs retry what failed or was rate-limited, with intervals of seconds instead of minutes.
+//! Then it prints what happened and which events came, signed. With `--base-url` it is a client of
+//! a service that runs already ([`Flow`]).
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,17 +13,22 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use jobs::StoreId;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
+use super::client::{Client, id_in, ok};
+use super::flow::{EVENTS, Flow};
+use super::mock_webhook::{Received, Receiver, Rules, Signature};
 use super::output::{say, table};
 use crate::App;
 use crate::admin::LogStream;
-use crate::config::Settings;
-use crate::marketplace::connector::http_client;
+use crate::clock::Clock;
+use crate::config::{self, Settings};
 use crate::marketplace::{OrderState, order_states};
 use crate::service::{Roles, Service, signal};
 
+/// Whose store it is.
+const ORGANIZATION: &str = "org-1";
 /// One that is an order, one that is not, one that the marketplace always rate-limits.
 const RECEIPTS: [&str; 3] = ["order-101", "order-102", "order-115"];
 /// How long the retries may take.
@@ -33,9 +40,26 @@ pub(super) struct Demo {
     /// Leave when it is shown, with 0 if all went as it should; otherwise the demo stays up.
     #[arg(long)]
     exit: bool,
+    /// Send a first round of requests to the service at this address instead (`BASE_URL` without
+    /// one). BASE_URL, ORG_ID, MARKETPLACE, EXTERNAL_STORE_ID, STORE_NAME, ACCESS_TOKEN, CURRENCY,
+    /// WEBHOOK_URL, RECEIPTS and API_KEY in the environment say what to send.
+    #[arg(long, value_name = "URL", num_args = 0..=1, conflicts_with = "exit")]
+    base_url: Option<Option<String>>,
 }
 
 impl Demo {
+    /// Whether it is about a service that runs already.
+    pub(super) fn is_client(&self) -> bool {
+        self.base_url.is_some()
+    }
+
+    /// Sends a first round of requests to a running service.
+    pub(super) async fn send(self) -> Result<ExitCode> {
+        let flow = Flow::from_lookup(self.base_url.flatten(), &config::environment);
+        flow.run().await?;
+        Ok(ExitCode::SUCCESS)
+    }
+
     pub(super) async fn run(self, settings: Settings, logs: LogStream) -> Result<ExitCode> {
         let service = Service::start(settings, &Roles::all(), logs).await?;
         let shown = tokio::select! {
@@ -56,16 +80,24 @@ impl Demo {
 async fn show(service: &Service) -> Result<()> {
     let public = service.public.context("the demo serves the API")?;
     let admin = service.admin.context("the demo serves the board")?;
-    let api = Api {
-        http: http_client(PATIENCE)?,
-        base: format!("http://{public}"),
-    };
+    let api = Api(Client::new(&format!("http://{public}"), None)?);
     say(&format!(
         "Swagger UI  http://{public}/docs\nBoard       http://{admin}/\n"
     ));
 
     let store = api.register_store().await?;
-    say(&format!("Registered store {} of org-1 on etsy.", store.0));
+    say(&format!(
+        "Registered store {} of {ORGANIZATION} on etsy.",
+        store.0
+    ));
+    let receiver = Receiver::new(Rules::default(), Clock::system());
+    let listening = receiver.serve(0).await?;
+    api.subscribe(&receiver, &listening.url()).await?;
+    say(&format!(
+        "Subscribed {} to {}.",
+        listening.url(),
+        EVENTS.join(", ")
+    ));
     let mut answers = Vec::new();
     for receipt in RECEIPTS {
         answers.push(api.import(store.1, receipt).await?);
@@ -80,8 +112,9 @@ async fn show(service: &Service) -> Result<()> {
 
     print_orders(&answers, &orders);
     let status = api.status(store.1).await?;
-    say(&format!("\nGET /stores/sync-status → {status}"));
-    check(&answers, &status)
+    say(&format!("\nGET /stores/sync-status → {status}\n"));
+    check(&answers, &status)?;
+    wait_for_events(&receiver, store.0).await
 }
 
 /// Holds what the demo showed against what the mock marketplace's rules make of it.
@@ -122,6 +155,45 @@ async fn wait_for_retries(app: &App, store: StoreId) -> Result<Vec<OrderState>> 
     }
 }
 
+/// Waits until the events of a run came, signed, and prints what came until then.
+async fn wait_for_events(receiver: &Receiver, store: Uuid) -> Result<()> {
+    let store = store.to_string();
+    let is_there = |received: &[Received], events: &[&str]| {
+        received.iter().any(|it| {
+            it.signature == Signature::Verified
+                && it.body["storeId"] == store
+                && events.iter().any(|event| it.body["event"] == *event)
+        })
+    };
+    let came = receiver.wait_until(|received| {
+        is_there(received, &["sync.started"])
+            && is_there(received, &["sync.completed", "sync.failed"])
+    });
+    timeout(PATIENCE, came).await.map_err(|_| {
+        anyhow!(
+            "no run was announced within {} seconds; received: {:?}",
+            PATIENCE.as_secs(),
+            receiver.received()
+        )
+    })?;
+    let mut rows = vec![["event", "id", "signature", "data"].map(str::to_owned)];
+    for it in receiver.received() {
+        rows.push([
+            it.body["event"].as_str().unwrap_or_default().to_owned(),
+            it.event_id.unwrap_or_default(),
+            match it.signature {
+                Signature::Verified => "verified",
+                Signature::Unchecked => "unchecked",
+                Signature::Refused => "refused",
+            }
+            .to_owned(),
+            it.body["data"].to_string(),
+        ]);
+    }
+    say(&table(&rows));
+    Ok(())
+}
+
 fn print_orders(answers: &[Value], states: &[OrderState]) {
     let mut rows = vec![["receipt", "import answered", "now", "retries", "why"].map(str::to_owned)];
     for (receipt, answer) in RECEIPTS.iter().zip(answers) {
@@ -149,16 +221,13 @@ fn print_orders(answers: &[Value], states: &[OrderState]) {
     say(&table(&rows));
 }
 
-/// The API, as a client sees it.
-struct Api {
-    http: reqwest::Client,
-    base: String,
-}
+/// What the demo asks of the API.
+struct Api(Client);
 
 impl Api {
     async fn register_store(&self) -> Result<(Uuid, Uuid)> {
         let store = json!({
-            "organizationId": "org-1",
+            "organizationId": ORGANIZATION,
             "marketplace": "etsy",
             "externalStoreId": "ext-100",
             "storeName": "My Etsy Store",
@@ -166,13 +235,21 @@ impl Api {
             "currency": "USD",
         });
         let answer = self.post("/stores/register", &store).await?;
-        let id = |name: &str| {
-            answer[name]
+        Ok((id_in(&answer, "storeId")?, id_in(&answer, "syncToken")?))
+    }
+
+    /// Subscribes the receiver to every event, and tells it what they are signed with.
+    async fn subscribe(&self, receiver: &Receiver, url: &str) -> Result<()> {
+        for event in EVENTS {
+            let webhook =
+                json!({ "organizationId": ORGANIZATION, "event": event, "targetUrl": url });
+            let answer = self.post("/webhooks/register", &webhook).await?;
+            let secret = answer["secret"]
                 .as_str()
-                .and_then(|id| id.parse().ok())
-                .context("the store has ids")
-        };
-        Ok((id("storeId")?, id("syncToken")?))
+                .context("a new webhook has a secret")?;
+            receiver.trust(secret.parse()?);
+        }
+        Ok(())
     }
 
     async fn import(&self, token: Uuid, receipt: &str) -> Result<Value> {
@@ -200,23 +277,10 @@ impl Api {
     }
 
     async fn status(&self, token: Uuid) -> Result<Value> {
-        let url = format!("{}/stores/sync-status", self.base);
-        let request = self.http.get(url).header("X-Sync-Token", token.to_string());
-        Ok(request.send().await?.error_for_status()?.json().await?)
+        ok("/stores/sync-status", self.0.sync_status(token).await?)
     }
 
     async fn post(&self, path: &str, body: &Value) -> Result<Value> {
-        let answer = self
-            .http
-            .post(format!("{}{path}", self.base))
-            .json(body)
-            .send()
-            .await?;
-        let status = answer.status();
-        let body: Value = answer.json().await?;
-        if !status.is_success() {
-            bail!("{path} answered {status}: {body}");
-        }
-        Ok(body)
+        ok(path, self.0.post(path, body).await?)
     }
 }

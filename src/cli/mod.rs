@@ -4,14 +4,19 @@
 //! 0 done, 1 failed, 2 a bad setting or argument, 3 the database or the queue is not usable
 //! (unreachable, locked, read-only, full), 4 the database is newer than this release.
 
+mod client;
+mod dead_letters;
 mod demo;
 mod export_schema;
+mod flow;
 mod migrate;
+pub mod mock_webhook;
 mod openapi;
 mod output;
 mod reconcile;
 mod schedule;
 mod serve;
+mod smoke;
 
 use std::process::ExitCode;
 
@@ -56,6 +61,12 @@ enum Command {
     ExportSchema(export_schema::ExportSchema),
     /// Compare the success counts of stores with their rows.
     Reconcile(reconcile::Reconcile),
+    /// List what was given up, or give it another chance.
+    DeadLetters(dead_letters::DeadLetters),
+    /// Receive events and show them, for trying deliveries.
+    MockWebhook(mock_webhook::MockWebhook),
+    /// Show that the service works: 0 if it does, 1 if not.
+    Smoke(smoke::Smoke),
 }
 
 /// Runs the command that the arguments name.
@@ -85,6 +96,10 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
             start_logs(&settings, LogOutput::Stdout, vec![Box::new(logs.layer())])?;
             command.run(settings, logs).await
         }
+        Command::Demo(command) if command.is_client() => {
+            start_logs(&tool()?, LogOutput::Stderr, Vec::new())?;
+            command.send().await
+        }
         Command::Demo(command) => {
             let folder = tempfile::tempdir().context("the demo has no temporary folder")?;
             let settings = Settings::for_demo(folder.path()).map_err(bad_setting)?;
@@ -96,12 +111,29 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Migrate => migrate::run(&one_shot()?).await,
         Command::Schedule(command) => command.run(one_shot()?).await,
         Command::ExportSchema(command) => command.run(&one_shot()?).await,
-        Command::Reconcile(command) => command.run(one_shot()?).await,
+        Command::Reconcile(command) => command.run(&one_shot()?).await,
+        Command::DeadLetters(command) => command.run(one_shot()?).await,
+        Command::MockWebhook(command) => {
+            start_logs(&tool()?, LogOutput::Stdout, Vec::new())?;
+            command.run().await
+        }
+        Command::Smoke(command) => {
+            let place = smoke::Place::new()?;
+            let settings = Settings::for_smoke(place.folder()).map_err(bad_setting)?;
+            let layers = vec![place.log_layer()?, Box::new(logs.layer())];
+            start_logs(&settings, LogOutput::Stderr, layers)?;
+            command.run(settings, place, logs).await
+        }
     }
 }
 
 fn settings() -> Result<Settings> {
     Settings::from_environment().map_err(bad_setting)
+}
+
+/// Settings of a command that is no service.
+fn tool() -> Result<Settings> {
+    Settings::for_tool().map_err(bad_setting)
 }
 
 /// Settings of a command that prints its result on stdout.

@@ -6,7 +6,8 @@ use anyhow::Result;
 use clap::Args;
 
 use super::output::say;
-use crate::App;
+use crate::app::{StartError, open_database};
+use crate::clock::Clock;
 use crate::config::Settings;
 use crate::marketplace;
 
@@ -20,10 +21,10 @@ pub(super) struct Reconcile {
 
 impl Reconcile {
     /// Prints a JSON line for each store that is off; fails when one is left that way.
-    pub(super) async fn run(self, settings: Settings) -> Result<ExitCode> {
-        let app = App::connect(settings, None).await?;
-        let drifts = marketplace::reconcile(&app, self.fix).await?;
-        app.db.close().await;
+    pub(super) async fn run(self, settings: &Settings) -> Result<ExitCode> {
+        let db = open_database(settings).await.map_err(StartError::from)?;
+        let drifts = marketplace::reconcile(&db, &Clock::system(), self.fix).await?;
+        db.close().await;
         for drift in &drifts {
             say(&serde_json::to_string(drift)?);
         }

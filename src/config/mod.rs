@@ -14,7 +14,8 @@ use anyhow::{Result, anyhow, bail};
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
-use self::reader::{Reader, environment};
+use self::reader::Reader;
+pub(crate) use self::reader::environment;
 use crate::http::auth::Access;
 use crate::logs::LogFormat;
 use crate::marketplace::connector::Credentials;
@@ -169,6 +170,30 @@ impl Settings {
             "CALLBACK_BACKOFF_SECONDS" => Some("1,2".to_owned()),
             "PORT" | "ADMIN_PORT" | "LOG_FORMAT" => environment(name),
             "RUST_LOG" => environment(name).or_else(|| Some("warn".to_owned())),
+            _ => None,
+        })
+    }
+
+    /// Settings of the smoke test: a database in `folder` and free ports, unless the environment
+    /// names servers, and retries after seconds.
+    pub fn for_smoke(folder: &Path) -> Result<Self> {
+        let database_url = format!("sqlite:{}", folder.join("smoke.db").display());
+        Self::from_lookup(&|name| match name {
+            "DATABASE_URL" => environment(name).or_else(|| Some(database_url.clone())),
+            "PORT" | "ADMIN_PORT" => Some("0".to_owned()),
+            "SYNC_CRON" | "CALLBACK_CRON" => Some("* * * * * *".to_owned()),
+            "SYNC_THROTTLE_SECONDS" => Some("0".to_owned()),
+            "SYNC_BACKOFF_BASE_SECONDS" => Some("2".to_owned()),
+            "CALLBACK_BACKOFF_SECONDS" => Some("1,2".to_owned()),
+            "REDIS_URL" | "QUEUE_PREFIX" | "LOG_FORMAT" | "RUST_LOG" => environment(name),
+            _ => None,
+        })
+    }
+
+    /// Settings of a command that is no service: only those of its logs are read.
+    pub fn for_tool() -> Result<Self> {
+        Self::from_lookup(&|name| match name {
+            "LOG_FORMAT" | "RUST_LOG" => environment(name),
             _ => None,
         })
     }

@@ -33,7 +33,7 @@ fn http_url(text: &str) -> Result<Url> {
     clippy::disallowed_methods,
     reason = "the one reader of the environment"
 )]
-pub(super) fn environment(name: &str) -> Option<String> {
+pub(crate) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 

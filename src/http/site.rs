@@ -20,6 +20,8 @@ pub enum Tag {
     Stores,
     /// Orders, imported by receipt exactly once.
     Orders,
+    /// Webhooks: who hears of what, and where.
+    Webhooks,
     /// Events for webhooks: who has which, and what to do about those that nobody took.
     Callbacks,
     /// A marketplace to try things with. It plays somebody else's API: its errors are bare

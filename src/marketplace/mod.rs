@@ -9,6 +9,7 @@
 //! | [`status`] | how a store is doing, from its newest receipts: one pure function |
 //! | [`attempt`] | one question about one receipt, shared by import and run |
 //! | [`stores`], [`mod@order_states`], [`mod@reconcile`] | registers stores, tells their state, repairs their counts |
+//! | [`mod@dead_letters`] | receipts that failed for the last time |
 //! | [`queries`] | every statement |
 //! | [`connector`] | the way out to a marketplace |
 //! | [`mock_api`], [`mock_rules`] | the mock marketplace |
@@ -20,6 +21,7 @@ pub mod amount;
 pub mod api;
 mod attempt;
 pub mod connector;
+pub mod dead_letters;
 mod error;
 mod import;
 pub mod mock_api;
@@ -35,6 +37,7 @@ pub mod status;
 mod stores;
 mod sync;
 
+pub(crate) use dead_letters::{dead_receipts, revive_receipt};
 pub use error::Error;
 pub use import::Imports;
 pub(crate) use model::OrderState;

@@ -5,7 +5,8 @@ use serde::Serialize;
 
 use super::error::Error;
 use super::queries::stores;
-use crate::App;
+use crate::clock::Clock;
+use crate::db::Db;
 
 /// A store whose count is off.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -22,16 +23,16 @@ pub struct Drift {
 }
 
 /// Finds counts that are off; with `fix` sets each to the truth, one store a transaction.
-pub(crate) async fn reconcile(app: &App, fix: bool) -> Result<Vec<Drift>, Error> {
-    let mut tx = app.db.read().await?;
+pub(crate) async fn reconcile(db: &Db, clock: &Clock, fix: bool) -> Result<Vec<Drift>, Error> {
+    let mut tx = db.read().await?;
     let drifted = stores::drifted_counts(&mut tx).await?;
     tx.save().await?;
     let mut report = Vec::with_capacity(drifted.len());
     for (store_id, imported_success_count, success_rows) in drifted {
         if fix {
-            let mut tx = app.db.write().await?;
+            let mut tx = db.write().await?;
             if stores::lock_store(&mut tx, store_id).await? {
-                stores::repair_count(&mut tx, store_id, app.clock.now()).await?;
+                stores::repair_count(&mut tx, store_id, clock.now()).await?;
             }
             tx.save().await?;
         }

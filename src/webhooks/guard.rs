@@ -39,6 +39,31 @@ pub enum GuardError {
     NotPublic,
 }
 
+/// Reads a URL that events may be sent to, as far as its text says.
+pub fn parse_target(text: &str) -> Result<Url, GuardError> {
+    if text.chars().count() > MAX_URL {
+        return Err(GuardError::TooLong);
+    }
+    // Programs differ in what they make of these.
+    let is_odd = |letter: char| letter.is_whitespace() || letter.is_control() || letter == '\\';
+    if text.contains(is_odd) {
+        return Err(GuardError::NotHttp);
+    }
+    let (scheme, rest) = text.split_once("://").ok_or(GuardError::NotHttp)?;
+    let is_http = |known: &&str| scheme.eq_ignore_ascii_case(known);
+    if !["http", "https"].iter().any(is_http) {
+        return Err(GuardError::NotHttp);
+    }
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.is_empty() {
+        return Err(GuardError::NotHttp);
+    }
+    if authority.contains('@') {
+        return Err(GuardError::UserInfo);
+    }
+    Url::parse(text).map_err(|_| GuardError::NotHttp)
+}
+
 /// Says where events may be sent to.
 #[derive(Clone)]
 pub struct Guard {
@@ -72,30 +97,7 @@ impl Guard {
     /// Judges the text of a URL; the addresses of a name are judged by [`Guard::check_target`]
     /// and at each send.
     pub fn check_url(&self, text: &str) -> Result<Url, GuardError> {
-        if text.chars().count() > MAX_URL {
-            return Err(GuardError::TooLong);
-        }
-        // Programs differ in what they make of these.
-        if text.contains(|letter: char| letter.is_whitespace() || letter.is_control())
-            || text.contains('\\')
-        {
-            return Err(GuardError::NotHttp);
-        }
-        let (scheme, rest) = text.split_once("://").ok_or(GuardError::NotHttp)?;
-        if !["http", "https"]
-            .iter()
-            .any(|known| scheme.eq_ignore_ascii_case(known))
-        {
-            return Err(GuardError::NotHttp);
-        }
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        if authority.is_empty() {
-            return Err(GuardError::NotHttp);
-        }
-        if authority.contains('@') {
-            return Err(GuardError::UserInfo);
-        }
-        let url = Url::parse(text).map_err(|_| GuardError::NotHttp)?;
+        let url = parse_target(text)?;
         let host = url.host_str().ok_or(GuardError::NotHttp)?;
         let is_public = match literal(host) {
             Some(address) => is_public(address),
@@ -200,22 +202,33 @@ pub fn is_public(address: IpAddr) -> bool {
     }
 }
 
+/// Networks that are not of the public internet, and the bits that name them.
+const NOT_PUBLIC: [([u8; 4], u32); 18] = [
+    ([0, 0, 0, 0], 8),        // this network
+    ([10, 0, 0, 0], 8),       // private
+    ([100, 64, 0, 0], 10),    // carrier-grade NAT; Alibaba's metadata service
+    ([127, 0, 0, 0], 8),      // loopback
+    ([168, 63, 129, 16], 32), // Azure's wire server
+    ([169, 254, 0, 0], 16),   // link-local; most metadata services
+    ([172, 16, 0, 0], 12),    // private
+    ([192, 0, 0, 0], 24),     // IETF protocols; Oracle's metadata service
+    ([192, 0, 2, 0], 24),     // documentation
+    ([192, 31, 196, 0], 24),  // AS112
+    ([192, 88, 99, 0], 24),   // 6to4 relays
+    ([192, 168, 0, 0], 16),   // private
+    ([192, 175, 48, 0], 24),  // AS112
+    ([198, 18, 0, 0], 15),    // benchmarks
+    ([198, 51, 100, 0], 24),  // documentation
+    ([203, 0, 113, 0], 24),   // documentation
+    ([224, 0, 0, 0], 4),      // multicast
+    ([240, 0, 0, 0], 4),      // reserved, broadcast
+];
+
 fn is_public_v4(address: Ipv4Addr) -> bool {
-    !matches!(
-        address.octets(),
-        [0 | 10 | 127, ..]          // this network, private, loopback
-            | [100, 64..=127, ..]   // carrier-grade NAT; also Alibaba's metadata service
-            | [169, 254, ..]        // link-local; metadata services
-            | [172, 16..=31, ..]    // private
-            | [192, 0, 0 | 2, _]    // IETF protocols (Oracle's metadata service), documentation
-            | [192, 88, 99, _]      // 6to4 relays
-            | [192, 168, ..]        // private
-            | [198, 18 | 19, ..]    // benchmarks
-            | [198, 51, 100, _]     // documentation
-            | [203, 0, 113, _]      // documentation
-            | [168, 63, 129, 16]    // Azure's wire server
-            | [224..=255, ..] // multicast, reserved, broadcast
-    )
+    let is_in = |&(network, length): &([u8; 4], u32)| {
+        (address.to_bits() ^ u32::from_be_bytes(network)) >> (32 - length) == 0
+    };
+    !NOT_PUBLIC.iter().any(is_in)
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {

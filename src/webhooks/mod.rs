@@ -4,12 +4,13 @@
 //! [`Tx`](crate::db::Tx): either both the fact and its
 //! event are there, or neither. Nothing is sent from the caller.
 
-pub(crate) mod callbacks_api;
+pub mod api;
+pub mod callbacks_api;
 pub(crate) mod endpoints;
 mod error;
 pub mod guard;
 pub mod model;
-mod outbox;
+pub(crate) mod outbox;
 mod queries;
 mod record;
 mod retention;
@@ -17,6 +18,7 @@ pub mod send;
 pub mod sign;
 
 pub use error::Error;
+pub use guard::Guard;
 pub(crate) use model::EventType;
 pub(crate) use record::{NewEvent, record};
 pub(crate) use retention::enforce_retention;

@@ -12,10 +12,6 @@ use uuid::Uuid;
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Enum, sqlx::Type)]
 #[sqlx(type_name = "TEXT")]
-#[expect(
-    clippy::enum_variant_names,
-    reason = "named as on the wire; runs are what has events so far"
-)]
 pub enum EventType {
     /// A run of a store began.
     #[serde(rename = "sync.started")]

@@ -27,6 +27,9 @@ pub struct SigningSecret(SecretSlice<u8>);
 
 impl SigningSecret {
     /// A new one, from the operating system's random bits.
+    ///
+    /// # Panics
+    /// If there are none, which is so only before the system has started.
     pub fn generate() -> Self {
         let mut bytes = vec![0; NEW_BYTES];
         getrandom::fill(&mut bytes)
@@ -103,17 +106,91 @@ pub fn reference_headers(
     let secret = secret.map(ExposeSecret::expose_secret);
     if let Some(secret) = secret.filter(|secret| !secret.is_empty()) {
         let tag = hmac(secret.as_bytes(), body);
-        let hex: String = tag
-            .as_ref()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        headers.push(("x-webhook-signature", format!("sha256={hex}")));
+        headers.push((
+            "x-webhook-signature",
+            format!("sha256={}", hex(tag.as_ref())),
+        ));
         headers.push(("x-webhook-timestamp", envelope_timestamp.to_string()));
     }
     headers
 }
 
+fn hex(bytes: &[u8]) -> String {
+    let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or_default();
+    let digits = bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]);
+    digits.collect()
+}
+
 fn hmac(key: &[u8], content: &[u8]) -> hmac::Tag {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Published with the specification, its libraries and their documentation.
+    #[test]
+    fn the_published_vectors_have_the_published_signatures() {
+        for (secret, id, timestamp, body, expected) in [
+            (
+                "whsec_plJ3nmyCDGBKInavdOK15jsl",
+                "msg_loFOjxBNrRLzqYUf",
+                "1731705121",
+                r#"{"event_type":"ping","data":{"success":true}}"#,
+                "v1,rAvfW3dJ/X/qxhsaXPOyyCGmRKsaKWcsNccKXlIktD0=",
+            ),
+            (
+                "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+                "msg_p5jXN8AQM9LWM0D4loKWxJek",
+                "1614265330",
+                r#"{"test": 2432232314}"#,
+                "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+            ),
+            (
+                "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
+                "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk",
+                "1649367553",
+                r#"{"email":"test@example.com","username":"test_user"}"#,
+                "v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=",
+            ),
+        ] {
+            // The first one is shorter than what the specification asks for now.
+            let secret = STANDARD.decode(&secret[PREFIX.len()..]).unwrap();
+            let secret = SigningSecret(secret.into());
+            assert_eq!(signature(&secret, id, timestamp, body.as_bytes()), expected);
+        }
+    }
+
+    #[test]
+    fn a_secret_reads_back_as_it_was_shown_and_is_never_printed() {
+        let secret = SigningSecret::generate();
+        let text = secret.to_text();
+        let text = text.expose_secret();
+        assert_eq!((&text[..6], text.len()), ("whsec_", 38));
+        let back: SigningSecret = text.parse().unwrap();
+        assert_eq!(back.to_text().expose_secret(), text);
+        assert_ne!(SigningSecret::generate().to_text().expose_secret(), text);
+        assert_eq!(format!("{secret:?}"), "SigningSecret(redacted)");
+    }
+
+    #[test]
+    fn what_is_no_secret_is_refused() {
+        let of_bytes = |count| format!("whsec_{}", STANDARD.encode(vec![7; count]));
+        for good in [24, 25, 64] {
+            assert!(of_bytes(good).parse::<SigningSecret>().is_ok(), "{good}");
+        }
+        for bad in [of_bytes(23), of_bytes(65), String::new(), "whsec_".into()] {
+            assert!(bad.parse::<SigningSecret>().is_err(), "{bad}");
+        }
+        let bare = STANDARD.encode([7; 24]);
+        assert!(bare.parse::<SigningSecret>().is_err());
+        assert!(
+            format!("whsec_{}!", &bare[1..])
+                .parse::<SigningSecret>()
+                .is_err()
+        );
+    }
 }

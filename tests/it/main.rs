@@ -10,6 +10,7 @@ mod migrations;
 mod mock_marketplace;
 mod openapi;
 mod orders;
+mod processes;
 mod query_plans;
 mod repository;
 mod schedule;

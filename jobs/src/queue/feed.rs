@@ -29,7 +29,7 @@ use tokio_util::{sync::WaitForCancellationFutureOwned, task::AbortOnDropHandle};
 use super::{
     QueueError,
     running::{Running, Unacknowledged},
-    transport::{Storage, Transport},
+    transport::{Storage, Taken, Transport},
     worker::Work,
 };
 
@@ -86,11 +86,15 @@ impl Feed {
         }
     }
 
-    fn hand_back(&self) -> AbortOnDropHandle<Result<(), QueueError>> {
+    /// Hands back this one job. All that do not run would be too many: a job that has ended
+    /// stays taken until its acknowledgement is written.
+    fn hand_back(&self, id: String) -> AbortOnDropHandle<Result<(), QueueError>> {
         let (transport, queue) = (Arc::clone(&self.transport), self.queue);
-        let (name, runs) = (self.name.clone(), self.running.ids());
+        let name = self.name.clone();
         AbortOnDropHandle::new(tokio::spawn(async move {
-            transport.hand_back(queue, &name, &runs).await.map(drop)
+            let late = [id];
+            let taken = Taken::Only(&late);
+            transport.hand_back(queue, &name, taken).await.map(drop)
         }))
     }
 }
@@ -152,12 +156,13 @@ impl Backend for Feed {
             let _ = self
                 .buffered
                 .fetch_update(Ordering::AcqRel, Ordering::Acquire, counted);
+            let id = task.task_id().map(ToString::to_string);
             if self.draining {
-                self.handing_back = Some(self.hand_back());
+                self.handing_back = id.map(|id| self.hand_back(id));
                 continue;
             }
-            if let Some(id) = task.task_id() {
-                self.running.insert(id.to_string());
+            if let Some(id) = id {
+                self.running.insert(id);
             }
             self.unacknowledged.add();
             // Where one job was, there may be another.

@@ -147,7 +147,7 @@ impl Queue {
     ///
     /// Then takes no new job, waits for the running ones, hands back what was taken and not
     /// started, and returns. A failure of the transport never ends it: it restarts with
-    /// backoff. A job whose handler fails or panics, or that does not decode, is logged and
+    /// backoff. A job whose handler fails or panics, or that does not decode, is
     /// kept for inspection, and is not run again.
     pub async fn run_worker<J, H, F>(
         &self,

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::{
     QueueError, QueueOptions,
-    transport::{Payload, fresh_id},
+    transport::{Payload, Taken, fresh_id},
 };
 
 /// A dead Redis gives an error, not a hang.
@@ -196,12 +196,12 @@ impl RedisTransport {
         Ok(())
     }
 
-    /// Hands back what a worker has taken and does not run.
+    /// Hands back what a worker has taken.
     pub(crate) async fn hand_back(
         &self,
         queue: &str,
         worker: &str,
-        runs: &[String],
+        taken: Taken<'_>,
     ) -> Result<u64, QueueError> {
         let keys = self.keys(queue);
         let mut call = HAND_BACK.key(format!("{}:{worker}", keys.inflight_prefix));
@@ -209,7 +209,8 @@ impl RedisTransport {
             .key(keys.data)
             .key(keys.meta_prefix)
             .key(keys.signal);
-        for id in runs {
+        call.arg(if taken.is_only() { "only" } else { "except" });
+        for id in taken.ids() {
             call.arg(id);
         }
         Ok(call.invoke_async(&mut self.connection()).await?)

@@ -13,7 +13,10 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::{
-    QueueError, QueueOptions, migrate::migrate, sqlite_storage::SqliteStorage, transport::Payload,
+    QueueError, QueueOptions,
+    migrate::migrate,
+    sqlite_storage::SqliteStorage,
+    transport::{Payload, Taken},
 };
 
 /// How many finished jobs one purge step removes, and how many steps one purge makes at most.
@@ -144,12 +147,12 @@ impl SqliteTransport {
         migrate(&self.pool).await
     }
 
-    /// Hands back what a worker has taken and does not run.
+    /// Hands back what a worker has taken.
     pub(crate) async fn hand_back(
         &self,
         queue: &str,
         worker: &str,
-        runs: &[String],
+        taken: Taken<'_>,
     ) -> Result<u64, QueueError> {
         let returned = query(
             "UPDATE Jobs
@@ -157,11 +160,12 @@ impl SqliteTransport {
              WHERE job_type = $1
                AND status IN ('Queued', 'Running')
                AND lock_by = $2
-               AND id NOT IN (SELECT value FROM json_each($3))",
+               AND (id IN (SELECT value FROM json_each($3))) = $4",
         )
         .bind(self.job_type(queue))
         .bind(worker)
-        .bind(serde_json::to_string(runs)?)
+        .bind(serde_json::to_string(taken.ids())?)
+        .bind(taken.is_only())
         .execute(&self.pool)
         .await?;
         Ok(returned.rows_affected())

@@ -52,6 +52,26 @@ pub(crate) fn fresh_id() -> Uuid {
     Uuid::now_v7()
 }
 
+/// Which of the jobs that a worker has taken.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Taken<'a> {
+    /// These.
+    Only(&'a [String]),
+    /// All the others.
+    AllExcept(&'a [String]),
+}
+
+impl<'a> Taken<'a> {
+    pub(crate) fn ids(self) -> &'a [String] {
+        let (Self::Only(ids) | Self::AllExcept(ids)) = self;
+        ids
+    }
+
+    pub(crate) fn is_only(self) -> bool {
+        matches!(self, Self::Only(_))
+    }
+}
+
 /// Where the jobs are.
 #[derive(Debug)]
 pub(crate) enum Transport {
@@ -95,9 +115,9 @@ impl Transport {
         &self,
         queue: &str,
         worker: &str,
-        runs: &[String],
+        taken: Taken<'_>,
     ) -> Result<u64, QueueError> {
-        on!(self, it => it.hand_back(queue, worker, runs).await)
+        on!(self, it => it.hand_back(queue, worker, taken).await)
     }
 
     pub(crate) async fn forget_worker(&self, queue: &str, worker: &str) -> Result<(), QueueError> {

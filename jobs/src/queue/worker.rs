@@ -26,7 +26,7 @@ use super::{
     QueueError,
     feed::Feed,
     running::{Guard, Running},
-    transport::{Transport, fresh_id},
+    transport::{Taken, Transport, fresh_id},
 };
 use crate::Job;
 
@@ -159,7 +159,8 @@ impl Work {
         for former in former {
             // What the former start still runs stays its own until it counts as dead.
             let runs = self.running.ids();
-            self.transport.hand_back(self.queue, &former, &runs).await?;
+            let taken = Taken::AllExcept(&runs);
+            self.transport.hand_back(self.queue, &former, taken).await?;
             if runs.is_empty() {
                 self.transport.forget_worker(self.queue, &former).await?;
                 let mut starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -200,7 +201,9 @@ impl Work {
         };
         let goodbye = async {
             for name in names {
-                self.transport.hand_back(self.queue, &name, &[]).await?;
+                self.transport
+                    .hand_back(self.queue, &name, Taken::AllExcept(&[]))
+                    .await?;
                 self.transport.forget_worker(self.queue, &name).await?;
             }
             Ok::<(), QueueError>(())
@@ -226,7 +229,8 @@ fn job_span<J: Job>(id: &TaskId, attempt: &Attempt) -> Span {
     tracing::info_span!("job", job = J::NAME, task_id = %id, attempt)
 }
 
-/// Runs one job. Every failure ends as an `AbortError`: both transports keep that for
+/// Runs one job. What a handler cannot log, a panic or a job that does not decode, is logged
+/// here. Every failure ends as an `AbortError`: both transports keep that for
 /// inspection and run it no more. A panic is caught here, because around apalis's own layers
 /// it would leave the job in the state `Running`.
 async fn run_job<J, H, F>(handler: H, body: Vec<u8>, _guard: Guard) -> Result<(), BoxDynError>
@@ -247,7 +251,8 @@ where
                 .await
             {
                 Ok(Ok(())) => return Ok(()),
-                Ok(Err(error)) => (identity, error),
+                // The handler knows more about it, and has logged it.
+                Ok(Err(error)) => return Err(Box::new(AbortError::new(error))),
                 Err(panic) => (
                     identity,
                     format!("the handler panicked: {}", panic_message(&*panic)),
@@ -256,12 +261,11 @@ where
         }
     };
     tracing::error!(
+        event = "job_failed",
         queue = J::QUEUE,
-        job = J::NAME,
-        job_id = identity,
+        jobId = identity,
         error = failure,
-        "job {} of {identity} failed: {failure}",
-        J::NAME
+        "failed to run {identity}: {failure}"
     );
     Err(Box::new(AbortError::new(failure)))
 }

@@ -9,6 +9,8 @@ use sqlx::types::Json;
 use sqlx::{query, query_as, query_scalar};
 
 use crate::db::{Tx, on, sql};
+use crate::http::page::Cursor;
+use crate::marketplace::dead_letters::DeadReceipt;
 use crate::marketplace::model::{
     DueRow, OrderState, RowOutcome, SyncLog, SyncLogId, SyncLogStatus, simple_uuid,
 };
@@ -225,4 +227,33 @@ pub async fn newest_states(
          LIMIT $2"))
         .bind(store_id).bind(i64::from(limit))
         .fetch_all(conn).await)
+}
+
+/// Receipts that failed for the last time behind the cursor, or those of one store, in the order
+/// they died.
+pub async fn dead_receipts(
+    tx: &mut Tx,
+    store_id: Option<StoreId>,
+    after: Cursor,
+    limit: i64,
+) -> sqlx::Result<Vec<DeadReceipt>> {
+    on!(tx, conn => query_as(sql!(
+        "SELECT id, store_id, receipt, error_details, failed_attempt, dead_at
+         FROM sync_logs
+         WHERE dead_at IS NOT NULL AND (dead_at, id) > ($1, $2)
+           AND ($3 IS NULL OR store_id = $3)
+         ORDER BY dead_at, id
+         LIMIT $4"))
+        .bind(after.at).bind(after.id).bind(store_id).bind(limit)
+        .fetch_all(conn).await)
+}
+
+/// Makes a dead receipt due; tells whether it was dead.
+pub async fn revive_receipt(tx: &mut Tx, id: SyncLogId, now: DateTime<Utc>) -> sqlx::Result<bool> {
+    on!(tx, conn => query(sql!(
+        "UPDATE sync_logs
+         SET failed_attempt = 0, dead_at = NULL, next_retry_at = NULL, updated_at = $2
+         WHERE id = $1 AND dead_at IS NOT NULL"))
+        .bind(id).bind(now)
+        .execute(conn).await.map(|done| done.rows_affected() == 1))
 }

@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret;
-use sqlx::types::Json;
 use sqlx::{query, query_as, query_scalar};
 use uuid::Uuid;
 
@@ -189,29 +188,73 @@ pub(crate) async fn forget_old_secrets(
         .execute(conn).await.map(|_| ()))
 }
 
-/// The secrets that sign for these endpoints now, the newest of each first.
+/// The secrets that sign for an endpoint now, the newest first.
 pub(crate) async fn signing_secrets(
     tx: &mut Tx,
-    endpoints: &[EndpointId],
+    endpoint_id: EndpointId,
     now: DateTime<Utc>,
-) -> sqlx::Result<Vec<(EndpointId, String)>> {
+) -> sqlx::Result<Vec<String>> {
+    on!(tx, conn => query_scalar(sql!(
+        "SELECT secret
+         FROM webhook_secrets
+         WHERE endpoint_id = $1 AND (expires_at IS NULL OR expires_at > $2)
+         ORDER BY created_at DESC, id DESC"))
+        .bind(endpoint_id).bind(now)
+        .fetch_all(conn).await)
+}
+
+/// Locks the events that an endpoint is still owed, in the order of their ids.
+pub(crate) async fn lock_owed_events(tx: &mut Tx, id: EndpointId) -> sqlx::Result<()> {
+    // SQLite has one writer anyway.
     let sql = tx.pick(
         sql!(postgres:
-            "SELECT endpoint_id, secret
-             FROM webhook_secrets
-             WHERE endpoint_id = ANY (ARRAY (
-                       SELECT value::uuid FROM jsonb_array_elements_text($1) AS ids (value)
-                   ))
-               AND (expires_at IS NULL OR expires_at > $2)
-             ORDER BY endpoint_id, created_at DESC, id DESC"),
-        sql!(sqlite:
-            "SELECT endpoint_id, secret
-             FROM webhook_secrets
-             WHERE endpoint_id IN (SELECT unhex(value, '-') FROM json_each($1))
-               AND (expires_at IS NULL OR expires_at > $2)
-             ORDER BY endpoint_id, created_at DESC, id DESC"),
+            "SELECT 1
+             FROM callback_outbox
+             WHERE id = ANY (ARRAY (
+                 SELECT outbox_id
+                 FROM callback_deliveries
+                 WHERE endpoint_id = $1 AND status = 'pending'
+             ))
+             ORDER BY id
+             FOR NO KEY UPDATE"),
+        sql!(sqlite: "SELECT $1"),
     );
-    on!(tx, conn => query_as(sql)
-        .bind(Json(endpoints)).bind(now)
-        .fetch_all(conn).await)
+    on!(tx, conn => query(sql).bind(id).execute(conn).await.map(|_| ()))
+}
+
+/// Closes the events that nobody but this endpoint is still owed.
+pub(crate) async fn settle_events(
+    tx: &mut Tx,
+    id: EndpointId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    on!(tx, conn => query(sql!(
+        "UPDATE callback_outbox
+         SET status = CASE WHEN EXISTS (
+                 SELECT 1 FROM callback_deliveries AS d
+                 WHERE d.outbox_id = callback_outbox.id AND d.status = 'failed'
+             ) THEN 'failed' ELSE 'success' END,
+             next_retry_at = NULL,
+             updated_at = $2
+         WHERE status = 'pending'
+           AND id IN (
+                 SELECT d.outbox_id FROM callback_deliveries AS d
+                 WHERE d.endpoint_id = $1 AND d.status = 'pending'
+             )
+           AND NOT EXISTS (
+                 SELECT 1 FROM callback_deliveries AS d
+                 WHERE d.outbox_id = callback_outbox.id AND d.status = 'pending'
+                   AND d.endpoint_id <> $1
+             )"))
+        .bind(id).bind(now)
+        .execute(conn).await.map(|_| ()))
+}
+
+/// Drops what an endpoint is still owed.
+pub(crate) async fn cancel_deliveries(tx: &mut Tx, id: EndpointId) -> sqlx::Result<()> {
+    on!(tx, conn => query(sql!(
+        "DELETE FROM callback_deliveries
+         WHERE endpoint_id = $1 AND status = 'pending'"))
+        .bind(id)
+        .execute(conn).await.map(|_| ()))
 }

@@ -115,7 +115,11 @@ fn no_update_forgets_updated_at() {
         "enqueued_until",
         "paused_until",
     ];
-    let updates = Statement::all().filter(|it| it.text.trim_start().starts_with("UPDATE "));
+    let updates = Statement::all().filter(|it| {
+        let text = it.text.trim_start();
+        // Secrets are replaced, not changed; they have no such column.
+        text.starts_with("UPDATE ") && !text.starts_with("UPDATE webhook_secrets")
+    });
     let mut seen = 0;
     for statement in updates {
         let (_, set) = statement.text.split_once("SET ").unwrap();

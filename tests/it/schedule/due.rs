@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::support::app::Profile::{Embedded, Server};
 use crate::support::app::{Profile, TestApp, on};
-use crate::support::logs::Logs;
+use crate::support::log::Log;
 
 /// pages are cut by `created_at` and `id`, so equal times lose and repeat nobody.
 #[rstest]
@@ -17,7 +17,7 @@ async fn each_of_250_stores_of_one_instant_is_enqueued_once(
     let mut app = TestApp::start(on).await;
     app.leave_jobs();
     app.insert_due_stores(250).await;
-    let logs = Logs::capture();
+    let logs = Log::capture();
     app.schedule().await;
     assert_eq!(
         logs.of("scheduler_run"),

@@ -13,7 +13,7 @@ use rstest::rstest;
 
 use crate::support::app::Profile::{Embedded, Server};
 use crate::support::app::{Profile, TestApp};
-use crate::support::logs::Logs;
+use crate::support::log::Log;
 use crate::support::queues::{RedisServer, fresh_prefix, shared_redis};
 
 /// what cannot be enqueued is said to have failed, and the next pass makes up for it.
@@ -33,7 +33,7 @@ async fn a_pass_without_a_queue_fails_and_the_next_one_makes_up_for_it(
         Some(server) => server.kill(),
         None => app.execute("ALTER TABLE Jobs RENAME TO jobs_away").await,
     }
-    let logs = Logs::capture();
+    let logs = Log::capture();
     let pass = enqueue_due_stores(&process).await.unwrap();
     assert_eq!((pass.enqueued_jobs, pass.failed_jobs), (0, 3));
     assert_eq!(logs.count("already_enqueued"), 0);
@@ -63,14 +63,8 @@ async fn process_on(app: &TestApp, server: &RedisServer) -> Arc<App> {
     let queue = Queue::connect_redis(&server.url(), options).await.unwrap();
     let (clock, connector) = (app.clock.clone(), Arc::new(app.marketplace.clone()));
     let (settings, db) = (app.app.settings.clone(), app.app.db.clone());
-    Arc::new(App::new(
-        settings,
-        db,
-        queue,
-        clock,
-        Ids::system(),
-        connector,
-    ))
+    let app = App::new(settings, db, queue, clock, Ids::system(), connector);
+    Arc::new(app.unwrap())
 }
 
 /// The queue answers and takes nothing: the slots were taken already.
@@ -90,7 +84,7 @@ async fn slots_whose_jobs_were_refused_are_free_at_once(#[values(Embedded, Serve
             .await;
         }
     }
-    let logs = Logs::capture();
+    let logs = Log::capture();
     let pass = app.schedule().await;
     assert_eq!((pass.enqueued_jobs, pass.failed_jobs), (0, 3));
     assert_eq!(logs.count("enqueue_failed"), 3);
@@ -112,7 +106,7 @@ async fn what_a_lost_queue_held_is_enqueued_by_the_next_pass(
     app.insert_due_stores(3).await;
     assert_eq!(app.schedule().await.enqueued_jobs, 3);
     lose_queue(&app, on).await;
-    let logs = Logs::capture();
+    let logs = Log::capture();
     assert_eq!(app.schedule().await.enqueued_jobs, 3);
     let lost = logs.of("queue_lost");
     assert_eq!(lost.len(), 1);

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::support::app::Profile::{Embedded, Server};
 use crate::support::app::{Profile, TestApp};
-use crate::support::logs::Logs;
+use crate::support::log::Log;
 use crate::support::runs::spawn_run;
 
 const QUEUE: &str = "sync-store-queue";
@@ -95,7 +95,7 @@ async fn a_store_that_runs_is_enqueued_already_and_free_when_it_is_done(
     app.run_jobs().await;
     app.insert_row(store, "r2", "failed", 3600).await;
     app.marketplace.hold();
-    let logs = Logs::capture();
+    let logs = Log::capture();
     let run = spawn_run(&app.app, store);
     app.marketplace.in_flight(1).await;
     app.insert_row(store, "r3", "failed", 60).await;

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::app::Profile::{Embedded, Server};
 use crate::support::app::{Profile, TestApp, on};
-use crate::support::logs::Logs;
+use crate::support::log::Log;
 use crate::support::queues::PATIENCE;
 
 #[rstest]
@@ -66,7 +66,7 @@ fn replica(
 async fn a_missed_tick_is_made_up_for_once(#[values(Embedded, Server)] on: Profile) {
     const YEARLY: &str = "0 0 0 1 1 *";
     let app = TestApp::start(on).await;
-    let logs = Logs::capture();
+    let logs = Log::capture();
     let (report, mut runs) = mpsc::unbounded_channel();
     for _ in 0..2 {
         let stop = CancellationToken::new();
@@ -132,7 +132,7 @@ async fn housekeeping_forgets_what_has_served_its_purpose(#[values(Embedded, Ser
     let a_minute_ago = now - TimeDelta::minutes(1);
     set_lease(&app, 1, a_minute_ago).await;
     set_lease(&app, 2, a_minute_ago + TimeDelta::milliseconds(1)).await;
-    let logs = Logs::capture();
+    let logs = Log::capture();
     tidy_up(&app.app).await;
     tidy_up(&app.app).await;
     let line = |jobs, ticks, leases| {
@@ -161,7 +161,7 @@ async fn housekeeping_leaves_fresh_jobs_and_waiting_ones_alone(
     app.enqueue(store).await;
     assert_eq!(app.run_jobs().await, 1);
     app.enqueue(store).await;
-    let logs = Logs::capture();
+    let logs = Log::capture();
     tidy_up(&app.app).await;
     assert_eq!(logs.of("housekeeping_run")[0]["purgedJobs"], 0);
     app.clock.advance(Duration::from_hours(100));

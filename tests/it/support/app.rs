@@ -138,7 +138,8 @@ impl TestApp {
             clock.clone(),
             Ids::system(),
             Arc::new(marketplace.clone()),
-        );
+        )
+        .unwrap();
         change(&mut app);
         let app = Arc::new(app);
         let endpoint: BoxEndpoint<'static> = service::site(&app);
@@ -168,14 +169,8 @@ impl TestApp {
             .await
             .unwrap();
         let (clock, connector) = (self.clock.clone(), Arc::new(self.marketplace.clone()));
-        Arc::new(App::new(
-            settings,
-            db,
-            queue,
-            clock,
-            Ids::system(),
-            connector,
-        ))
+        let app = App::new(settings, db, queue, clock, Ids::system(), connector);
+        Arc::new(app.unwrap())
     }
 
     // --- HTTP ---

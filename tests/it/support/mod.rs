@@ -2,11 +2,12 @@
 
 pub(crate) mod app;
 pub(crate) mod browser;
+pub(crate) mod counting_marketplace;
 pub(crate) mod database;
 pub(crate) mod json_schema;
 pub(crate) mod log;
-pub(crate) mod logs;
 pub(crate) mod marketplace;
+pub(crate) mod process;
 pub(crate) mod queues;
 pub(crate) mod runs;
 pub(crate) mod scripted_connector;

@@ -174,13 +174,7 @@ impl TestApp {
             (Db::Postgres(_), None) => unreachable!("a test on PostgreSQL has a Redis"),
         };
         let (clock, connector) = (self.clock.clone(), Arc::new(marketplace.clone()));
-        Arc::new(App::new(
-            settings,
-            db,
-            queue,
-            clock,
-            Ids::system(),
-            connector,
-        ))
+        let app = App::new(settings, db, queue, clock, Ids::system(), connector);
+        Arc::new(app.unwrap())
     }
 }

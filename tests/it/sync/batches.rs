@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::app::Profile::{Embedded, Server};
 use crate::support::app::{Profile, TestApp, on};
-use crate::support::logs::Logs;
+use crate::support::log::Log;
 use crate::support::scripted_connector::{invalid, valid};
 
 /// the sizes of the batches, the backlog, and that all was one run.
@@ -30,7 +30,7 @@ async fn a_run_takes_ten_batches_of_a_hundred(
     let app = TestApp::start(on).await;
     let store = app.register("shop").await;
     app.insert_due_rows(store, rows).await;
-    let logs = Logs::capture();
+    let logs = Log::capture();
     app.run(store).await.unwrap();
     let sizes: Vec<u64> = logs
         .of("sync_store_batch")
@@ -171,7 +171,7 @@ async fn a_run_that_is_told_to_stop_writes_what_it_has(#[values(Embedded, Server
     let store = app.register("shop").await;
     app.insert_due_rows(store, 5).await;
     app.marketplace.hold();
-    let logs = Logs::capture();
+    let logs = Log::capture();
     let stop = CancellationToken::new();
     let signal = async {
         app.marketplace.in_flight(2).await;

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::app::Profile::{Embedded, Server};
 use crate::support::app::{Profile, TestApp};
-use crate::support::logs::Logs;
+use crate::support::log::Log;
 use crate::support::runs::spawn_run;
 
 /// nothing can be written, not even that the run is over.
@@ -18,7 +18,7 @@ async fn a_run_that_loses_its_database_is_made_up_for(#[values(Embedded, Server)
     let store = app.register("shop").await;
     app.insert_row(store, "r1", "failed", 3600).await;
     app.marketplace.hold();
-    let logs = Logs::capture();
+    let logs = Log::capture();
     let run = spawn_run(&app.app, store);
     app.marketplace.in_flight(1).await;
     app.execute("ALTER TABLE stores RENAME TO stores_away")
@@ -52,7 +52,7 @@ async fn a_run_that_breaks_off_says_so(#[values(Embedded, Server)] on: Profile) 
     let store = app.register("shop").await;
     app.insert_due_rows(store, 3).await;
     app.marketplace.hold_only("r0003");
-    let logs = Logs::capture();
+    let logs = Log::capture();
     let run = spawn_run(&app.app, store);
     app.marketplace.asked("r0003").await;
     app.execute("ALTER TABLE sync_logs RENAME TO sync_logs_away")

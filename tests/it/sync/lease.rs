@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::support::app::Profile::{Embedded, Server};
 use crate::support::app::{Profile, TestApp, on};
-use crate::support::logs::Logs;
+use crate::support::log::Log;
 use crate::support::runs::{run_in, spawn_run, until};
 use crate::support::scripted_connector::{ScriptedConnector, invalid};
 
@@ -28,7 +28,7 @@ async fn a_second_run_of_a_store_changes_nothing(#[values(Embedded, Server)] on:
     let before = (app.store_row(store).await, app.row(store, "r1").await);
     assert!(before.0.lease_token.is_some());
 
-    let logs = Logs::capture();
+    let logs = Log::capture();
     run_in(&other, store).await.unwrap();
     assert_eq!(
         logs.of("already_running"),
@@ -60,7 +60,7 @@ async fn of_many_runs_at_once_one_works(#[values(Embedded, Server)] on: Profile)
     let store = app.register("shop").await;
     app.insert_due_rows(store, 5).await;
     app.marketplace.hold();
-    let logs = Logs::capture();
+    let logs = Log::capture();
     let mut runs = Vec::new();
     for _ in 0..4 {
         runs.push(spawn_run(&app.other_process().await, store));
@@ -85,7 +85,7 @@ async fn a_run_whose_lease_was_replaced_writes_nothing(#[values(Embedded, Server
     let store = app.register("shop").await;
     app.insert_due_rows(store, 3).await;
     app.marketplace.hold();
-    let logs = Logs::capture();
+    let logs = Log::capture();
     let run = spawn_run(&app.app, store);
     app.marketplace.in_flight(2).await;
     let foreign = Uuid::from_u128(7);
@@ -140,7 +140,7 @@ async fn a_stalled_run_cannot_write_while_another_is_at_it(
     healthy.in_flight(1).await;
     let token = app.store_row(store).await.lease_token;
 
-    let logs = Logs::capture();
+    let logs = Log::capture();
     app.marketplace.release();
     stalled.await.unwrap().unwrap();
     assert_eq!(logs.count("lock_lost"), 1);
@@ -202,7 +202,7 @@ async fn a_run_that_takes_longer_than_its_lease_keeps_it(#[values(Embedded, Serv
     app.marketplace.hold();
     let run = spawn_run(&app.app, store);
     app.marketplace.in_flight(1).await;
-    let logs = Logs::capture();
+    let logs = Log::capture();
     for _ in 0..3 {
         app.clock.advance(Duration::from_secs(15));
         let renewed = Some(app.clock.now() + TimeDelta::seconds(20));
@@ -236,7 +236,7 @@ async fn a_run_that_hears_that_its_lease_is_lost_makes_no_further_call(
     let store = app.register("shop").await;
     app.insert_due_rows(store, 3).await;
     app.marketplace.hold();
-    let logs = Logs::capture();
+    let logs = Log::capture();
     let run = spawn_run(&app.app, store);
     app.marketplace.in_flight(1).await;
     on!(&app.app.db, pool => sqlx::query("UPDATE stores SET lease_token = $1")
@@ -255,7 +255,7 @@ async fn the_job_of_a_store_that_is_gone_is_done(#[values(Embedded, Server)] on:
     let store = app.register("shop").await;
     app.enqueue(store).await;
     app.delete_store(store).await;
-    let logs = Logs::capture();
+    let logs = Log::capture();
     assert_eq!(app.run_jobs().await, 1);
     assert_eq!(
         logs.of("store_not_found"),
@@ -276,7 +276,7 @@ async fn a_run_whose_store_is_deleted_under_it_ends_in_peace(
     let store = app.register("shop").await;
     app.insert_due_rows(store, 3).await;
     app.marketplace.hold();
-    let logs = Logs::capture();
+    let logs = Log::capture();
     let run = spawn_run(&app.app, store);
     app.marketplace.in_flight(3).await;
     app.delete_store(store).await;

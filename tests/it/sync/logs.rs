@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::support::app::Profile::{Embedded, Server};
 use crate::support::app::{Profile, TestApp};
-use crate::support::logs::Logs;
+use crate::support::log::Log;
 use crate::support::scripted_connector::{invalid, rate_limited};
 
 #[rstest]
@@ -18,7 +18,7 @@ async fn a_run_logs_each_batch_and_its_end(#[values(Embedded, Server)] on: Profi
     app.marketplace.reply("r0001", [invalid()]);
     app.marketplace.reply("r0003", [rate_limited(None)]);
     app.enqueue(store).await;
-    let logs = Logs::capture();
+    let logs = Log::capture();
     assert_eq!(app.run_jobs().await, 1);
     let batch = |processed, success, failed, limited| {
         json!({
@@ -54,7 +54,7 @@ async fn no_line_of_a_run_holds_a_secret(#[values(Embedded, Server)] on: Profile
             "r0001" => panic!("no shelf"),
             _ => rate_limited(None),
         });
-    let logs = Logs::capture();
+    let logs = Log::capture();
     app.run(store).await.unwrap();
     app.delete_store(store).await;
     app.run(store).await.unwrap();

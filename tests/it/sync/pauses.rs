@@ -7,7 +7,7 @@ use rstest::rstest;
 
 use crate::support::app::Profile::{Embedded, Server};
 use crate::support::app::{Profile, TestApp};
-use crate::support::logs::Logs;
+use crate::support::log::Log;
 use crate::support::scripted_connector::{rate_limited, valid};
 
 const TWO_MINUTES: Duration = Duration::from_mins(2);
@@ -56,7 +56,7 @@ async fn a_pause_holds_for_the_next_batch_too(#[values(Embedded, Server)] on: Pr
     app.insert_due_rows(store, 5).await;
     app.marketplace
         .reply("r0002", [rate_limited(Some(TWO_MINUTES))]);
-    let logs = Logs::capture();
+    let logs = Log::capture();
     app.run(store).await.unwrap();
     assert_eq!(app.marketplace.calls().len(), 2);
     assert_eq!(logs.count("sync_store_batch"), 1);

@@ -1,16 +1,17 @@
--- Hands back what a worker has taken and does not run.
+-- Hands back jobs that a worker has taken.
 --
 -- KEYS: inflight set of the worker, active list, data hash, metadata prefix, signal list
--- ARGV: ids that the worker still runs
+-- ARGV: 'only' these ids, or all 'except' these
 -- Returns: how many jobs wait again
-local runs = {}
-for _, id in ipairs(ARGV) do
-    runs[id] = true
+local only = ARGV[1] == 'only'
+local named = {}
+for index = 2, #ARGV do
+    named[ARGV[index]] = true
 end
 
 local returned = 0
 for _, id in ipairs(redis.call('SMEMBERS', KEYS[1])) do
-    if not runs[id] then
+    if (named[id] or false) == only then
         redis.call('SREM', KEYS[1], id)
         local meta = KEYS[4] .. ':' .. id
         -- An id without data or metadata is a leftover that would fail every fetch.
