@@ -61,10 +61,7 @@ impl Jitter {
 
     /// Another one in each process.
     pub fn system() -> Self {
-        let mut seed = [0; 8];
-        getrandom::fill(&mut seed)
-            .expect("the operating system gives random bits once it has started");
-        Self::seeded(u64::from_be_bytes(seed))
+        Self::seeded(random_seed())
     }
 
     /// For tests: the same seed gives the same delays.
@@ -80,6 +77,12 @@ impl Jitter {
         let chance = f64::from(bits) / f64::from(u32::MAX);
         delay.mul_f64(1.0 - Self::SHARE + 2.0 * Self::SHARE * chance)
     }
+}
+
+fn random_seed() -> u64 {
+    let mut seed = [0; 8];
+    getrandom::fill(&mut seed).expect("the operating system gives random bits once it has started");
+    u64::from_be_bytes(seed)
 }
 
 /// `Retry-After` as a delay of at most `longest`: seconds or an HTTP date, garbage ignored.
@@ -105,7 +108,9 @@ mod tests {
         let minute = Duration::from_mins(1);
         let delays = |seed| -> Vec<f64> {
             let jitter = Jitter::seeded(seed);
-            (0..1000).map(|_| jitter.spread(minute).as_secs_f64()).collect()
+            (0..1000)
+                .map(|_| jitter.spread(minute).as_secs_f64())
+                .collect()
         };
         let made = delays(7);
         assert!(made.iter().all(|delay| (54.0..=66.0).contains(delay)));
@@ -119,9 +124,8 @@ mod tests {
     #[test]
     fn retry_after_is_seconds_or_a_date_up_to_the_longest() {
         let now = "2015-10-21T07:28:00Z".parse().unwrap();
-        let read = |text| {
-            retry_after(text, now, Duration::from_hours(24)).map(|delay| delay.as_secs())
-        };
+        let read =
+            |text| retry_after(text, now, Duration::from_hours(24)).map(|delay| delay.as_secs());
         for (text, seconds) in [
             ("0", 0),
             (" 120 ", 120),

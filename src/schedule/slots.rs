@@ -65,10 +65,7 @@ pub(crate) struct Enqueued<Id> {
 }
 
 /// Takes the slots of rows, pushes the jobs whose slot was free, and keeps the slots.
-pub(crate) async fn enqueue<J: Slotted>(
-    app: &App,
-    ids: &[J::Id],
-) -> sqlx::Result<Enqueued<J::Id>> {
+pub(crate) async fn enqueue<J: Slotted>(app: &App, ids: &[J::Id]) -> sqlx::Result<Enqueued<J::Id>> {
     let now = app.clock.now();
     let until = now + SLOT_BEFORE_PUSH;
     let mut tx = app.db.write().await?;

@@ -192,6 +192,9 @@ mod tests {
         assert!(outcome(reply(410, None), 0).is_gone);
         assert!(!outcome(reply(404, None), 0).is_gone);
         let next = outcome(reply(410, None), 0).next_attempt_at.unwrap();
-        assert!(next > noon() + TimeDelta::seconds(50), "kept for its return");
+        assert!(
+            next > noon() + TimeDelta::seconds(50),
+            "kept for its return"
+        );
     }
 }

@@ -225,15 +225,12 @@ async fn deliver(app: &App, event: &OwedEvent, parcel: Parcel) -> sqlx::Result<C
         outcome: &outcome,
         attempt: &attempt,
     };
-    match db::persist(|| write.try_write()).await? {
-        Some(next) => {
-            write.log_dead_letter();
-            enqueue_events(app, &next).await;
-        }
-        None => {
-            warn!(event = "delivery_lease_lost", outboxId = %event.id, endpointId = %delivery.endpoint_id, "event {} is sent to webhook {} by somebody else by now", event.id, delivery.endpoint_id);
-            bring_next(app, &delivery).await?;
-        }
+    if let Some(next) = db::persist(|| write.try_write()).await? {
+        write.log_dead_letter();
+        enqueue_events(app, &next).await;
+    } else {
+        warn!(event = "delivery_lease_lost", outboxId = %event.id, endpointId = %delivery.endpoint_id, "event {} is sent to webhook {} by somebody else by now", event.id, delivery.endpoint_id);
+        bring_next(app, &delivery).await?;
     }
     Ok(outcome.status)
 }
@@ -361,7 +358,7 @@ async fn next_events(
 }
 
 /// The job ends: its slot is free. An event of which nothing could be sent may owe something to
-/// endpoints that were deleted while it was recorded; that is dropped.
+/// an endpoint that was deleted while it was recorded: then it is put right.
 async fn finish(
     app: &App,
     id: OutboxId,
@@ -369,16 +366,18 @@ async fn finish(
 ) -> sqlx::Result<(CallbackStatus, Option<DateTime<Utc>>)> {
     let mut tx = app.db.write().await?;
     let state = schedule::free_slot(&mut tx, id).await?;
-    if has_sent_nothing && deliveries::drop_deleted(&mut tx, id).await? {
-        let states = deliveries::delivery_states(&mut tx, id).await?;
-        let state = settle(&states);
-        deliveries::write_event_state(&mut tx, id, &state, app.clock.now()).await?;
-        tx.save().await?;
-        return Ok((state.status, state.next_retry_at));
+    // None when it was deleted with its store meanwhile: nobody is owed it.
+    let mut state = state.unwrap_or((CallbackStatus::Success, None));
+    if has_sent_nothing && state.0 == CallbackStatus::Pending {
+        deliveries::drop_deleted(&mut tx, id).await?;
+        let settled = settle(&deliveries::delivery_states(&mut tx, id).await?);
+        if settled.status != CallbackStatus::Pending {
+            deliveries::write_event_state(&mut tx, id, &settled, app.clock.now()).await?;
+            state = (settled.status, None);
+        }
     }
     tx.save().await?;
-    // Deleted with its store meanwhile: nobody is owed it.
-    Ok(state.unwrap_or((CallbackStatus::Success, None)))
+    Ok(state)
 }
 
 /// Lets the next tick enqueue an event whose job failed.

@@ -71,8 +71,7 @@ pub(crate) async fn record(
         store_id: event.store_id,
         data: event.data.clone(),
     };
-    let subscribers =
-        deliveries::subscribers(tx, event.organization_id, event.event, now).await?;
+    let subscribers = deliveries::subscribers(tx, event.organization_id, event.event, now).await?;
     let status = if subscribers.is_empty() {
         CallbackStatus::Success
     } else {

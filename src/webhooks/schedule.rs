@@ -15,8 +15,8 @@ use tracing::info;
 use uuid::Uuid;
 
 use super::breaker;
-use super::queries::schedule::{self as queries, DueEndpoint, DueEvent};
 use super::enqueue::log_failure;
+use super::queries::schedule::{self as queries, DueEndpoint, DueEvent};
 use crate::App;
 use crate::db::Tx;
 use crate::schedule::slots::{self, Slotted};

@@ -40,7 +40,10 @@ pub(super) fn settle(deliveries: &[DeliveryState]) -> EventState {
         .collect();
     let status = if !pending.is_empty() {
         CallbackStatus::Pending
-    } else if deliveries.iter().any(|it| it.status == CallbackStatus::Failed) {
+    } else if deliveries
+        .iter()
+        .any(|it| it.status == CallbackStatus::Failed)
+    {
         CallbackStatus::Failed
     } else {
         CallbackStatus::Success
@@ -102,7 +105,12 @@ mod tests {
     }
 
     fn failed() -> DeliveryState {
-        delivery(CallbackStatus::Failed, 3, None, Some("HTTP 500 Internal Server Error"))
+        delivery(
+            CallbackStatus::Failed,
+            3,
+            None,
+            Some("HTTP 500 Internal Server Error"),
+        )
     }
 
     #[test]

@@ -234,11 +234,7 @@ pub(crate) async fn free_all_slots(tx: &mut Tx, now: DateTime<Utc>) -> sqlx::Res
 }
 
 /// Keeps the slot of an event while its job runs; locks the event for the transaction.
-pub(crate) async fn hold_slot(
-    tx: &mut Tx,
-    id: OutboxId,
-    until: DateTime<Utc>,
-) -> sqlx::Result<()> {
+pub(crate) async fn hold_slot(tx: &mut Tx, id: OutboxId, until: DateTime<Utc>) -> sqlx::Result<()> {
     on!(tx, conn => query(sql!("UPDATE callback_outbox SET enqueued_until = $2 WHERE id = $1"))
         .bind(id).bind(until)
         .execute(conn).await.map(|_| ()))
