@@ -17,7 +17,8 @@ use crate::ids::Ids;
 use crate::lease::LeaseTimes;
 use crate::marketplace::Imports;
 use crate::marketplace::connector::{Connector, MockClient, http_client};
-use crate::webhooks::{Guard, Sender};
+use crate::retry::Jitter;
+use crate::webhooks::{Guard, Lanes, Sender};
 
 /// How long an import waits for somebody else's outcome before it answers "in progress".
 const IMPORT_WAIT: Duration = Duration::from_secs(15);
@@ -38,6 +39,10 @@ pub struct App {
     pub connector: Arc<dyn Connector>,
     /// The way out to webhooks.
     pub webhooks: Sender,
+    /// Requests of this process to each of them.
+    pub lanes: Lanes,
+    /// Spreads the retries of deliveries.
+    pub jitter: Jitter,
     /// Callers that wait for an import of this process.
     pub imports: Imports,
     /// How long an import waits for somebody else's outcome.
@@ -110,6 +115,8 @@ impl App {
             ids,
             connector,
             webhooks,
+            lanes: Lanes::default(),
+            jitter: Jitter::system(),
             imports: Imports::default(),
             import_wait: IMPORT_WAIT,
             lease_times: LeaseTimes::default(),

@@ -93,8 +93,8 @@ impl Randomness {
     }
 }
 
-/// `SplitMix64`: repeatable, and spread well enough for ids in a test.
-fn split_mix(state: &mut u64) -> u64 {
+/// `SplitMix64`: repeatable, and spread well enough for delays, and for ids in a test.
+pub(crate) fn split_mix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut mixed = *state;
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,16 +1,21 @@
 //! How long a row waits before it is tried again.
 //!
-//! A pure function of the attempt: retries live in rows, so nothing here sleeps, counts or keeps
-//! state, and there is no jitter, because a delay is written down, shown to people and tested.
+//! Retries live in rows, so nothing here sleeps or counts. [`Backoff`] is a pure function of the
+//! attempt; [`Jitter`] spreads what would otherwise come back all at once; [`retry_after`] reads
+//! how long the other side wants to be left in peace.
 //!
 //! This is the only module that uses the `backoff` crate (unmaintained). Of it only the growth
 //! of the interval is used: what its `next_backoff` returns is randomised by up to a nanosecond
 //! even with a randomisation factor of zero.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff as _;
+use chrono::{DateTime, Utc};
+
+use crate::ids::split_mix;
 
 /// More doublings than it takes from a nanosecond to 500 years.
 const MAX_DOUBLINGS: u32 = 64;
@@ -46,11 +51,104 @@ impl Backoff {
     }
 }
 
+/// Makes delays a little shorter or longer, by chance.
+#[derive(Debug)]
+pub struct Jitter(Mutex<u64>);
+
+impl Jitter {
+    /// How much a delay changes at most: a tenth, either way.
+    const SHARE: f64 = 0.1;
+
+    /// Another one in each process.
+    pub fn system() -> Self {
+        Self::seeded(random_seed())
+    }
+
+    /// For tests: the same seed gives the same delays.
+    pub fn seeded(seed: u64) -> Self {
+        Self(Mutex::new(seed))
+    }
+
+    /// The delay, give or take a tenth.
+    pub fn spread(&self, delay: Duration) -> Duration {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // 32 bits fit a float exactly.
+        let bits = u32::try_from(split_mix(&mut state) >> 32).unwrap_or_default();
+        let chance = f64::from(bits) / f64::from(u32::MAX);
+        delay.mul_f64(1.0 - Self::SHARE + 2.0 * Self::SHARE * chance)
+    }
+}
+
+fn random_seed() -> u64 {
+    let mut seed = [0; 8];
+    getrandom::fill(&mut seed).expect("the operating system gives random bits once it has started");
+    u64::from_be_bytes(seed)
+}
+
+/// `Retry-After` as a delay of at most `longest`: seconds or an HTTP date, garbage ignored.
+pub fn retry_after(text: &str, now: DateTime<Utc>, longest: Duration) -> Option<Duration> {
+    let text = text.trim();
+    let delay = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        text.parse().map_or(Duration::MAX, Duration::from_secs)
+    } else {
+        let until = DateTime::parse_from_rfc2822(text).ok()?;
+        (until.to_utc() - now).to_std().unwrap_or(Duration::ZERO)
+    };
+    Some(delay.min(longest))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn jitter_is_a_tenth_either_way_and_repeats_with_its_seed() {
+        let minute = Duration::from_mins(1);
+        let delays = |seed| -> Vec<f64> {
+            let jitter = Jitter::seeded(seed);
+            (0..1000)
+                .map(|_| jitter.spread(minute).as_secs_f64())
+                .collect()
+        };
+        let made = delays(7);
+        assert!(made.iter().all(|delay| (54.0..=66.0).contains(delay)));
+        assert!(made.iter().any(|delay| *delay < 54.5));
+        assert!(made.iter().any(|delay| *delay > 65.5));
+        assert_eq!(made, delays(7));
+        assert_ne!(made, delays(8));
+        assert_eq!(Jitter::system().spread(Duration::ZERO), Duration::ZERO);
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_up_to_the_longest() {
+        let now = "2015-10-21T07:28:00Z".parse().unwrap();
+        let read =
+            |text| retry_after(text, now, Duration::from_hours(24)).map(|delay| delay.as_secs());
+        for (text, seconds) in [
+            ("0", 0),
+            (" 120 ", 120),
+            ("86401", 86_400),
+            ("99999999999999999999999", 86_400),
+            ("Wed, 21 Oct 2015 07:30:00 GMT", 120),
+            ("Wed, 21 Oct 2015 07:00:00 GMT", 0),
+            ("Fri, 21 Oct 2095 07:30:00 GMT", 86_400),
+        ] {
+            assert_eq!(read(text), Some(seconds), "{text}");
+        }
+        for garbage in [
+            "",
+            "soon",
+            "-5",
+            "1.5",
+            "1e3",
+            "2015-10-21T07:30:00Z",
+            "5 s",
+        ] {
+            assert_eq!(read(garbage), None, "{garbage}");
+        }
+    }
 
     #[test]
     fn a_rate_limited_row_waits_5_10_20_40_60_60_minutes() {

@@ -3,13 +3,16 @@
 //! | job or tick | handler |
 //! |---|---|
 //! | [`SyncStore`] | [`marketplace::sync_store`] |
+//! | [`DeliverCallback`] | [`webhooks::deliver_callback`] |
 //! | `sync` tick | [`marketplace::enqueue_due_stores`] |
+//! | `callback` tick | [`webhooks::enqueue_due_events`] |
 //! | `housekeeping` tick | [`tidy_up`] |
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jobs::{Job, QueueError, SyncStore, schedule};
+use jobs::{DeliverCallback, Job, QueueError, SyncStore, schedule};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
@@ -18,31 +21,71 @@ use crate::App;
 use crate::marketplace;
 use crate::schedule::housekeeping::tidy_up;
 use crate::schedule::tick::run_every;
+use crate::webhooks;
 
 /// How often a pass that met a full queue looks for room.
 const LOOK_FOR_ROOM: Duration = Duration::from_millis(200);
 
 /// Runs jobs until `stop` fires and the running ones are done.
 pub(crate) async fn run_jobs(app: Arc<App>, stop: CancellationToken) {
-    let concurrency = app.settings.sync.concurrency;
-    let queue = app.queue.clone();
-    let handler_stop = stop.clone();
-    let handler = move |job: SyncStore| {
-        let (app, stop) = (app.clone(), handler_stop.clone());
+    let (sync_app, sync_stop) = (app.clone(), stop.clone());
+    let sync = run_worker(&app, app.settings.sync.concurrency, &stop, move |job| {
+        let (app, stop) = (sync_app.clone(), sync_stop.clone());
         async move { sync_store(&app, job, &stop).await }
-    };
-    if let Err(error) = queue.run_worker(concurrency, stop, handler).await {
-        error!(event = "worker_failed", queue = SyncStore::QUEUE, %error, "the worker of {} ended", SyncStore::QUEUE);
+    });
+    let (callback_app, callback_stop) = (app.clone(), stop.clone());
+    let concurrency = app.settings.callback.concurrency;
+    let callback = run_worker(&app, concurrency, &stop, move |job| {
+        let (app, stop) = (callback_app.clone(), callback_stop.clone());
+        async move { deliver_callback(&app, job, &stop).await }
+    });
+    tokio::join!(sync, callback);
+}
+
+async fn run_worker<J, H, F>(app: &App, concurrency: usize, stop: &CancellationToken, handler: H)
+where
+    J: Job,
+    H: Fn(J) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<(), String>> + Send + 'static,
+{
+    let stop = stop.clone();
+    if let Err(error) = app.queue.run_worker(concurrency, stop, handler).await {
+        error!(event = "worker_failed", queue = J::QUEUE, %error, "the worker of {} ended", J::QUEUE);
     }
 }
 
 /// Runs jobs until none is left, for tests and one-shot commands; tells how many ran.
 pub async fn run_jobs_until_empty(app: &Arc<App>) -> Result<u64, QueueError> {
+    let mut ran = 0;
+    loop {
+        // The runs of stores first: they make events.
+        let synced = run_syncs_until_empty(app).await?;
+        let delivered = run_callbacks_until_empty(app).await?;
+        ran += synced + delivered;
+        if delivered == 0 {
+            return Ok(ran);
+        }
+    }
+}
+
+/// The same for the jobs of stores alone.
+pub async fn run_syncs_until_empty(app: &Arc<App>) -> Result<u64, QueueError> {
     let concurrency = app.settings.sync.concurrency;
     let handler_app = app.clone();
     let handler = move |job: SyncStore| {
         let app = handler_app.clone();
         async move { sync_store(&app, job, &CancellationToken::new()).await }
+    };
+    app.queue.run_until_empty(concurrency, handler).await
+}
+
+/// The same for the jobs of events alone.
+pub async fn run_callbacks_until_empty(app: &Arc<App>) -> Result<u64, QueueError> {
+    let concurrency = app.settings.callback.concurrency;
+    let handler_app = app.clone();
+    let handler = move |job: DeliverCallback| {
+        let app = handler_app.clone();
+        async move { deliver_callback(&app, job, &CancellationToken::new()).await }
     };
     app.queue.run_until_empty(concurrency, handler).await
 }
@@ -62,40 +105,87 @@ pub async fn sync_store(app: &App, job: SyncStore, stop: &CancellationToken) -> 
     Err(error.to_string())
 }
 
+/// The handler of [`DeliverCallback`]. A failed job is shown as failed and not run again: what is
+/// due stays due, and the next tick enqueues the event.
+pub async fn deliver_callback(
+    app: &App,
+    job: DeliverCallback,
+    stop: &CancellationToken,
+) -> Result<(), String> {
+    let job_id = job.identity();
+    let outbox_id = job.outbox_id;
+    let Err(error) = webhooks::deliver_callback(app, job, stop).await else {
+        return Ok(());
+    };
+    error!(event = "job_failed", queue = DeliverCallback::QUEUE, jobId = job_id, %error, "failed to run {job_id}");
+    if let Err(error) = webhooks::free_slot(app, outbox_id).await {
+        warn!(%error, outboxId = %outbox_id, "failed to free the slot of event {outbox_id}; it ends by itself");
+    }
+    Err(error.to_string())
+}
+
 /// Fires ticks until `stop` fires.
 pub(crate) async fn run_ticks(app: Arc<App>, stop: CancellationToken) {
-    let cron = app.settings.sync.cron.clone();
     let (sync_app, sync_stop) = (app.clone(), stop.clone());
-    let sync = run_every(
-        app.clone(),
-        schedule::SYNC.name,
-        &cron,
-        stop.clone(),
-        move || {
-            let (app, stop) = (sync_app.clone(), sync_stop.clone());
-            async move { sync_tick(&app, &stop).await }
-        },
-    );
+    let cron = app.settings.sync.cron.clone();
+    let sync = schedule::SYNC.name;
+    let sync = run_every(app.clone(), sync, &cron, stop.clone(), move || {
+        let (app, stop) = (sync_app.clone(), sync_stop.clone());
+        async move { sync_tick(&app, &stop).await }
+    });
+    let (callback_app, callback_stop) = (app.clone(), stop.clone());
+    let cron = app.settings.callback.cron.clone();
+    let callback = schedule::CALLBACK.name;
+    let callback = run_every(app.clone(), callback, &cron, stop.clone(), move || {
+        let (app, stop) = (callback_app.clone(), callback_stop.clone());
+        async move { callback_tick(&app, &stop).await }
+    });
     let tidy_app = app.clone();
     let cron = schedule::HOUSEKEEPING.default_cron;
     let housekeeping = run_every(app, schedule::HOUSEKEEPING.name, cron, stop, move || {
         let app = tidy_app.clone();
         async move { tidy_up(&app).await }
     });
-    let (sync, housekeeping) = tokio::join!(sync, housekeeping);
-    for error in [sync, housekeeping].into_iter().filter_map(Result::err) {
+    let (sync, callback, housekeeping) = tokio::join!(sync, callback, housekeeping);
+    for error in [sync, callback, housekeeping]
+        .into_iter()
+        .filter_map(Result::err)
+    {
         error!(event = "schedule_failed", %error, "a schedule ended");
     }
 }
 
-/// A pass, and further ones as the queue drains, until every due store was enqueued.
 async fn sync_tick(app: &App, stop: &CancellationToken) {
+    pass_by_pass::<SyncStore, _, _>(app, stop, schedule::SYNC.name, || async {
+        let pass = marketplace::enqueue_due_stores(app).await?;
+        Ok::<_, marketplace::Error>(pass.is_cut_short)
+    })
+    .await;
+}
+
+async fn callback_tick(app: &App, stop: &CancellationToken) {
+    pass_by_pass::<DeliverCallback, _, _>(app, stop, schedule::CALLBACK.name, || async {
+        let pass = webhooks::enqueue_due_events(app).await?;
+        Ok::<_, sqlx::Error>(pass.is_cut_short)
+    })
+    .await;
+}
+
+/// A pass, and further ones as the queue drains, until everything that is due was enqueued.
+async fn pass_by_pass<J: Job, F, E: Display>(
+    app: &App,
+    stop: &CancellationToken,
+    name: &'static str,
+    pass: impl Fn() -> F,
+) where
+    F: Future<Output = Result<bool, E>>,
+{
     loop {
-        match marketplace::enqueue_due_stores(app).await {
-            Ok(pass) if pass.is_cut_short => {}
-            Ok(_) => return,
+        match pass().await {
+            Ok(true) => {}
+            Ok(false) => return,
             Err(error) => {
-                error!(event = "scheduler_failed", schedule = schedule::SYNC.name, %error, "failed to enqueue due stores");
+                error!(event = "scheduler_failed", schedule = name, %error, "the `{name}` pass failed");
                 return;
             }
         }
@@ -107,7 +197,7 @@ async fn sync_tick(app: &App, stop: &CancellationToken) {
             {
                 return;
             }
-            match app.queue.room::<SyncStore>().await {
+            match app.queue.room::<J>().await {
                 Ok(room) if room >= app.queue.max_depth() / 2 => break,
                 Ok(_) => {}
                 // The next tick tells whether the queue is back.

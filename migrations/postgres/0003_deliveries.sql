@@ -28,14 +28,19 @@ ALTER TABLE callback_outbox ADD COLUMN enqueued_until TIMESTAMPTZ;
 ALTER TABLE callback_deliveries ADD COLUMN lease_token UUID;
 ALTER TABLE callback_deliveries ADD COLUMN lease_expires_at TIMESTAMPTZ;
 DROP INDEX callback_deliveries_due_idx;
--- What is due, the longest due first.
+-- What is due to an endpoint, the longest due first.
 CREATE INDEX callback_deliveries_due_idx
-    ON callback_deliveries ((COALESCE(next_attempt_at, created_at)), id)
+    ON callback_deliveries (endpoint_id, (COALESCE(next_attempt_at, created_at)), id)
     WHERE status = 'pending';
 -- What an endpoint is still owed, in the order it happened.
 CREATE INDEX callback_deliveries_pending_endpoint_idx
     ON callback_deliveries (endpoint_id, created_at, id)
     WHERE status = 'pending';
+
+-- What is being sent.
+CREATE INDEX callback_deliveries_lease_idx
+    ON callback_deliveries (endpoint_id, lease_expires_at)
+    WHERE lease_token IS NOT NULL;
 
 CREATE TABLE callback_attempts (
     id UUID PRIMARY KEY,

@@ -1,34 +1,29 @@
 //! What a `sync` tick enqueues: one [`SyncStore`] for every store that has something due.
 //!
-//! A tick never works. It pages through the due stores, takes their enqueue slots in SQL (so
-//! "waiting or running already" is known and counted, whatever the transport) and pushes the
-//! jobs. A slot is short until the jobs are in the queue, so a crash in between costs seconds;
-//! then it lasts until the run ends, or [`SLOT`] at most. When the queue is full the rest stays
-//! rows, and the next pass goes on where this one stopped, so that nobody starves. When the
-//! queue was lost, which its epoch tells, all slots are free again.
+//! A tick never works. It pages through the due stores, takes their enqueue slots
+//! ([`crate::schedule::slots`]) and pushes the jobs. When the queue is full the rest stays rows,
+//! and the next pass goes on where this one stopped, so that nobody starves.
 
 use std::collections::HashSet;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use jobs::{Job, QueueError, StoreId, SyncStore};
 use serde::Serialize;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, info};
 
 use super::error::Error;
 use super::queries::schedule::{
     DueAt, DueStore, claim_slots, due_stores, free_all_slots, move_slots,
 };
 use crate::App;
+use crate::db::Tx;
+use crate::schedule::slots::{self, Slotted};
 use crate::schedule::{self, Position};
 
 /// Stores a page.
 const PAGE: u32 = 100;
 /// A row that has been due for so long beats the throttle.
 const OVERDUE: TimeDelta = TimeDelta::minutes(10);
-/// How long a slot lasts while its job is on the way into the queue.
-const SLOT_BEFORE_PUSH: TimeDelta = TimeDelta::seconds(30);
-/// How long a slot lasts while its job waits; longer than a full queue takes to drain.
-const SLOT: TimeDelta = TimeDelta::minutes(15);
 
 /// What a pass did; also its log line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -53,7 +48,7 @@ enum Page {
 
 /// One pass over all due stores.
 pub async fn enqueue_due_stores(app: &App) -> Result<Pass, Error> {
-    free_slots_of_lost_queue(app).await?;
+    slots::free_slots_of_lost_queue::<SyncStore>(app).await?;
     let start = schedule::position(&app.db, jobs::schedule::SYNC.name).await?;
     let mut pass = Pass::default();
     let mut after = start.unwrap_or(Position::BEGINNING);
@@ -95,32 +90,6 @@ pub async fn enqueue_due_stores(app: &App) -> Result<Pass, Error> {
         pass.scanned_stores
     );
     Ok(pass)
-}
-
-/// When Redis was flushed, what the slots stand for is gone.
-async fn free_slots_of_lost_queue(app: &App) -> Result<(), Error> {
-    let epoch = match app.queue.epoch().await {
-        Ok(epoch) => epoch,
-        // The pass itself tells what cannot be enqueued.
-        Err(error) => {
-            warn!(%error, "the queue does not answer");
-            return Ok(());
-        }
-    };
-    let mut tx = app.db.write().await?;
-    if schedule::note_epoch(&mut tx, SyncStore::QUEUE, epoch).await? {
-        let freed = free_all_slots(&mut tx, app.clock.now()).await?;
-        if freed > 0 {
-            warn!(
-                event = "queue_lost",
-                queue = SyncStore::QUEUE,
-                freed,
-                "the queue was lost: {freed} stores can be enqueued again"
-            );
-        }
-    }
-    tx.save().await?;
-    Ok(())
 }
 
 /// As many stores as the queue has room for; one, to see whether it is needed, when it is full.
@@ -179,28 +148,10 @@ async fn enqueue(
         return Ok(Page::QueueFull);
     }
     let ids: Vec<StoreId> = stores.iter().map(|store| store.id).collect();
-    let now = app.clock.now();
-    let claimed_until = now + SLOT_BEFORE_PUSH;
-    let mut tx = app.db.write().await?;
-    let claimed = claim_slots(&mut tx, &ids, claimed_until, now).await?;
-    tx.save().await?;
-    log_already_enqueued(&ids, &claimed);
-    let claimed: Vec<StoreId> = ids.into_iter().filter(|id| claimed.contains(id)).collect();
-    if claimed.is_empty() {
-        return Ok(Page::Done);
-    }
-    let jobs: Vec<SyncStore> = claimed
-        .iter()
-        .map(|store_id| SyncStore {
-            store_id: *store_id,
-        })
-        .collect();
-    let pushed = app.queue.push(&jobs).await;
-    let until = if pushed.is_ok() { now + SLOT } else { now };
-    let mut tx = app.db.write().await?;
-    move_slots(&mut tx, &claimed, claimed_until, until).await?;
-    tx.save().await?;
-    match pushed {
+    let enqueued = slots::enqueue::<SyncStore>(app, &ids).await?;
+    let claimed = enqueued.claimed;
+    log_already_enqueued(&ids, &claimed.iter().copied().collect());
+    match enqueued.pushed {
         Ok(()) => {
             pass.enqueued_jobs += u64::try_from(claimed.len()).unwrap_or_default();
             Ok(Page::Done)
@@ -210,6 +161,37 @@ async fn enqueue(
             log_failure(&claimed, &error, pass);
             Ok(Page::QueueFailed)
         }
+    }
+}
+
+impl Slotted for SyncStore {
+    type Id = StoreId;
+    const ROWS: &'static str = "stores";
+
+    fn of(store_id: StoreId) -> Self {
+        Self { store_id }
+    }
+
+    async fn claim_slots(
+        tx: &mut Tx,
+        stores: &[StoreId],
+        until: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> sqlx::Result<HashSet<StoreId>> {
+        claim_slots(tx, stores, until, now).await
+    }
+
+    async fn move_slots(
+        tx: &mut Tx,
+        stores: &[StoreId],
+        from: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> sqlx::Result<()> {
+        move_slots(tx, stores, from, until).await
+    }
+
+    async fn free_all_slots(tx: &mut Tx, now: DateTime<Utc>) -> sqlx::Result<u64> {
+        free_all_slots(tx, now).await
     }
 }
 

@@ -31,7 +31,7 @@ use super::status::sync_status;
 use crate::App;
 use crate::db;
 use crate::lease::Lease;
-use crate::webhooks::{self, EventType};
+use crate::webhooks::{self, EventType, Recorded};
 
 /// A run ends after so many batches; the scheduler brings the store back.
 const MAX_BATCHES: u32 = 10;
@@ -320,10 +320,13 @@ impl Run<'_> {
         let counts = Counts::of(&batch.rows);
         let totals = self.totals.plus(counts);
         let this = &*self;
-        let (status, imported, has_backlog) = db::persist(move || async move {
+        let (status, imported, has_backlog, recorded) = db::persist(move || async move {
             this.try_write(batch, totals, is_last, is_cut_short).await
         })
         .await?;
+        if let Some(recorded) = recorded {
+            webhooks::enqueue_recorded(self.app, recorded).await;
+        }
         (self.totals, self.status, self.imported) = (totals, status, imported);
         if counts.processed > 0 {
             self.log_batch(counts);
@@ -339,7 +342,7 @@ impl Run<'_> {
         totals: Counts,
         is_last: bool,
         is_cut_short: bool,
-    ) -> Result<(SyncStatus, i64, bool), Error> {
+    ) -> Result<(SyncStatus, i64, bool, Option<Recorded>), Error> {
         let now = self.app.clock.now();
         let id = self.store.id;
         let mut tx = self.app.db.write().await?;
@@ -354,6 +357,7 @@ impl Run<'_> {
             stores::pause_store(&mut tx, id, until).await?;
         }
         let mut has_backlog = is_cut_short;
+        let mut recorded = None;
         if is_last {
             let left = orders::due_rows(&mut tx, id, self.cursor, now, 1).await?;
             has_backlog |= !left.is_empty();
@@ -362,10 +366,10 @@ impl Run<'_> {
                 _ => EventType::SyncCompleted,
             };
             let data = totals.event_data(status, imported, has_backlog);
-            self.record(&mut tx, event, data, now).await?;
+            recorded = Some(self.record(&mut tx, event, data, now).await?);
         }
         tx.save().await?;
-        Ok((status, imported, has_backlog))
+        Ok((status, imported, has_backlog, recorded))
     }
 
     fn log_batch(&self, counts: Counts) {
@@ -397,9 +401,11 @@ impl Run<'_> {
         if !stores::lock_leased_store(&mut tx, self.store.id, self.lease.token()).await? {
             return Err(Error::LeaseLost);
         }
-        self.record(&mut tx, event, data, self.app.clock.now())
+        let recorded = self
+            .record(&mut tx, event, data, self.app.clock.now())
             .await?;
         tx.save().await?;
+        webhooks::enqueue_recorded(self.app, recorded).await;
         Ok(())
     }
 
@@ -409,7 +415,7 @@ impl Run<'_> {
         event: EventType,
         data: serde_json::Value,
         now: DateTime<Utc>,
-    ) -> Result<(), Error> {
+    ) -> Result<Recorded, Error> {
         let id = match event {
             EventType::SyncStarted => self.started,
             EventType::SyncCompleted | EventType::SyncFailed => self.closing,
@@ -421,8 +427,7 @@ impl Run<'_> {
             event,
             data,
         };
-        webhooks::record(tx, &event, now).await?;
-        Ok(())
+        Ok(webhooks::record(self.app, tx, &event, now).await?)
     }
 }
 

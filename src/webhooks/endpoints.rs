@@ -194,8 +194,9 @@ pub(crate) async fn delete_endpoint(
     let mut tx = app.db.write().await?;
     endpoints::lock_organization(&mut tx, organization_id).await?;
     own_endpoint(&mut tx, organization_id, id).await?;
-    endpoints::mark_deleted(&mut tx, id, now).await?;
+    // The events first, as everyone does who writes to both.
     endpoints::lock_owed_events(&mut tx, id).await?;
+    endpoints::mark_deleted(&mut tx, id, now).await?;
     endpoints::settle_events(&mut tx, id, now).await?;
     endpoints::cancel_deliveries(&mut tx, id).await?;
     tx.save().await?;

@@ -4,15 +4,17 @@
 //! deliveries due again, from the first attempt on; who has the event keeps it. [`recover`] does
 //! so for all events that one endpoint missed.
 
+use std::fmt;
+
 use chrono::{DateTime, Utc};
-use jobs::{DeliverCallback, OutboxId, StoreId};
+use jobs::{OutboxId, StoreId};
 use poem_openapi::Enum;
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::FromRow;
 use sqlx::types::Json;
-use tracing::warn;
 
+use super::enqueue::enqueue_events;
 use super::model::{DeliveryId, EndpointId, EventType};
 use super::queries::{endpoints, outbox};
 use crate::App;
@@ -35,6 +37,16 @@ pub(crate) enum CallbackStatus {
     Success,
     /// Somebody will not get it: a dead letter.
     Failed,
+}
+
+impl fmt::Display for CallbackStatus {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::Pending => "pending",
+            Self::Success => "success",
+            Self::Failed => "failed",
+        })
+    }
 }
 
 /// An event, and how its delivery stands.
@@ -276,19 +288,4 @@ async fn requeue_missed(
     tx.save().await?;
     enqueue_events(app, &ids).await;
     Ok(requeued)
-}
-
-/// Best effort, after the commit: the sweep makes up for it.
-async fn enqueue_events(app: &App, ids: &[OutboxId]) {
-    let jobs: Vec<DeliverCallback> = ids
-        .iter()
-        .map(|outbox_id| DeliverCallback {
-            outbox_id: *outbox_id,
-        })
-        .collect();
-    if let Err(error) = app.queue.push(&jobs).await {
-        for outbox_id in ids {
-            warn!(event = "callback_enqueue_failed", outboxId = %outbox_id, %error, "failed to enqueue event {outbox_id}; the next tick does");
-        }
-    }
 }

@@ -240,11 +240,10 @@ pub(crate) async fn overdue_held_deliveries(
 ) -> sqlx::Result<Vec<FailedDelivery>> {
     on!(tx, conn => query_as(sql!(
         "SELECT d.id, d.outbox_id, d.endpoint_id, d.created_at
-         FROM callback_deliveries AS d
-         JOIN webhook_endpoints AS e ON e.id = d.endpoint_id
-         WHERE d.status = 'pending' AND COALESCE(d.next_attempt_at, d.created_at) < $1
-           AND NOT e.is_active
-         ORDER BY COALESCE(d.next_attempt_at, d.created_at), d.id
+         FROM webhook_endpoints AS e
+         JOIN callback_deliveries AS d ON d.endpoint_id = e.id
+         WHERE NOT e.is_active AND d.status = 'pending'
+           AND COALESCE(d.next_attempt_at, d.created_at) < $1
          LIMIT $2"))
         .bind(before).bind(limit)
         .fetch_all(conn).await)

@@ -114,6 +114,8 @@ fn no_update_forgets_updated_at() {
         "lease_expires_at",
         "enqueued_until",
         "paused_until",
+        "consecutive_failures",
+        "open_until",
     ];
     let updates = Statement::all().filter(|it| {
         let text = it.text.trim_start();

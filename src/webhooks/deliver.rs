@@ -1,0 +1,404 @@
+//! What [`DeliverCallback`] does, top to bottom.
+//!
+//! It claims the deliveries of its event that are due, sends them all at the same time, and
+//! writes down what came of each as soon as it is known, so that none waits for another. A
+//! delivery is a row: its attempts, its next time and its lease stand there.
+//!
+//! It may always run twice: the lease lets one request out at a time, its outcome is written
+//! under the lease only, and a delivery that succeeded is never claimed again. A process that
+//! dies leaves a lease that ends by itself; the next tick brings the event back. Whoever receives
+//! an event twice by that knows it by its id.
+//!
+//! Nothing in here waits for an endpoint that has enough to do: a delivery without a free lane
+//! ([`Lanes`](super::lanes::Lanes)) stays due, and whoever leaves the lane enqueues what the endpoint is owed
+//! next ([`bring_next`]). So a slow endpoint holds as many workers as it has lanes, a dead one
+//! holds none, and a backlog is worked off without waiting for ticks.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::future::join_all;
+use jobs::{DeliverCallback, Job, OutboxId};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::attempt::Outcome;
+use super::enqueue::enqueue_events;
+use super::lanes::{Lane, width};
+use super::outbox::CallbackStatus;
+use super::queries::deliveries::{AttemptRow, DeliveryLease, DueDelivery, OwedEvent};
+use super::queries::{deliveries, schedule};
+use super::send::Sent;
+use super::settle::settle;
+use super::sign::{SigningSecret, reference_headers, standard_headers};
+use super::{breaker, endpoints};
+use crate::App;
+use crate::db::{self, Tx};
+
+/// How much longer than a request its lease lasts: time to write down what came of it.
+const LEASE_MARGIN: TimeDelta = TimeDelta::seconds(10);
+/// Events that are enqueued when one has left its lane: more than one, so that an endpoint that
+/// is back is served by all its lanes soon.
+const BROUGHT_AT_ONCE: usize = 2;
+
+/// A delivery that is ours to send.
+struct Parcel {
+    delivery: DueDelivery,
+    lease: DeliveryLease,
+    secrets: Vec<SigningSecret>,
+    lane: Lane,
+}
+
+/// What a look at an event found.
+#[derive(Default)]
+struct Claimed {
+    /// To be sent.
+    parcels: Vec<Parcel>,
+    /// Due, but their endpoints have enough to do.
+    crowded: Vec<DueDelivery>,
+    /// Taken by somebody else in the meantime.
+    lost: Vec<DueDelivery>,
+}
+
+/// What a job came to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    sent: usize,
+    success: usize,
+}
+
+/// Runs the job: what is due of an event, unless another job is at it.
+pub(crate) async fn deliver_callback(
+    app: &App,
+    job: DeliverCallback,
+    stop: &CancellationToken,
+) -> sqlx::Result<()> {
+    let id = job.outbox_id;
+    let mut tx = app.db.read().await?;
+    let event = deliveries::owed_event(&mut tx, id).await?;
+    tx.save().await?;
+    let Some(event) = event else {
+        warn!(event = "outbox_not_found", outboxId = %id, "event {id} does not exist any more");
+        return Ok(());
+    };
+    let mut counts = Counts::default();
+    let mut state = (event.status, None);
+    if event.status == CallbackStatus::Pending {
+        state = rounds(app, &event, stop, &mut counts).await?;
+    }
+    let (status, next_retry_at) = state;
+    if counts.sent > 0 {
+        log_deliveries(&event, counts, next_retry_at);
+    }
+    info!(event = "callback_job_completed", queue = DeliverCallback::QUEUE, jobId = job.identity(), outboxId = %id, %status, "ran the job of event {id}");
+    Ok(())
+}
+
+/// Sends what is due until nothing is left that this process may send now.
+async fn rounds(
+    app: &App,
+    event: &OwedEvent,
+    stop: &CancellationToken,
+    counts: &mut Counts,
+) -> sqlx::Result<(CallbackStatus, Option<DateTime<Utc>>)> {
+    loop {
+        let claimed = if stop.is_cancelled() {
+            Claimed::default()
+        } else {
+            claim(app, event).await?
+        };
+        let has_sent = !claimed.parcels.is_empty();
+        let outcomes = join_all(
+            claimed
+                .parcels
+                .into_iter()
+                .map(|parcel| deliver(app, event, parcel)),
+        )
+        .await;
+        for outcome in outcomes {
+            counts.sent += 1;
+            counts.success += usize::from(outcome? == CallbackStatus::Success);
+        }
+        for delivery in &claimed.lost {
+            bring_next(app, delivery).await?;
+        }
+        if has_sent && !claimed.crowded.is_empty() {
+            continue;
+        }
+        let state = finish(app, event.id, counts.sent == 0).await?;
+        // Whoever left a lane before the slot was free has not seen this event waiting.
+        let has_room = |it: &DueDelivery| app.lanes.free(it.endpoint_id, width(it.is_ordered)) > 0;
+        if !claimed.crowded.iter().any(has_room) {
+            return Ok(state);
+        }
+    }
+}
+
+/// Looks for what is due and takes the leases of what there is room for.
+async fn claim(app: &App, event: &OwedEvent) -> sqlx::Result<Claimed> {
+    let now = app.clock.now();
+    let mut tx = app.db.read().await?;
+    let due = deliveries::due_deliveries(&mut tx, event.id, now).await?;
+    tx.save().await?;
+    let mut claimed = Claimed::default();
+    let mut admitted = Vec::new();
+    for delivery in due {
+        let width = width(delivery.is_ordered);
+        match app.lanes.enter(delivery.endpoint_id, width) {
+            Some(lane) => admitted.push((delivery, lane)),
+            None => claimed.crowded.push(delivery),
+        }
+    }
+    if admitted.is_empty() {
+        return Ok(claimed);
+    }
+    let lease = DeliveryLease {
+        token: app.ids.new_id(now),
+        expires_at: now + app.settings.callback.timeout + LEASE_MARGIN,
+    };
+    let mut tx = app.db.write().await?;
+    schedule::hold_slot(&mut tx, event.id, lease.expires_at).await?;
+    for (delivery, lane) in admitted {
+        if !take(&mut tx, &delivery, lease, now).await? {
+            claimed.lost.push(delivery);
+            continue;
+        }
+        let secrets = endpoints::signing_secrets(&mut tx, delivery.endpoint_id, now).await?;
+        claimed.parcels.push(Parcel {
+            delivery,
+            lease,
+            secrets,
+            lane,
+        });
+    }
+    tx.save().await?;
+    Ok(claimed)
+}
+
+/// Takes the lease of a delivery, and the one chance of an endpoint that was left in peace.
+async fn take(
+    tx: &mut Tx,
+    delivery: &DueDelivery,
+    lease: DeliveryLease,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    if breaker::is_tripped(delivery.consecutive_failures)
+        && !deliveries::take_probe(tx, delivery.endpoint_id, lease.expires_at, now).await?
+    {
+        return Ok(false);
+    }
+    deliveries::claim_delivery(tx, delivery.id, lease, now).await
+}
+
+/// Sends a delivery and writes down what came of it; tells how the delivery stands.
+async fn deliver(app: &App, event: &OwedEvent, parcel: Parcel) -> sqlx::Result<CallbackStatus> {
+    let Parcel {
+        delivery,
+        lease,
+        secrets,
+        lane,
+    } = parcel;
+    let started_at = app.clock.now();
+    let sent = send(app, event, &delivery, &secrets, started_at).await;
+    // Before anybody looks for what this endpoint is owed next.
+    drop(lane);
+    let outcome = Outcome::of(
+        &sent,
+        delivery.attempt,
+        &app.settings.callback,
+        &app.jitter,
+        app.clock.now(),
+    );
+    let attempt = AttemptRow {
+        id: app.ids.new_id(started_at),
+        delivery_id: delivery.id,
+        attempt: delivery.attempt.saturating_add(1),
+        started_at,
+        duration_ms: i32::try_from(sent.duration.as_millis()).unwrap_or(i32::MAX),
+        http_status: outcome.http_status,
+        error: sent.reply.as_ref().err().map(ToString::to_string),
+        response: sent.reply.as_ref().ok().map(|reply| reply.excerpt.as_str()),
+    };
+    let write = Write {
+        app,
+        event,
+        delivery: &delivery,
+        lease,
+        outcome: &outcome,
+        attempt: &attempt,
+    };
+    if let Some(next) = db::persist(|| write.try_write()).await? {
+        write.log_dead_letter();
+        enqueue_events(app, &next).await;
+    } else {
+        warn!(event = "delivery_lease_lost", outboxId = %event.id, endpointId = %delivery.endpoint_id, "event {} is sent to webhook {} by somebody else by now", event.id, delivery.endpoint_id);
+        bring_next(app, &delivery).await?;
+    }
+    Ok(outcome.status)
+}
+
+/// The request: the same bytes for everyone, signed for each.
+async fn send(
+    app: &App,
+    event: &OwedEvent,
+    delivery: &DueDelivery,
+    secrets: &[SigningSecret],
+    now: DateTime<Utc>,
+) -> Sent {
+    let body = serde_json::to_vec(&event.payload.0).expect("what was JSON becomes JSON");
+    let global = app.settings.webhook.secret.as_ref();
+    let timestamp = event.payload.timestamp;
+    let headers: Vec<_> = reference_headers(event.id, timestamp, &body, global)
+        .into_iter()
+        .chain(standard_headers(event.id, now, &body, secrets))
+        .collect();
+    app.webhooks.post(&delivery.target_url, headers, body).await
+}
+
+/// Everything that is written after a request.
+struct Write<'a> {
+    app: &'a App,
+    event: &'a OwedEvent,
+    delivery: &'a DueDelivery,
+    lease: DeliveryLease,
+    outcome: &'a Outcome,
+    attempt: &'a AttemptRow<'a>,
+}
+
+impl Write<'_> {
+    /// One transaction, fenced by the lease: the delivery, the attempt, the endpoint's record,
+    /// and how the event stands by that. Returns what the endpoint is owed next, or nothing when
+    /// the lease is lost.
+    async fn try_write(&self) -> sqlx::Result<Option<Vec<OutboxId>>> {
+        let now = self.app.clock.now();
+        let id = self.event.id;
+        let mut tx = self.app.db.write().await?;
+        // Locks the event, so that each of its deliveries sees how the others stand.
+        schedule::hold_slot(&mut tx, id, self.lease.expires_at).await?;
+        let lease = self.lease.token;
+        if !deliveries::write_outcome(&mut tx, self.delivery.id, lease, self.outcome, now).await? {
+            return Ok(None);
+        }
+        deliveries::insert_attempt(&mut tx, self.attempt).await?;
+        let states = deliveries::delivery_states(&mut tx, id).await?;
+        deliveries::write_event_state(&mut tx, id, &settle(&states), now).await?;
+        self.keep_record(&mut tx, now).await?;
+        let next = next_events(self.app, &mut tx, self.delivery, now).await?;
+        tx.save().await?;
+        Ok(Some(next))
+    }
+
+    /// What a request says of its endpoint.
+    async fn keep_record(&self, tx: &mut Tx, now: DateTime<Utc>) -> sqlx::Result<()> {
+        let endpoint = self.delivery.endpoint_id;
+        if self.outcome.status == CallbackStatus::Success {
+            if deliveries::count_success(tx, endpoint).await? {
+                info!(event = "webhook_resumed", endpointId = %endpoint, "webhook {endpoint} is back");
+            }
+            return Ok(());
+        }
+        let is_probe = breaker::is_tripped(self.delivery.consecutive_failures);
+        let failures =
+            deliveries::count_failure(tx, endpoint, is_probe, breaker::THRESHOLD).await?;
+        if let Some(pause) = breaker::pause(failures, is_probe) {
+            let until = now + pause;
+            deliveries::open_breaker(tx, endpoint, until).await?;
+            warn!(event = "webhook_paused", endpointId = %endpoint, consecutiveFailures = failures, until = %until, "webhook {endpoint} failed {failures} times in a row and is left in peace");
+        }
+        if self.outcome.is_gone && deliveries::deactivate_gone(tx, endpoint, now).await? {
+            warn!(event = "webhook_gone", endpointId = %endpoint, "webhook {endpoint} says that it is no more: nothing is sent to it until it is activated again");
+        }
+        Ok(())
+    }
+
+    fn log_dead_letter(&self) {
+        if self.outcome.status != CallbackStatus::Failed {
+            return;
+        }
+        let (event, endpoint) = (self.event, self.delivery.endpoint_id);
+        let reason = self.outcome.last_error.as_deref().unwrap_or_default();
+        error!(
+            event = "callback_dead_letter",
+            outboxId = %event.id,
+            organizationId = event.organization_id,
+            storeId = %event.store_id,
+            outboxEvent = %event.event,
+            endpointId = %endpoint,
+            lastError = format!("{endpoint}: {reason}"),
+            "gave up event {} for webhook {endpoint}", event.id
+        );
+    }
+}
+
+/// Enqueues what the endpoint of a delivery is owed next.
+async fn bring_next(app: &App, delivery: &DueDelivery) -> sqlx::Result<()> {
+    let mut tx = app.db.read().await?;
+    let next = next_events(app, &mut tx, delivery, app.clock.now()).await?;
+    tx.save().await?;
+    enqueue_events(app, &next).await;
+    Ok(())
+}
+
+/// What an endpoint is owed next, when it has a free lane; not more than a few events, because
+/// whoever leaves a lane does the same.
+async fn next_events(
+    app: &App,
+    tx: &mut Tx,
+    delivery: &DueDelivery,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<OutboxId>> {
+    let endpoint = delivery.endpoint_id;
+    let free = app.lanes.free(endpoint, width(delivery.is_ordered));
+    if free == 0 {
+        return Ok(Vec::new());
+    }
+    if delivery.is_ordered {
+        let first = schedule::first_event(tx, endpoint, now).await?;
+        return Ok(first.iter().map(|event| event.outbox_id).collect());
+    }
+    schedule::waiting_events(tx, endpoint, now, free.min(BROUGHT_AT_ONCE)).await
+}
+
+/// The job ends: its slot is free. An event of which nothing could be sent may owe something to
+/// an endpoint that was deleted while it was recorded: then it is put right.
+async fn finish(
+    app: &App,
+    id: OutboxId,
+    has_sent_nothing: bool,
+) -> sqlx::Result<(CallbackStatus, Option<DateTime<Utc>>)> {
+    let mut tx = app.db.write().await?;
+    let state = schedule::free_slot(&mut tx, id).await?;
+    // None when it was deleted with its store meanwhile: nobody is owed it.
+    let mut state = state.unwrap_or((CallbackStatus::Success, None));
+    if has_sent_nothing && state.0 == CallbackStatus::Pending {
+        deliveries::drop_deleted(&mut tx, id).await?;
+        let settled = settle(&deliveries::delivery_states(&mut tx, id).await?);
+        if settled.status != CallbackStatus::Pending {
+            deliveries::write_event_state(&mut tx, id, &settled, app.clock.now()).await?;
+            state = (settled.status, None);
+        }
+    }
+    tx.save().await?;
+    Ok(state)
+}
+
+/// Lets the next tick enqueue an event whose job failed.
+pub(crate) async fn free_slot(app: &App, id: OutboxId) -> sqlx::Result<()> {
+    let mut tx = app.db.write().await?;
+    schedule::free_slot(&mut tx, id).await?;
+    tx.save().await
+}
+
+fn log_deliveries(event: &OwedEvent, counts: Counts, next_retry_at: Option<DateTime<Utc>>) {
+    info!(
+        event = "callback_delivery",
+        outboxEvent = %event.event,
+        outboxId = %event.id,
+        organizationId = event.organization_id,
+        storeId = %event.store_id,
+        attempt = event.attempt,
+        endpointCount = counts.sent,
+        successCount = counts.success,
+        failCount = counts.sent - counts.success,
+        nextRetryAt = next_retry_at.map(crate::timestamp::format),
+        "sent event {} to {} webhooks, {} took it", event.id, counts.sent, counts.success
+    );
+}

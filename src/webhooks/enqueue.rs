@@ -1,0 +1,57 @@
+//! Pushes jobs right after the commit that made them due.
+//!
+//! Best effort, and never an error of the caller: the `callback` tick makes up for a queue that is
+//! away or full, and for a process that dies in between.
+
+use std::fmt::Display;
+
+use jobs::{DeliverCallback, OutboxId, QueueError};
+use tracing::{debug, warn};
+
+use super::record::Recorded;
+use crate::App;
+use crate::schedule::slots;
+
+/// Pushes the job of an event that was recorded.
+pub(crate) async fn enqueue_recorded(app: &App, recorded: Recorded) {
+    let Recorded { id, slot } = recorded;
+    let Some(slot) = slot else {
+        return;
+    };
+    match slots::push_claimed::<DeliverCallback>(app, &[id], slot).await {
+        Ok(pushed) => log_failure(&[id], &pushed),
+        // The job is in the queue; its slot ends sooner than it need.
+        Err(error) => debug!(%error, "failed to keep the slot of event {id}"),
+    }
+}
+
+/// Pushes the jobs of events that are due, unless they wait or run already.
+pub(super) async fn enqueue_events(app: &App, ids: &[OutboxId]) {
+    if ids.is_empty() {
+        return;
+    }
+    match slots::enqueue::<DeliverCallback>(app, ids).await {
+        Ok(enqueued) => log_failure(&enqueued.claimed, &enqueued.pushed),
+        Err(error) => warn_of(ids, &error),
+    }
+}
+
+/// Tells of events whose jobs are not in the queue. A queue that is full is no failure.
+pub(super) fn log_failure(ids: &[OutboxId], pushed: &Result<(), QueueError>) {
+    match pushed {
+        Ok(()) => {}
+        Err(QueueError::Full { .. }) => {
+            debug!(
+                event = "queue_full",
+                "the callback queue is full; the rest waits as rows"
+            );
+        }
+        Err(error) => warn_of(ids, error),
+    }
+}
+
+fn warn_of(ids: &[OutboxId], error: &dyn Display) {
+    for id in ids {
+        warn!(event = "callback_enqueue_failed", outboxId = %id, %error, "failed to enqueue event {id}; the next tick does");
+    }
+}

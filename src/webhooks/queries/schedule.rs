@@ -1,0 +1,255 @@
+//! Which events are due, and their enqueue slots.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use jobs::OutboxId;
+use sqlx::types::Json;
+use sqlx::{FromRow, query, query_as, query_scalar};
+use uuid::Uuid;
+
+use crate::db::{Tx, on, sql};
+use crate::webhooks::model::EndpointId;
+use crate::webhooks::outbox::CallbackStatus;
+
+/// An endpoint that something is due to.
+#[derive(Clone, Copy, Debug, FromRow)]
+pub(crate) struct DueEndpoint {
+    pub(crate) id: EndpointId,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) is_ordered: bool,
+    pub(crate) consecutive_failures: i32,
+    /// Whether a request to it is on the way, from whatever process.
+    pub(crate) is_busy: bool,
+}
+
+/// An event that is due to an endpoint, and its place among those.
+#[derive(Clone, Copy, Debug, FromRow)]
+pub(crate) struct DueEvent {
+    pub(crate) outbox_id: OutboxId,
+    pub(crate) due_at: DateTime<Utc>,
+    pub(crate) delivery_id: Uuid,
+}
+
+/// A page of endpoints behind the cursor that something is due to, in the order of their ids;
+/// none that is inactive or left in peace.
+///
+/// What is due first is one look into `callback_deliveries_due_idx`, however much there is.
+pub(crate) async fn due_endpoints(
+    tx: &mut Tx,
+    after: Uuid,
+    now: DateTime<Utc>,
+    limit: u32,
+) -> sqlx::Result<Vec<DueEndpoint>> {
+    on!(tx, conn => query_as(sql!(
+        "SELECT d.id, d.created_at, d.is_ordered, d.consecutive_failures, EXISTS (
+                 SELECT 1
+                 FROM callback_deliveries AS l
+                 WHERE l.endpoint_id = d.id AND l.lease_token IS NOT NULL
+                   AND l.lease_expires_at > $2
+             ) AS is_busy
+         FROM (
+             SELECT e.id, e.created_at, e.is_ordered, e.consecutive_failures, (
+                 SELECT COALESCE(p.next_attempt_at, p.created_at)
+                 FROM callback_deliveries AS p
+                 WHERE p.endpoint_id = e.id AND p.status = 'pending'
+                 ORDER BY COALESCE(p.next_attempt_at, p.created_at)
+                 LIMIT 1
+             ) AS due_since
+             FROM webhook_endpoints AS e
+             WHERE e.id > $1 AND e.is_active AND e.deleted_at IS NULL
+               AND (e.open_until IS NULL OR e.open_until <= $2)
+         ) AS d
+         WHERE d.due_since <= $2
+         ORDER BY d.id
+         LIMIT $3"))
+        .bind(after).bind(now).bind(i64::from(limit))
+        .fetch_all(conn).await)
+}
+
+/// A page of events behind the cursor that are due to an endpoint and not being sent to it, the
+/// longest due first.
+pub(crate) async fn due_events(
+    tx: &mut Tx,
+    endpoint: EndpointId,
+    after: (DateTime<Utc>, Uuid),
+    now: DateTime<Utc>,
+    limit: u32,
+) -> sqlx::Result<Vec<DueEvent>> {
+    on!(tx, conn => query_as(sql!(
+        "SELECT outbox_id, COALESCE(next_attempt_at, created_at) AS due_at, id AS delivery_id
+         FROM callback_deliveries
+         WHERE endpoint_id = $1 AND status = 'pending'
+           AND (COALESCE(next_attempt_at, created_at), id) > ($2, $3)
+           AND COALESCE(next_attempt_at, created_at) <= $4
+           AND (lease_expires_at IS NULL OR lease_expires_at <= $4)
+         ORDER BY COALESCE(next_attempt_at, created_at), id
+         LIMIT $5"))
+        .bind(endpoint).bind(after.0).bind(after.1).bind(now).bind(i64::from(limit))
+        .fetch_all(conn).await)
+}
+
+/// The event that an ordered endpoint is owed first, if it is due, not being sent, and may be
+/// sent now.
+pub(crate) async fn first_event(
+    tx: &mut Tx,
+    endpoint: EndpointId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<DueEvent>> {
+    on!(tx, conn => query_as(sql!(
+        "SELECT d.outbox_id, d.due_at, d.delivery_id
+         FROM webhook_endpoints AS e
+         JOIN (
+             SELECT outbox_id, COALESCE(next_attempt_at, created_at) AS due_at, id AS delivery_id,
+                 lease_expires_at
+             FROM callback_deliveries
+             WHERE endpoint_id = $1 AND status = 'pending'
+             ORDER BY created_at, id
+             LIMIT 1
+         ) AS d ON d.due_at <= $2 AND (d.lease_expires_at IS NULL OR d.lease_expires_at <= $2)
+         WHERE e.id = $1 AND e.is_active AND e.deleted_at IS NULL
+           AND (e.open_until IS NULL OR e.open_until <= $2)"))
+        .bind(endpoint).bind(now)
+        .fetch_optional(conn).await)
+}
+
+/// The longest due events of an endpoint that are neither being sent nor enqueued, if anything
+/// may be sent to it now. Only a few are looked at: when all of those are enqueued, their jobs
+/// bring the others.
+pub(crate) async fn waiting_events(
+    tx: &mut Tx,
+    endpoint: EndpointId,
+    now: DateTime<Utc>,
+    limit: usize,
+) -> sqlx::Result<Vec<OutboxId>> {
+    on!(tx, conn => query_scalar(sql!(
+        "SELECT o.id
+         FROM webhook_endpoints AS e
+         JOIN (
+             SELECT outbox_id, COALESCE(next_attempt_at, created_at) AS due_at, id
+             FROM callback_deliveries
+             WHERE endpoint_id = $1 AND status = 'pending'
+               AND COALESCE(next_attempt_at, created_at) <= $2
+               AND (lease_expires_at IS NULL OR lease_expires_at <= $2)
+             ORDER BY COALESCE(next_attempt_at, created_at), id
+             LIMIT 32
+         ) AS d ON TRUE
+         JOIN callback_outbox AS o ON o.id = d.outbox_id
+         WHERE e.id = $1 AND e.is_active AND e.deleted_at IS NULL
+           AND (e.open_until IS NULL OR e.open_until <= $2)
+           AND (o.enqueued_until IS NULL OR o.enqueued_until <= $2)
+         ORDER BY d.due_at, d.id
+         LIMIT $3"))
+        .bind(endpoint).bind(now).bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(conn).await)
+}
+
+/// How long ago the oldest event that somebody is still owed was recorded.
+pub(crate) async fn oldest_pending(tx: &mut Tx) -> sqlx::Result<Option<DateTime<Utc>>> {
+    on!(tx, conn => query_scalar(sql!(
+        "SELECT created_at
+         FROM callback_outbox
+         WHERE status = 'pending'
+         ORDER BY created_at, id
+         LIMIT 1"))
+        .fetch_optional(conn).await)
+}
+
+/// Takes the enqueue slots of these events until `until`; returns the ones that were free.
+pub(crate) async fn claim_slots(
+    tx: &mut Tx,
+    events: &[OutboxId],
+    until: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<HashSet<OutboxId>> {
+    // In the order of ids, so that two passes at once cannot wait for each other.
+    let sql = tx.pick(
+        sql!(postgres:
+            "UPDATE callback_outbox
+             SET enqueued_until = $2
+             WHERE id = ANY (ARRAY (
+                 SELECT id FROM callback_outbox
+                 WHERE id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
+                   AND status = 'pending'
+                   AND (enqueued_until IS NULL OR enqueued_until <= $3)
+                 ORDER BY id
+                 FOR NO KEY UPDATE
+             ))
+             RETURNING id"),
+        sql!(sqlite:
+            "UPDATE callback_outbox
+             SET enqueued_until = $2
+             WHERE id IN (SELECT unhex(replace(value, '-', '')) FROM json_each($1))
+               AND status = 'pending'
+               AND (enqueued_until IS NULL OR enqueued_until <= $3)
+             RETURNING id"),
+    );
+    let ids: Vec<OutboxId> = on!(tx, conn => query_scalar(sql)
+        .bind(Json(events)).bind(until).bind(now)
+        .fetch_all(conn).await)?;
+    Ok(ids.into_iter().collect())
+}
+
+/// Moves the slots that were claimed until `from`: on, once the jobs are in the queue, or to
+/// the past, when they did not get there. A slot that a job holds by now is left alone.
+pub(crate) async fn move_slots(
+    tx: &mut Tx,
+    events: &[OutboxId],
+    from: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let sql = tx.pick(
+        sql!(postgres:
+            "UPDATE callback_outbox
+             SET enqueued_until = $3
+             WHERE id = ANY (ARRAY (
+                 SELECT id FROM callback_outbox
+                 WHERE id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
+                   AND enqueued_until = $2
+                 ORDER BY id
+                 FOR NO KEY UPDATE
+             ))"),
+        sql!(sqlite:
+            "UPDATE callback_outbox
+             SET enqueued_until = $3
+             WHERE id IN (SELECT unhex(replace(value, '-', '')) FROM json_each($1))
+               AND enqueued_until = $2"),
+    );
+    on!(tx, conn => query(sql).bind(Json(events)).bind(from).bind(until)
+        .execute(conn).await.map(|_| ()))
+}
+
+/// Frees the slots of every event that nobody is sending: the queue they were taken for is gone.
+pub(crate) async fn free_all_slots(tx: &mut Tx, now: DateTime<Utc>) -> sqlx::Result<u64> {
+    on!(tx, conn => query(sql!(
+        "UPDATE callback_outbox
+         SET enqueued_until = NULL
+         WHERE status = 'pending' AND enqueued_until > $1 AND NOT EXISTS (
+             SELECT 1
+             FROM callback_deliveries AS d
+             WHERE d.outbox_id = callback_outbox.id AND d.lease_expires_at > $1
+         )"))
+        .bind(now)
+        .execute(conn).await.map(|done| done.rows_affected()))
+}
+
+/// Keeps the slot of an event while its job runs; locks the event for the transaction.
+pub(crate) async fn hold_slot(tx: &mut Tx, id: OutboxId, until: DateTime<Utc>) -> sqlx::Result<()> {
+    on!(tx, conn => query(sql!("UPDATE callback_outbox SET enqueued_until = $2 WHERE id = $1"))
+        .bind(id).bind(until)
+        .execute(conn).await.map(|_| ()))
+}
+
+/// Frees the slot of an event; tells how it stands.
+pub(crate) async fn free_slot(
+    tx: &mut Tx,
+    id: OutboxId,
+) -> sqlx::Result<Option<(CallbackStatus, Option<DateTime<Utc>>)>> {
+    on!(tx, conn => query_as(sql!(
+        "UPDATE callback_outbox
+         SET enqueued_until = NULL
+         WHERE id = $1
+         RETURNING status, next_retry_at"))
+        .bind(id)
+        .fetch_optional(conn).await)
+}
