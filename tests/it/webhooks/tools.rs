@@ -5,6 +5,7 @@ use jobs::OutboxId;
 use marketplace_sync::cli::mock_webhook::{Receiver, Rules, Running, Signature};
 use marketplace_sync::clock::Clock;
 use marketplace_sync::marketplace::connector::http_client;
+use marketplace_sync::timestamp;
 use marketplace_sync::webhooks::sign::{SigningSecret, reference_headers, standard_headers};
 use reqwest::StatusCode;
 use rstest::rstest;
@@ -28,7 +29,7 @@ async fn receiver(rules: Rules) -> (Receiver, Running) {
 }
 
 fn envelope(data: &Value) -> Value {
-    json!({ "eventId": ID, "timestamp": "2024-01-01T12:00:00.000Z", "data": data })
+    json!({ "eventId": ID, "timestamp": timestamp::format(noon()), "data": data })
 }
 
 /// Sends a body with headers; gives the status and whether the answer says `ok`.
