@@ -20,6 +20,7 @@ use crate::http::Tag;
 use crate::http::auth::Caller;
 use crate::http::body::JsonBody;
 use crate::http::fields::{self, Fields, FromFields};
+use crate::http::nullable::Nullable;
 use crate::http::page::{Page, PageRequest};
 use crate::http::problem::Problem;
 use crate::timestamp::{self, Timestamp};
@@ -52,9 +53,9 @@ struct Callback {
     /// How often it was tried, by the webhook that took the most tries.
     attempt: i32,
     /// When it is tried again.
-    next_retry_at: Option<Timestamp>,
+    next_retry_at: Nullable<Timestamp>,
     /// Why it was not delivered, the last time.
-    last_error: Option<String>,
+    last_error: Nullable<String>,
     /// When it happened.
     created_at: Timestamp,
     /// When its delivery got on.
@@ -69,8 +70,8 @@ impl From<Event> for Callback {
             event: event.event,
             status: event.status,
             attempt: event.attempt,
-            next_retry_at: event.next_retry_at.map(Timestamp::from),
-            last_error: event.last_error,
+            next_retry_at: event.next_retry_at.into(),
+            last_error: event.last_error.into(),
             created_at: event.created_at.into(),
             updated_at: event.updated_at.into(),
         }
@@ -90,7 +91,7 @@ struct FailedCallback {
     /// How often it was tried, by the webhook that took the most tries.
     attempt: i32,
     /// Why it was not delivered.
-    last_error: Option<String>,
+    last_error: Nullable<String>,
     /// When it happened.
     created_at: Timestamp,
     /// When it was given up.
@@ -104,7 +105,7 @@ impl From<Event> for FailedCallback {
             store_id: event.store_id.0,
             event: event.event,
             attempt: event.attempt,
-            last_error: event.last_error,
+            last_error: event.last_error.into(),
             created_at: event.created_at.into(),
             updated_at: event.updated_at.into(),
         }
@@ -122,11 +123,11 @@ struct AttemptView {
     /// How long it took until the answer, or until it was given up.
     duration_ms: i32,
     /// The status of the answer, if there was one.
-    http_status: Option<i32>,
+    http_status: Nullable<i32>,
     /// What kind of failure it was, in a word of a fixed list.
-    error: Option<String>,
+    error: Nullable<String>,
     /// The beginning of the answer, at most 4 KiB.
-    response: Option<String>,
+    response: Nullable<String>,
 }
 
 impl From<Attempt> for AttemptView {
@@ -135,9 +136,9 @@ impl From<Attempt> for AttemptView {
             attempt: attempt.attempt,
             started_at: attempt.started_at.into(),
             duration_ms: attempt.duration_ms,
-            http_status: attempt.http_status,
-            error: attempt.error,
-            response: attempt.response,
+            http_status: attempt.http_status.into(),
+            error: attempt.error.into(),
+            response: attempt.response.into(),
         }
     }
 }
@@ -155,15 +156,15 @@ struct DeliveryView {
     /// `pending` is still to be sent.
     status: CallbackStatus,
     /// The status of the last answer.
-    http_status: Option<i32>,
+    http_status: Nullable<i32>,
     /// How often it was tried.
     attempt: i32,
     /// When it is tried again; null: as soon as may be, or never.
-    next_attempt_at: Option<Timestamp>,
+    next_attempt_at: Nullable<Timestamp>,
     /// Why it failed, the last time.
-    last_error: Option<String>,
+    last_error: Nullable<String>,
     /// When it was taken.
-    delivered_at: Option<Timestamp>,
+    delivered_at: Nullable<Timestamp>,
     /// The newest tries, the newest first.
     attempts: Vec<AttemptView>,
 }
@@ -175,11 +176,11 @@ impl From<(Delivery, Vec<Attempt>)> for DeliveryView {
             webhook_id: delivery.endpoint_id.0,
             target_url: delivery.target_url,
             status: delivery.status,
-            http_status: delivery.http_status,
+            http_status: delivery.http_status.into(),
             attempt: delivery.attempt,
-            next_attempt_at: delivery.next_attempt_at.map(Timestamp::from),
-            last_error: delivery.last_error,
-            delivered_at: delivery.delivered_at.map(Timestamp::from),
+            next_attempt_at: delivery.next_attempt_at.into(),
+            last_error: delivery.last_error.into(),
+            delivered_at: delivery.delivered_at.into(),
             attempts: attempts.into_iter().map(AttemptView::from).collect(),
         }
     }
@@ -268,6 +269,11 @@ enum RequeueAnswer {
     /// It is on its way.
     #[oai(status = 202)]
     Requeued,
+}
+
+/// An id of the right form that is nobody's: put yours in.
+fn example_id() -> String {
+    Uuid::from_u128(0x018c_c251_f400_7000_8000_0000_0000_0002).to_string()
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the parameter is optional")]
@@ -365,6 +371,7 @@ impl CallbacksApi {
         &self,
         caller: Caller,
         /// Of the event.
+        #[oai(example = "example_id")]
         id: Path<String>,
     ) -> Result<Json<CallbackDetails>, Problem> {
         let id = OutboxId(path_id(&id)?);
@@ -388,6 +395,7 @@ impl CallbacksApi {
         &self,
         caller: Caller,
         /// Of the event.
+        #[oai(example = "example_id")]
         id: Path<String>,
     ) -> Result<RequeueAnswer, Problem> {
         let id = OutboxId(path_id(&id)?);
@@ -408,6 +416,7 @@ impl CallbacksApi {
         &self,
         caller: Caller,
         /// Of the webhook.
+        #[oai(example = "example_id")]
         id: Path<String>,
         body: JsonBody<Recover>,
     ) -> Result<RecoverAnswer, Problem> {

@@ -202,10 +202,10 @@ pub(crate) async fn write_outcome(
              attempt = $5,
              next_attempt_at = $6,
              last_error = $7,
+             updated_at = $8,
              delivered_at = CASE WHEN $3 = 'success' THEN $8 END,
              lease_token = NULL,
-             lease_expires_at = NULL,
-             updated_at = $8
+             lease_expires_at = NULL
          WHERE id = $1 AND lease_token = $2"))
         .bind(id).bind(lease).bind(outcome.status).bind(outcome.http_status)
         .bind(outcome.attempt).bind(outcome.next_attempt_at).bind(&outcome.last_error).bind(now)

@@ -59,7 +59,7 @@ pub(crate) async fn all_failed_events(
              created_at, updated_at
          FROM callback_outbox
          WHERE status = 'failed' AND (created_at, id) > ($1, $2)
-           AND ($3 IS NULL OR store_id = $3)
+           AND store_id = COALESCE($3, store_id)
          ORDER BY created_at, id
          LIMIT $4"))
         .bind(after.at).bind(after.id).bind(store_id).bind(limit)
@@ -140,7 +140,7 @@ pub(crate) async fn requeue_deliveries(
     on!(tx, conn => query(sql!(
         "UPDATE callback_deliveries
          SET status = 'pending', attempt = 0, next_attempt_at = $2, updated_at = $2
-         WHERE outbox_id = $1 AND status = 'failed' AND ($3 IS NULL OR endpoint_id = $3)
+         WHERE outbox_id = $1 AND status = 'failed' AND endpoint_id = COALESCE($3, endpoint_id)
            AND EXISTS (
                SELECT 1 FROM webhook_endpoints
                WHERE webhook_endpoints.id = callback_deliveries.endpoint_id

@@ -10,6 +10,7 @@ pub(crate) mod marketplace;
 pub(crate) mod outbox;
 pub(crate) mod process;
 pub(crate) mod queues;
+pub(crate) mod receiver;
 pub(crate) mod runs;
 pub(crate) mod scripted_connector;
 pub(crate) mod server;
