@@ -13,7 +13,8 @@ use uuid::Uuid;
 
 use super::model::{EndpointId, EventType};
 use super::outbox::{
-    self, Attempt, CallbackStatus, Delivery, Event, EventReport, RequeueError, event_report,
+    self, AttemptLog, CallbackStatus, Delivery, EventReport, OutboxEvent, RequeueError,
+    event_report,
 };
 use crate::App;
 use crate::http::Tag;
@@ -62,8 +63,8 @@ struct Callback {
     updated_at: Timestamp,
 }
 
-impl From<Event> for Callback {
-    fn from(event: Event) -> Self {
+impl From<OutboxEvent> for Callback {
+    fn from(event: OutboxEvent) -> Self {
         Self {
             id: event.id.0,
             store_id: event.store_id.0,
@@ -98,8 +99,8 @@ struct FailedCallback {
     updated_at: Timestamp,
 }
 
-impl From<Event> for FailedCallback {
-    fn from(event: Event) -> Self {
+impl From<OutboxEvent> for FailedCallback {
+    fn from(event: OutboxEvent) -> Self {
         Self {
             id: event.id.0,
             store_id: event.store_id.0,
@@ -130,8 +131,8 @@ struct AttemptView {
     response: Nullable<String>,
 }
 
-impl From<Attempt> for AttemptView {
-    fn from(attempt: Attempt) -> Self {
+impl From<AttemptLog> for AttemptView {
+    fn from(attempt: AttemptLog) -> Self {
         Self {
             attempt: attempt.attempt,
             started_at: attempt.started_at.into(),
@@ -169,8 +170,8 @@ struct DeliveryView {
     attempts: Vec<AttemptView>,
 }
 
-impl From<(Delivery, Vec<Attempt>)> for DeliveryView {
-    fn from((delivery, attempts): (Delivery, Vec<Attempt>)) -> Self {
+impl From<(Delivery, Vec<AttemptLog>)> for DeliveryView {
+    fn from((delivery, attempts): (Delivery, Vec<AttemptLog>)) -> Self {
         Self {
             id: delivery.id.0,
             webhook_id: delivery.endpoint_id.0,
@@ -236,7 +237,7 @@ impl FromFields for Recover {
         let since = fields.parsed("since", 1..=64, |text| {
             timestamp::parse(text).map_err(|_| "Expected an instant in RFC 3339")
         });
-        let dry_run = fields.optional("dryRun", |fields, name| fields.boolean(name));
+        let dry_run = fields.optional("dryRun", Fields::boolean);
         Some(Self {
             since: since.map(DateTime::<Utc>::into)?,
             dry_run: dry_run?,
@@ -329,7 +330,7 @@ impl CallbacksApi {
         let found = outbox::events(&self.app, &organization_id, page)
             .await
             .map_err(database)?;
-        Ok(Json(Page::of(found, page, Event::place)))
+        Ok(Json(Page::of(found, page, OutboxEvent::place)))
     }
 
     /// List dead letters
@@ -360,7 +361,7 @@ impl CallbacksApi {
         let found = outbox::failed_events(&self.app, &organization_id, page)
             .await
             .map_err(database)?;
-        Ok(Json(Page::of(found, page, Event::place)))
+        Ok(Json(Page::of(found, page, OutboxEvent::place)))
     }
 
     /// Show an event

@@ -8,7 +8,7 @@ use crate::db::{Tx, on, sql};
 use crate::http::page::Cursor;
 use crate::webhooks::model::{DeliveryId, EndpointId};
 use crate::webhooks::outbox::{
-    Attempt, CallbackStatus, Delivery, Event, EventDetails, FailedDelivery,
+    AttemptLog, CallbackStatus, Delivery, EventDetails, FailedDelivery, OutboxEvent,
 };
 
 /// Events of an organization before the cursor, the newest first.
@@ -17,7 +17,7 @@ pub(crate) async fn events(
     organization_id: &str,
     before: Cursor,
     limit: i64,
-) -> sqlx::Result<Vec<Event>> {
+) -> sqlx::Result<Vec<OutboxEvent>> {
     on!(tx, conn => query_as(sql!(
         "SELECT id, organization_id, store_id, event, status, attempt, next_retry_at, last_error,
              created_at, updated_at
@@ -35,7 +35,7 @@ pub(crate) async fn failed_events(
     organization_id: &str,
     before: Cursor,
     limit: i64,
-) -> sqlx::Result<Vec<Event>> {
+) -> sqlx::Result<Vec<OutboxEvent>> {
     on!(tx, conn => query_as(sql!(
         "SELECT id, organization_id, store_id, event, status, attempt, next_retry_at, last_error,
              created_at, updated_at
@@ -53,7 +53,7 @@ pub(crate) async fn all_failed_events(
     store_id: Option<StoreId>,
     after: Cursor,
     limit: i64,
-) -> sqlx::Result<Vec<Event>> {
+) -> sqlx::Result<Vec<OutboxEvent>> {
     on!(tx, conn => query_as(sql!(
         "SELECT id, organization_id, store_id, event, status, attempt, next_retry_at, last_error,
              created_at, updated_at
@@ -99,7 +99,7 @@ pub(crate) async fn attempts(
     tx: &mut Tx,
     id: DeliveryId,
     limit: i64,
-) -> sqlx::Result<Vec<Attempt>> {
+) -> sqlx::Result<Vec<AttemptLog>> {
     on!(tx, conn => query_as(sql!(
         "SELECT attempt, started_at, duration_ms, http_status, error, response
          FROM callback_attempts
