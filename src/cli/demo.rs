@@ -41,8 +41,8 @@ pub(super) struct Demo {
     #[arg(long)]
     exit: bool,
     /// Send a first round of requests to the service at this address instead (`BASE_URL` without
-    /// one). BASE_URL, ORG_ID, MARKETPLACE, EXTERNAL_STORE_ID, STORE_NAME, ACCESS_TOKEN, CURRENCY,
-    /// WEBHOOK_URL, RECEIPTS and API_KEY in the environment say what to send.
+    /// one). `BASE_URL`, `ORG_ID`, `MARKETPLACE`, `EXTERNAL_STORE_ID`, `STORE_NAME`, `ACCESS_TOKEN`, `CURRENCY`,
+    /// `WEBHOOK_URL`, `RECEIPTS` and `API_KEY` in the environment say what to send.
     #[arg(long, value_name = "URL", num_args = 0..=1, conflicts_with = "exit")]
     base_url: Option<Option<String>>,
 }
