@@ -44,6 +44,7 @@ pub(super) struct Demo {
     /// one). `BASE_URL`, `ORG_ID`, `MARKETPLACE`, `EXTERNAL_STORE_ID`, `STORE_NAME`, `ACCESS_TOKEN`, `CURRENCY`,
     /// `WEBHOOK_URL`, `RECEIPTS` and `API_KEY` in the environment say what to send.
     #[arg(long, value_name = "URL", num_args = 0..=1, conflicts_with = "exit")]
+    #[expect(clippy::option_option, reason = "absent, without a value, with one")]
     base_url: Option<Option<String>>,
 }
 

@@ -235,7 +235,7 @@ impl FromFields for Recover {
         let since = fields.parsed("since", 1..=64, |text| {
             timestamp::parse(text).map_err(|_| "Expected an instant in RFC 3339")
         });
-        let dry_run = fields.optional("dryRun", |fields, name| fields.boolean(name));
+        let dry_run = fields.optional("dryRun", Fields::boolean);
         Some(Self {
             since: since.map(DateTime::<Utc>::into)?,
             dry_run: dry_run?,
