@@ -150,7 +150,8 @@ where
         if let Some(span) = context.span(id) {
             let mut fields = Map::new();
             attributes.record(&mut Collect(&mut fields));
-            span.extensions_mut().insert(SpanFields(fields));
+            // Another layer of this kind (stderr and a file) has put the same there.
+            span.extensions_mut().replace(SpanFields(fields));
         }
     }
 

@@ -1,21 +1,20 @@
 //! A member of an answer that is always there and may be null.
 //!
-//! poem-openapi documents an `Option` as a member that may be absent, and not as one that may be
-//! null.
+//! poem-openapi documents an `Option` as a member that may be absent, and then sends null.
 
 use std::borrow::Cow;
 
-use poem_openapi::registry::{MetaSchemaRef, Registry};
-use poem_openapi::types::{ParseFromJSON, ParseResult, ToJSON, Type};
+use poem_openapi::registry::{MetaSchema, MetaSchemaRef, Registry};
+use poem_openapi::types::{ParseError, ParseFromJSON, ParseResult, ToJSON, Type};
 use serde_json::Value;
 
-/// A value or null.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A value, or null.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nullable<T>(pub Option<T>);
 
-impl<T> From<Option<T>> for Nullable<T> {
-    fn from(value: Option<T>) -> Self {
-        Self(value)
+impl<T, U: Into<T>> From<Option<U>> for Nullable<T> {
+    fn from(value: Option<U>) -> Self {
+        Self(value.map(Into::into))
     }
 }
 
@@ -29,13 +28,10 @@ impl<T: Type> Type for Nullable<T> {
     }
 
     fn schema_ref() -> MetaSchemaRef {
-        match T::schema_ref() {
-            MetaSchemaRef::Inline(mut schema) => {
-                schema.nullable = true;
-                MetaSchemaRef::Inline(schema)
-            }
-            reference @ MetaSchemaRef::Reference(_) => reference,
-        }
+        T::schema_ref().merge(MetaSchema {
+            nullable: true,
+            ..MetaSchema::ANY
+        })
     }
 
     fn register(registry: &mut Registry) {
@@ -43,7 +39,7 @@ impl<T: Type> Type for Nullable<T> {
     }
 
     fn as_raw_value(&self) -> Option<&Self::RawValueType> {
-        self.0.as_ref().and_then(T::as_raw_value)
+        self.0.as_ref()?.as_raw_value()
     }
 
     fn raw_element_iter<'a>(
@@ -56,19 +52,16 @@ impl<T: Type> Type for Nullable<T> {
     }
 }
 
-impl<T: ParseFromJSON> ParseFromJSON for Nullable<T> {
-    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
-        match value.unwrap_or_default() {
-            Value::Null => Ok(Self(None)),
-            value => T::parse_from_json(Some(value))
-                .map(|value| Self(Some(value)))
-                .map_err(poem_openapi::types::ParseError::propagate),
-        }
+impl<T: ToJSON> ToJSON for Nullable<T> {
+    fn to_json(&self) -> Option<Value> {
+        self.0.to_json()
     }
 }
 
-impl<T: ToJSON> ToJSON for Nullable<T> {
-    fn to_json(&self) -> Option<Value> {
-        Some(self.0.as_ref().and_then(T::to_json).unwrap_or_default())
+impl<T: ParseFromJSON> ParseFromJSON for Nullable<T> {
+    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
+        Option::<T>::parse_from_json(value)
+            .map(Self)
+            .map_err(ParseError::propagate)
     }
 }

@@ -277,7 +277,7 @@ struct SyncState {
 impl From<StoreState> for SyncState {
     fn from(state: StoreState) -> Self {
         Self {
-            last_sync_at: state.last_sync_at.map(Timestamp::from).into(),
+            last_sync_at: state.last_sync_at.into(),
             imported_orders: state.imported_orders,
             sync_status: state.sync_status,
             rate_limited_count: state.rate_limited_count,

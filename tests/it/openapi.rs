@@ -330,6 +330,10 @@ async fn every_example_can_be_sent(#[values(Embedded, Server)] on: Profile) {
     }
     // The example token is nobody's; the mock wants credentials.
     let expected = [
+        "list_callbacks 200",
+        "list_failed_callbacks 200",
+        "get_callback 404",
+        "requeue_callback 404",
         "get_liveness 200",
         "get_readiness 200",
         "validate_receipt 401",
@@ -342,6 +346,7 @@ async fn every_example_can_be_sent(#[values(Embedded, Server)] on: Profile) {
         "delete_webhook 404",
         "get_webhook 404",
         "update_webhook 404",
+        "recover_webhook 404",
         "rotate_webhook_secret 404",
         "test_webhook 404",
     ];

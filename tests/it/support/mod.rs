@@ -7,6 +7,7 @@ pub(crate) mod database;
 pub(crate) mod json_schema;
 pub(crate) mod log;
 pub(crate) mod marketplace;
+pub(crate) mod outbox;
 pub(crate) mod process;
 pub(crate) mod queues;
 pub(crate) mod receiver;

@@ -1,9 +1,13 @@
 //! Webhooks.
 
+mod callbacks;
+mod dead_letters;
 mod endpoints;
 mod guard;
+mod retention;
 mod send;
 mod sign;
+mod tools;
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
