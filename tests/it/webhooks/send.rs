@@ -114,7 +114,7 @@ async fn a_name_is_judged_when_it_is_registered_and_when_it_is_used(
     names.set("rebinding.example", &["8.8.8.8"]);
     let guard = names.guard(false);
     let app = TestApp::build(on, &[], |app| {
-        app.webhooks = Sender::new(guard, PATIENCE).unwrap()
+        app.webhooks = Sender::new(guard, PATIENCE).unwrap();
     });
     let app = app.await;
     for host in [
