@@ -198,6 +198,8 @@ CREATE INDEX sync_logs_rate_limited_idx ON public.sync_logs USING btree (store_i
 
 CREATE INDEX sync_logs_window_idx ON public.sync_logs USING btree (store_id, created_at DESC, id DESC, status) WHERE (status <> 'pending'::text);
 
+CREATE INDEX webhook_endpoints_inactive_idx ON public.webhook_endpoints USING btree (id) WHERE (NOT is_active);
+
 CREATE INDEX webhook_secrets_endpoint_id_idx ON public.webhook_secrets USING btree (endpoint_id, created_at, id);
 
 ALTER TABLE callback_attempts ADD CONSTRAINT callback_attempts_delivery_id_fkey

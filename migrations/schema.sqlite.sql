@@ -187,4 +187,7 @@ CREATE INDEX sync_logs_rate_limited_idx ON sync_logs (store_id)
 CREATE INDEX sync_logs_window_idx ON sync_logs (store_id, created_at DESC, id DESC, status)
     WHERE status <> 'pending';
 
+CREATE INDEX webhook_endpoints_inactive_idx ON webhook_endpoints (id)
+    WHERE NOT is_active;
+
 CREATE INDEX webhook_secrets_endpoint_id_idx ON webhook_secrets (endpoint_id, created_at, id);

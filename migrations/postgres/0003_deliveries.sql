@@ -70,3 +70,6 @@ CREATE INDEX sync_logs_dead_idx ON sync_logs (dead_at, id)
 -- What was delivered so long ago that it is deleted.
 CREATE INDEX callback_outbox_done_idx ON callback_outbox (updated_at, id)
     WHERE status = 'success';
+-- Whose events are held for too long.
+CREATE INDEX webhook_endpoints_inactive_idx ON webhook_endpoints (id)
+    WHERE NOT is_active;
