@@ -63,7 +63,7 @@ async fn an_event_is_complete_when_it_is_written(#[values(Embedded, Server)] on:
     for ((row, name), data) in rows.iter().zip(names).zip(data) {
         assert_eq!(row.event, name);
         assert_eq!(row.organization_id, "org-1");
-        assert_eq!((row.status.as_str(), row.attempt), ("pending", 0));
+        assert_eq!((row.status.as_str(), row.attempt), ("success", 0));
         assert_eq!((row.next_retry_at, row.created_at), (None, app.clock.now()));
         let envelope = json!({
             "eventId": row.id.to_string(),
