@@ -18,4 +18,5 @@ mod sql;
 mod stores;
 mod support;
 mod sync;
+mod webhooks;
 mod wire;

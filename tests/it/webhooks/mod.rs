@@ -1,0 +1,9 @@
+//! Webhooks.
+
+mod breaker;
+mod deliver;
+mod fairness;
+mod kill;
+mod ordering;
+mod retry;
+mod sweep;
