@@ -1,5 +1,19 @@
 -- Made from the migrations by `marketplace-sync export-schema`; do not edit.
 
+CREATE TABLE callback_attempts (
+    id uuid NOT NULL,
+    delivery_id uuid NOT NULL,
+    attempt integer NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    duration_ms integer NOT NULL,
+    http_status integer,
+    error text,
+    response text,
+    CONSTRAINT callback_attempts_attempt_check CHECK ((attempt >= 1)),
+    CONSTRAINT callback_attempts_duration_ms_check CHECK ((duration_ms >= 0)),
+    CONSTRAINT callback_attempts_pkey PRIMARY KEY (id)
+);
+
 CREATE TABLE callback_deliveries (
     id uuid NOT NULL,
     outbox_id uuid NOT NULL,
@@ -12,6 +26,8 @@ CREATE TABLE callback_deliveries (
     delivered_at timestamp with time zone,
     created_at timestamp with time zone NOT NULL,
     updated_at timestamp with time zone NOT NULL,
+    lease_token uuid,
+    lease_expires_at timestamp with time zone,
     CONSTRAINT callback_deliveries_attempt_check CHECK ((attempt >= 0)),
     CONSTRAINT callback_deliveries_identity_key UNIQUE (outbox_id, endpoint_id),
     CONSTRAINT callback_deliveries_pkey PRIMARY KEY (id),
@@ -30,6 +46,7 @@ CREATE TABLE callback_outbox (
     last_error text,
     created_at timestamp with time zone NOT NULL,
     updated_at timestamp with time zone NOT NULL,
+    enqueued_until timestamp with time zone,
     CONSTRAINT callback_outbox_attempt_check CHECK ((attempt >= 0)),
     CONSTRAINT callback_outbox_event_check CHECK ((event = ANY (ARRAY['sync.started'::text, 'sync.completed'::text, 'sync.failed'::text]))),
     CONSTRAINT callback_outbox_pkey PRIMARY KEY (id),
@@ -117,6 +134,12 @@ CREATE TABLE webhook_endpoints (
     is_active boolean DEFAULT true NOT NULL,
     created_at timestamp with time zone NOT NULL,
     updated_at timestamp with time zone NOT NULL,
+    description text,
+    is_ordered boolean DEFAULT false NOT NULL,
+    consecutive_failures integer DEFAULT 0 NOT NULL,
+    open_until timestamp with time zone,
+    inactive_reason text,
+    deleted_at timestamp with time zone,
     CONSTRAINT webhook_endpoints_event_check CHECK ((event = ANY (ARRAY['sync.started'::text, 'sync.completed'::text, 'sync.failed'::text]))),
     CONSTRAINT webhook_endpoints_identity_key UNIQUE (organization_id, event, target_url),
     CONSTRAINT webhook_endpoints_organization_id_check CHECK (((organization_id)::text <> ''::text)),
@@ -124,9 +147,32 @@ CREATE TABLE webhook_endpoints (
     CONSTRAINT webhook_endpoints_target_url_check CHECK ((length(target_url) <= 2048))
 );
 
-CREATE INDEX callback_deliveries_due_idx ON public.callback_deliveries USING btree (created_at, id) WHERE (status = 'pending'::text);
+CREATE TABLE webhook_secrets (
+    id uuid NOT NULL,
+    endpoint_id uuid NOT NULL,
+    secret text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone,
+    CONSTRAINT webhook_secrets_pkey PRIMARY KEY (id)
+);
+
+CREATE INDEX callback_attempts_delivery_id_idx ON public.callback_attempts USING btree (delivery_id, started_at, id);
+
+CREATE INDEX callback_deliveries_due_idx ON public.callback_deliveries USING btree (endpoint_id, COALESCE(next_attempt_at, created_at), id) WHERE (status = 'pending'::text);
 
 CREATE INDEX callback_deliveries_endpoint_id_idx ON public.callback_deliveries USING btree (endpoint_id, created_at, id);
+
+CREATE INDEX callback_deliveries_failed_endpoint_idx ON public.callback_deliveries USING btree (endpoint_id, created_at, id) WHERE (status = 'failed'::text);
+
+CREATE INDEX callback_deliveries_lease_idx ON public.callback_deliveries USING btree (endpoint_id, lease_expires_at) WHERE (lease_token IS NOT NULL);
+
+CREATE INDEX callback_deliveries_pending_endpoint_idx ON public.callback_deliveries USING btree (endpoint_id, created_at, id) WHERE (status = 'pending'::text);
+
+CREATE INDEX callback_outbox_done_idx ON public.callback_outbox USING btree (updated_at, id) WHERE (status = 'success'::text);
+
+CREATE INDEX callback_outbox_failed_idx ON public.callback_outbox USING btree (created_at, id) WHERE (status = 'failed'::text);
+
+CREATE INDEX callback_outbox_failed_organization_idx ON public.callback_outbox USING btree (organization_id, created_at, id) WHERE (status = 'failed'::text);
 
 CREATE INDEX callback_outbox_organization_id_idx ON public.callback_outbox USING btree (organization_id, created_at, id);
 
@@ -144,11 +190,18 @@ CREATE INDEX stores_sync_status_idx ON public.stores USING btree (sync_status, c
 
 CREATE INDEX sync_logs_batch_idx ON public.sync_logs USING btree (store_id, created_at, id, COALESCE(next_retry_at, created_at)) WHERE ((status <> 'success'::text) AND (dead_at IS NULL));
 
+CREATE INDEX sync_logs_dead_idx ON public.sync_logs USING btree (dead_at, id) WHERE (dead_at IS NOT NULL);
+
 CREATE INDEX sync_logs_due_idx ON public.sync_logs USING btree (store_id, COALESCE(next_retry_at, created_at)) WHERE ((status <> 'success'::text) AND (dead_at IS NULL));
 
 CREATE INDEX sync_logs_rate_limited_idx ON public.sync_logs USING btree (store_id) WHERE (status = 'rate_limited'::text);
 
 CREATE INDEX sync_logs_window_idx ON public.sync_logs USING btree (store_id, created_at DESC, id DESC, status) WHERE (status <> 'pending'::text);
+
+CREATE INDEX webhook_secrets_endpoint_id_idx ON public.webhook_secrets USING btree (endpoint_id, created_at, id);
+
+ALTER TABLE callback_attempts ADD CONSTRAINT callback_attempts_delivery_id_fkey
+    FOREIGN KEY (delivery_id) REFERENCES callback_deliveries(id) ON UPDATE CASCADE ON DELETE CASCADE;
 
 ALTER TABLE callback_deliveries ADD CONSTRAINT callback_deliveries_endpoint_id_fkey
     FOREIGN KEY (endpoint_id) REFERENCES webhook_endpoints(id) ON UPDATE CASCADE ON DELETE CASCADE;
@@ -161,3 +214,6 @@ ALTER TABLE callback_outbox ADD CONSTRAINT callback_outbox_store_id_fkey
 
 ALTER TABLE sync_logs ADD CONSTRAINT sync_logs_store_id_fkey
     FOREIGN KEY (store_id) REFERENCES stores(id) ON UPDATE CASCADE ON DELETE CASCADE;
+
+ALTER TABLE webhook_secrets ADD CONSTRAINT webhook_secrets_endpoint_id_fkey
+    FOREIGN KEY (endpoint_id) REFERENCES webhook_endpoints(id) ON UPDATE CASCADE ON DELETE CASCADE;

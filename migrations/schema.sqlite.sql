@@ -1,5 +1,18 @@
 -- Made from the migrations by `marketplace-sync export-schema`; do not edit.
 
+CREATE TABLE callback_attempts (
+    id BLOB NOT NULL PRIMARY KEY,
+    delivery_id BLOB NOT NULL REFERENCES callback_deliveries (id) ON DELETE CASCADE ON UPDATE CASCADE,
+    attempt INTEGER NOT NULL CHECK (attempt >= 1),
+    started_at TEXT NOT NULL,
+    duration_ms INTEGER NOT NULL CHECK (duration_ms >= 0),
+    http_status INTEGER,
+    -- What kind of failure it was, when there is no status; a word of a fixed list.
+    error TEXT,
+    -- The first 4 KiB of the reply.
+    response TEXT
+) STRICT;
+
 CREATE TABLE callback_deliveries (
     id BLOB NOT NULL PRIMARY KEY,
     outbox_id BLOB NOT NULL REFERENCES callback_outbox (id) ON DELETE CASCADE ON UPDATE CASCADE,
@@ -11,7 +24,7 @@ CREATE TABLE callback_deliveries (
     last_error TEXT,
     delivered_at TEXT,
     created_at TEXT NOT NULL,
-    updated_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL, lease_token BLOB, lease_expires_at TEXT,
     CONSTRAINT callback_deliveries_identity_key UNIQUE (outbox_id, endpoint_id)
 ) STRICT;
 
@@ -27,7 +40,7 @@ CREATE TABLE callback_outbox (
     last_error TEXT,
     created_at TEXT NOT NULL,
     updated_at TEXT NOT NULL
-) STRICT;
+, enqueued_until TEXT) STRICT;
 
 CREATE TABLE queue_epochs (
     queue TEXT NOT NULL PRIMARY KEY,
@@ -100,14 +113,48 @@ CREATE TABLE webhook_endpoints (
     target_url TEXT NOT NULL CHECK (LENGTH(target_url) <= 2048),
     is_active INTEGER NOT NULL DEFAULT 1 CHECK (is_active IN (0, 1)),
     created_at TEXT NOT NULL,
-    updated_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL, description TEXT, is_ordered INTEGER NOT NULL DEFAULT 0 CHECK (is_ordered IN (0, 1)), consecutive_failures INTEGER NOT NULL DEFAULT 0, open_until TEXT, inactive_reason TEXT, deleted_at TEXT,
     CONSTRAINT webhook_endpoints_identity_key UNIQUE (organization_id, event, target_url)
 ) STRICT;
 
-CREATE INDEX callback_deliveries_due_idx ON callback_deliveries (created_at, id)
+CREATE TABLE webhook_secrets (
+    id BLOB NOT NULL PRIMARY KEY,
+    endpoint_id BLOB NOT NULL REFERENCES webhook_endpoints (id) ON DELETE CASCADE ON UPDATE CASCADE,
+    secret TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    -- Signs beside the newer ones until then; none: the current one.
+    expires_at TEXT
+) STRICT;
+
+CREATE INDEX callback_attempts_delivery_id_idx ON callback_attempts (delivery_id, started_at, id);
+
+CREATE INDEX callback_deliveries_due_idx
+    ON callback_deliveries (endpoint_id, (COALESCE(next_attempt_at, created_at)), id)
     WHERE status = 'pending';
 
 CREATE INDEX callback_deliveries_endpoint_id_idx ON callback_deliveries (endpoint_id, created_at, id);
+
+CREATE INDEX callback_deliveries_failed_endpoint_idx
+    ON callback_deliveries (endpoint_id, created_at, id)
+    WHERE status = 'failed';
+
+CREATE INDEX callback_deliveries_lease_idx
+    ON callback_deliveries (endpoint_id, lease_expires_at)
+    WHERE lease_token IS NOT NULL;
+
+CREATE INDEX callback_deliveries_pending_endpoint_idx
+    ON callback_deliveries (endpoint_id, created_at, id)
+    WHERE status = 'pending';
+
+CREATE INDEX callback_outbox_done_idx ON callback_outbox (updated_at, id)
+    WHERE status = 'success';
+
+CREATE INDEX callback_outbox_failed_idx ON callback_outbox (created_at, id)
+    WHERE status = 'failed';
+
+CREATE INDEX callback_outbox_failed_organization_idx
+    ON callback_outbox (organization_id, created_at, id)
+    WHERE status = 'failed';
 
 CREATE INDEX callback_outbox_organization_id_idx ON callback_outbox (organization_id, created_at, id);
 
@@ -128,6 +175,9 @@ CREATE INDEX sync_logs_batch_idx
     ON sync_logs (store_id, created_at, id, (COALESCE(next_retry_at, created_at)))
     WHERE status <> 'success' AND dead_at IS NULL;
 
+CREATE INDEX sync_logs_dead_idx ON sync_logs (dead_at, id)
+    WHERE dead_at IS NOT NULL;
+
 CREATE INDEX sync_logs_due_idx ON sync_logs (store_id, (COALESCE(next_retry_at, created_at)))
     WHERE status <> 'success' AND dead_at IS NULL;
 
@@ -136,3 +186,5 @@ CREATE INDEX sync_logs_rate_limited_idx ON sync_logs (store_id)
 
 CREATE INDEX sync_logs_window_idx ON sync_logs (store_id, created_at DESC, id DESC, status)
     WHERE status <> 'pending';
+
+CREATE INDEX webhook_secrets_endpoint_id_idx ON webhook_secrets (endpoint_id, created_at, id);

@@ -27,8 +27,7 @@ pub const SERVICE: &str = "marketplace-sync";
 pub const NO_EVENT: &str = "log";
 
 /// What is logged unless the settings say otherwise.
-pub const DEFAULT_FILTER: &str =
-    "info,sqlx=warn,hyper=warn,hyper_util=warn,h2=warn,reqwest=warn,rustls=warn,poem=warn";
+pub const DEFAULT_FILTER: &str = "info,apalis_core=warn,sqlx=warn,hyper=warn,hyper_util=warn,h2=warn,reqwest=warn,rustls=warn,poem=warn";
 
 /// How a line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,7 +150,8 @@ where
         if let Some(span) = context.span(id) {
             let mut fields = Map::new();
             attributes.record(&mut Collect(&mut fields));
-            span.extensions_mut().insert(SpanFields(fields));
+            // Another layer of this kind (stderr and a file) has put the same there.
+            span.extensions_mut().replace(SpanFields(fields));
         }
     }
 

@@ -15,7 +15,7 @@ use crate::http::page::Cursor;
 use crate::marketplace::dead_letters::DeadReceipt;
 use crate::marketplace::{self, dead_receipts, revive_receipt};
 use crate::timestamp;
-use crate::webhooks::outbox::{Event, RequeueError, dead_events, requeue};
+use crate::webhooks::outbox::{OutboxEvent, RequeueError, dead_events, requeue};
 
 /// Letters read at a time.
 const PAGE: i64 = 500;
@@ -115,7 +115,7 @@ async fn callbacks(app: &App, store: Option<StoreId>, requeues: bool) -> Result<
     }
 }
 
-async fn is_requeued(app: &App, letter: &Event) -> Result<bool> {
+async fn is_requeued(app: &App, letter: &OutboxEvent) -> Result<bool> {
     match requeue(app, letter.id, None).await {
         Ok(()) => Ok(true),
         Err(RequeueError::Database(error)) => Err(error.into()),
@@ -139,7 +139,7 @@ fn order_line(letter: &DeadReceipt) -> Value {
     })
 }
 
-fn callback_line(letter: &Event) -> Value {
+fn callback_line(letter: &OutboxEvent) -> Value {
     json!({
         "kind": "callbacks",
         "id": letter.id,

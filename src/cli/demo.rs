@@ -40,11 +40,19 @@ pub(super) struct Demo {
     /// Leave when it is shown, with 0 if all went as it should; otherwise the demo stays up.
     #[arg(long)]
     exit: bool,
-    /// Send a first round of requests to the service at this address instead (`BASE_URL` without
-    /// one). BASE_URL, ORG_ID, MARKETPLACE, EXTERNAL_STORE_ID, STORE_NAME, ACCESS_TOKEN, CURRENCY,
-    /// WEBHOOK_URL, RECEIPTS and API_KEY in the environment say what to send.
-    #[arg(long, value_name = "URL", num_args = 0..=1, conflicts_with = "exit")]
-    base_url: Option<Option<String>>,
+    /// Send a first round of requests to the service at this address instead.
+    ///
+    /// Without one it is `BASE_URL` or `http://localhost:3000`. `ORG_ID`, `MARKETPLACE`,
+    /// `EXTERNAL_STORE_ID`, `STORE_NAME`, `ACCESS_TOKEN`, `CURRENCY`, `WEBHOOK_URL`, `RECEIPTS` and
+    /// `API_KEY` in the environment say what to send.
+    #[arg(
+        long,
+        value_name = "URL",
+        num_args = 0..=1,
+        default_missing_value = "",
+        conflicts_with = "exit"
+    )]
+    base_url: Option<String>,
 }
 
 impl Demo {
@@ -55,7 +63,8 @@ impl Demo {
 
     /// Sends a first round of requests to a running service.
     pub(super) async fn send(self) -> Result<ExitCode> {
-        let flow = Flow::from_lookup(self.base_url.flatten(), &config::environment);
+        let url = self.base_url.filter(|url| !url.is_empty());
+        let flow = Flow::from_lookup(url, &config::environment);
         flow.run().await?;
         Ok(ExitCode::SUCCESS)
     }

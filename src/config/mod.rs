@@ -180,9 +180,8 @@ impl Settings {
         let database_url = format!("sqlite:{}", folder.join("smoke.db").display());
         Self::from_lookup(&|name| match name {
             "DATABASE_URL" => environment(name).or_else(|| Some(database_url.clone())),
-            "PORT" | "ADMIN_PORT" => Some("0".to_owned()),
             "SYNC_CRON" | "CALLBACK_CRON" => Some("* * * * * *".to_owned()),
-            "SYNC_THROTTLE_SECONDS" => Some("0".to_owned()),
+            "PORT" | "ADMIN_PORT" | "SYNC_THROTTLE_SECONDS" => Some("0".to_owned()),
             "SYNC_BACKOFF_BASE_SECONDS" => Some("2".to_owned()),
             "CALLBACK_BACKOFF_SECONDS" => Some("1,2".to_owned()),
             "REDIS_URL" | "QUEUE_PREFIX" | "LOG_FORMAT" | "RUST_LOG" => environment(name),

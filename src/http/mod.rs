@@ -11,6 +11,7 @@ pub mod fields;
 pub mod health;
 pub mod kind;
 pub mod limits;
+pub mod nullable;
 pub mod page;
 pub mod problem;
 mod problem_document;

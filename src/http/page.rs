@@ -16,6 +16,7 @@ use poem_openapi::types::{ParseFromJSON, ToJSON, Type};
 use uuid::Uuid;
 
 use super::fields::Fields;
+use super::nullable::Nullable;
 
 /// How many items a page may have.
 const LIMITS: RangeInclusive<i64> = 1..=100;
@@ -114,7 +115,7 @@ pub struct Page<T: Type + ParseFromJSON + ToJSON> {
     /// At most `limit` of them.
     pub items: Vec<T>,
     /// Send it as `cursor` to get the next page; null on the last one.
-    pub next_cursor: Option<String>,
+    pub next_cursor: Nullable<String>,
 }
 
 impl<T: Type + ParseFromJSON + ToJSON> Page<T> {
@@ -128,7 +129,7 @@ impl<T: Type + ParseFromJSON + ToJSON> Page<T> {
         found.truncate(limit);
         let last = found.last().filter(|_| has_more);
         Self {
-            next_cursor: last.map(|last| place(last).to_string()),
+            next_cursor: last.map(|last| place(last).to_string()).into(),
             items: found.into_iter().map(T::from).collect(),
         }
     }
@@ -178,9 +179,9 @@ mod tests {
         };
         let full = Page::<i32>::of(vec![1, 2, 3], request, place);
         assert_eq!(full.items, [1, 2]);
-        assert_eq!(full.next_cursor, Some(place(&2).to_string()));
+        assert_eq!(full.next_cursor.0, Some(place(&2).to_string()));
         assert_eq!(
-            Page::<i32>::of(vec![1, 2], request, place).next_cursor,
+            Page::<i32>::of(vec![1, 2], request, place).next_cursor.0,
             None
         );
     }

@@ -20,6 +20,7 @@ use crate::http::auth::Caller;
 use crate::http::body::JsonBody;
 use crate::http::fields::{self, Fields, FromFields};
 use crate::http::kind::IMPORT_IN_PROGRESS;
+use crate::http::nullable::Nullable;
 use crate::http::problem::Problem;
 use crate::timestamp::Timestamp;
 
@@ -264,7 +265,7 @@ struct BatchResult {
 #[oai(rename_all = "camelCase")]
 struct SyncState {
     /// When an order of it was last attempted; null before the first.
-    last_sync_at: Option<Timestamp>,
+    last_sync_at: Nullable<Timestamp>,
     /// Orders imported.
     imported_orders: i64,
     /// How its newest receipts went.
@@ -276,7 +277,7 @@ struct SyncState {
 impl From<StoreState> for SyncState {
     fn from(state: StoreState) -> Self {
         Self {
-            last_sync_at: state.last_sync_at.map(Timestamp::from),
+            last_sync_at: state.last_sync_at.into(),
             imported_orders: state.imported_orders,
             sync_status: state.sync_status,
             rate_limited_count: state.rate_limited_count,

@@ -140,7 +140,7 @@ impl From<(Endpoint, Option<SigningSecret>)> for RegisteredWebhook {
 
 /// A webhook, in full.
 #[derive(Debug, Object)]
-#[oai(rename_all = "camelCase")]
+#[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
 struct WebhookDetails {
     /// The webhook.
     #[oai(flatten)]
@@ -175,8 +175,8 @@ impl From<Endpoint> for WebhookDetails {
 
 /// What to change of a webhook; what is absent stays.
 #[derive(Debug, Object)]
-#[oai(rename_all = "camelCase")]
-struct ChangeWebhook {
+#[oai(rename_all = "camelCase", example)]
+struct UpdateWebhook {
     /// Whether anything is sent to it. Events are kept for one that is not active.
     is_active: Option<bool>,
     /// What it is for; an empty one is removed.
@@ -186,7 +186,17 @@ struct ChangeWebhook {
     ordered: Option<bool>,
 }
 
-impl FromFields for ChangeWebhook {
+impl poem_openapi::types::Example for UpdateWebhook {
+    fn example() -> Self {
+        Self {
+            is_active: Some(true),
+            description: Some("Tells the ERP".to_owned()),
+            ordered: Some(true),
+        }
+    }
+}
+
+impl FromFields for UpdateWebhook {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
         let is_active = fields.optional("isActive", Fields::boolean);
         let description =
@@ -200,8 +210,8 @@ impl FromFields for ChangeWebhook {
     }
 }
 
-impl From<ChangeWebhook> for EndpointChange {
-    fn from(change: ChangeWebhook) -> Self {
+impl From<UpdateWebhook> for EndpointChange {
+    fn from(change: UpdateWebhook) -> Self {
         Self {
             is_active: change.is_active,
             description: change.description,
@@ -348,6 +358,7 @@ impl WebhooksApi {
         &self,
         caller: Caller,
         /// Of the webhook.
+        #[oai(example = "example_id")]
         id: Path<String>,
         /// Whose webhook.
         #[oai(name = "organizationId", example = "example_organization")]
@@ -365,18 +376,19 @@ impl WebhooksApi {
     #[oai(
         path = "/webhooks/:id",
         method = "patch",
-        operation_id = "change_webhook",
+        operation_id = "update_webhook",
         tag = "Tag::Webhooks"
     )]
-    async fn change_webhook(
+    async fn update_webhook(
         &self,
         caller: Caller,
         /// Of the webhook.
+        #[oai(example = "example_id")]
         id: Path<String>,
         /// Whose webhook.
         #[oai(name = "organizationId", example = "example_organization")]
         query: Query<Option<String>>,
-        body: JsonBody<ChangeWebhook>,
+        body: JsonBody<UpdateWebhook>,
     ) -> Result<Json<WebhookDetails>, Problem> {
         let (organization_id, id) = own_webhook(&caller, query.0.as_deref(), &id)?;
         let endpoint = change_endpoint(&self.app, &organization_id, id, body.0.into()).await?;
@@ -397,6 +409,7 @@ impl WebhooksApi {
         &self,
         caller: Caller,
         /// Of the webhook.
+        #[oai(example = "example_id")]
         id: Path<String>,
         /// Whose webhook.
         #[oai(name = "organizationId", example = "example_organization")]
@@ -421,6 +434,7 @@ impl WebhooksApi {
         &self,
         caller: Caller,
         /// Of the webhook.
+        #[oai(example = "example_id")]
         id: Path<String>,
         /// Whose webhook.
         #[oai(name = "organizationId", example = "example_organization")]
@@ -446,6 +460,7 @@ impl WebhooksApi {
         &self,
         caller: Caller,
         /// Of the webhook.
+        #[oai(example = "example_id")]
         id: Path<String>,
         /// Whose webhook.
         #[oai(name = "organizationId", example = "example_organization")]
@@ -455,6 +470,11 @@ impl WebhooksApi {
         let sent = test_endpoint(&self.app, &organization_id, id).await?;
         Ok(Json(sent.into()))
     }
+}
+
+/// An id of the right form that is nobody's: put yours in.
+fn example_id() -> String {
+    Uuid::from_u128(0x018c_c251_f400_7000_8000_0000_0000_0001).to_string()
 }
 
 /// An organization as a parameter.

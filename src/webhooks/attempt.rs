@@ -117,6 +117,10 @@ mod tests {
         Outcome::of(&sent, failures, &settings, &Jitter::seeded(1), noon())
     }
 
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "a reply is one of two ways a request ends"
+    )]
     fn reply(status: u16, retry_after: Option<&str>) -> Result<Reply, SendError> {
         Ok(Reply {
             status,

@@ -13,13 +13,15 @@ use uuid::Uuid;
 
 use super::model::{EndpointId, EventType};
 use super::outbox::{
-    self, Attempt, CallbackStatus, Delivery, Event, EventReport, RequeueError, event_report,
+    self, AttemptLog, CallbackStatus, Delivery, EventReport, OutboxEvent, RequeueError,
+    event_report,
 };
 use crate::App;
 use crate::http::Tag;
 use crate::http::auth::Caller;
 use crate::http::body::JsonBody;
 use crate::http::fields::{self, Fields, FromFields};
+use crate::http::nullable::Nullable;
 use crate::http::page::{Page, PageRequest};
 use crate::http::problem::Problem;
 use crate::timestamp::{self, Timestamp};
@@ -52,25 +54,25 @@ struct Callback {
     /// How often it was tried, by the webhook that took the most tries.
     attempt: i32,
     /// When it is tried again.
-    next_retry_at: Option<Timestamp>,
+    next_retry_at: Nullable<Timestamp>,
     /// Why it was not delivered, the last time.
-    last_error: Option<String>,
+    last_error: Nullable<String>,
     /// When it happened.
     created_at: Timestamp,
     /// When its delivery got on.
     updated_at: Timestamp,
 }
 
-impl From<Event> for Callback {
-    fn from(event: Event) -> Self {
+impl From<OutboxEvent> for Callback {
+    fn from(event: OutboxEvent) -> Self {
         Self {
             id: event.id.0,
             store_id: event.store_id.0,
             event: event.event,
             status: event.status,
             attempt: event.attempt,
-            next_retry_at: event.next_retry_at.map(Timestamp::from),
-            last_error: event.last_error,
+            next_retry_at: event.next_retry_at.into(),
+            last_error: event.last_error.into(),
             created_at: event.created_at.into(),
             updated_at: event.updated_at.into(),
         }
@@ -90,21 +92,21 @@ struct FailedCallback {
     /// How often it was tried, by the webhook that took the most tries.
     attempt: i32,
     /// Why it was not delivered.
-    last_error: Option<String>,
+    last_error: Nullable<String>,
     /// When it happened.
     created_at: Timestamp,
     /// When it was given up.
     updated_at: Timestamp,
 }
 
-impl From<Event> for FailedCallback {
-    fn from(event: Event) -> Self {
+impl From<OutboxEvent> for FailedCallback {
+    fn from(event: OutboxEvent) -> Self {
         Self {
             id: event.id.0,
             store_id: event.store_id.0,
             event: event.event,
             attempt: event.attempt,
-            last_error: event.last_error,
+            last_error: event.last_error.into(),
             created_at: event.created_at.into(),
             updated_at: event.updated_at.into(),
         }
@@ -122,22 +124,22 @@ struct AttemptView {
     /// How long it took until the answer, or until it was given up.
     duration_ms: i32,
     /// The status of the answer, if there was one.
-    http_status: Option<i32>,
+    http_status: Nullable<i32>,
     /// What kind of failure it was, in a word of a fixed list.
-    error: Option<String>,
+    error: Nullable<String>,
     /// The beginning of the answer, at most 4 KiB.
-    response: Option<String>,
+    response: Nullable<String>,
 }
 
-impl From<Attempt> for AttemptView {
-    fn from(attempt: Attempt) -> Self {
+impl From<AttemptLog> for AttemptView {
+    fn from(attempt: AttemptLog) -> Self {
         Self {
             attempt: attempt.attempt,
             started_at: attempt.started_at.into(),
             duration_ms: attempt.duration_ms,
-            http_status: attempt.http_status,
-            error: attempt.error,
-            response: attempt.response,
+            http_status: attempt.http_status.into(),
+            error: attempt.error.into(),
+            response: attempt.response.into(),
         }
     }
 }
@@ -155,31 +157,31 @@ struct DeliveryView {
     /// `pending` is still to be sent.
     status: CallbackStatus,
     /// The status of the last answer.
-    http_status: Option<i32>,
+    http_status: Nullable<i32>,
     /// How often it was tried.
     attempt: i32,
     /// When it is tried again; null: as soon as may be, or never.
-    next_attempt_at: Option<Timestamp>,
+    next_attempt_at: Nullable<Timestamp>,
     /// Why it failed, the last time.
-    last_error: Option<String>,
+    last_error: Nullable<String>,
     /// When it was taken.
-    delivered_at: Option<Timestamp>,
+    delivered_at: Nullable<Timestamp>,
     /// The newest tries, the newest first.
     attempts: Vec<AttemptView>,
 }
 
-impl From<(Delivery, Vec<Attempt>)> for DeliveryView {
-    fn from((delivery, attempts): (Delivery, Vec<Attempt>)) -> Self {
+impl From<(Delivery, Vec<AttemptLog>)> for DeliveryView {
+    fn from((delivery, attempts): (Delivery, Vec<AttemptLog>)) -> Self {
         Self {
             id: delivery.id.0,
             webhook_id: delivery.endpoint_id.0,
             target_url: delivery.target_url,
             status: delivery.status,
-            http_status: delivery.http_status,
+            http_status: delivery.http_status.into(),
             attempt: delivery.attempt,
-            next_attempt_at: delivery.next_attempt_at.map(Timestamp::from),
-            last_error: delivery.last_error,
-            delivered_at: delivery.delivered_at.map(Timestamp::from),
+            next_attempt_at: delivery.next_attempt_at.into(),
+            last_error: delivery.last_error.into(),
+            delivered_at: delivery.delivered_at.into(),
             attempts: attempts.into_iter().map(AttemptView::from).collect(),
         }
     }
@@ -235,7 +237,7 @@ impl FromFields for Recover {
         let since = fields.parsed("since", 1..=64, |text| {
             timestamp::parse(text).map_err(|_| "Expected an instant in RFC 3339")
         });
-        let dry_run = fields.optional("dryRun", |fields, name| fields.boolean(name));
+        let dry_run = fields.optional("dryRun", Fields::boolean);
         Some(Self {
             since: since.map(DateTime::<Utc>::into)?,
             dry_run: dry_run?,
@@ -268,6 +270,11 @@ enum RequeueAnswer {
     /// It is on its way.
     #[oai(status = 202)]
     Requeued,
+}
+
+/// An id of the right form that is nobody's: put yours in.
+fn example_id() -> String {
+    Uuid::from_u128(0x018c_c251_f400_7000_8000_0000_0000_0002).to_string()
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the parameter is optional")]
@@ -323,7 +330,7 @@ impl CallbacksApi {
         let found = outbox::events(&self.app, &organization_id, page)
             .await
             .map_err(database)?;
-        Ok(Json(Page::of(found, page, Event::place)))
+        Ok(Json(Page::of(found, page, OutboxEvent::place)))
     }
 
     /// List dead letters
@@ -354,7 +361,7 @@ impl CallbacksApi {
         let found = outbox::failed_events(&self.app, &organization_id, page)
             .await
             .map_err(database)?;
-        Ok(Json(Page::of(found, page, Event::place)))
+        Ok(Json(Page::of(found, page, OutboxEvent::place)))
     }
 
     /// Show an event
@@ -365,6 +372,7 @@ impl CallbacksApi {
         &self,
         caller: Caller,
         /// Of the event.
+        #[oai(example = "example_id")]
         id: Path<String>,
     ) -> Result<Json<CallbackDetails>, Problem> {
         let id = OutboxId(path_id(&id)?);
@@ -388,6 +396,7 @@ impl CallbacksApi {
         &self,
         caller: Caller,
         /// Of the event.
+        #[oai(example = "example_id")]
         id: Path<String>,
     ) -> Result<RequeueAnswer, Problem> {
         let id = OutboxId(path_id(&id)?);
@@ -408,6 +417,7 @@ impl CallbacksApi {
         &self,
         caller: Caller,
         /// Of the webhook.
+        #[oai(example = "example_id")]
         id: Path<String>,
         body: JsonBody<Recover>,
     ) -> Result<RecoverAnswer, Problem> {

@@ -51,7 +51,7 @@ impl fmt::Display for CallbackStatus {
 
 /// An event, and how its delivery stands.
 #[derive(Clone, Debug, FromRow)]
-pub(crate) struct Event {
+pub(crate) struct OutboxEvent {
     pub(crate) id: OutboxId,
     pub(crate) organization_id: String,
     pub(crate) store_id: StoreId,
@@ -64,7 +64,7 @@ pub(crate) struct Event {
     pub(crate) updated_at: DateTime<Utc>,
 }
 
-impl Event {
+impl OutboxEvent {
     /// Its place in a list of events.
     pub(crate) fn place(&self) -> Cursor {
         Cursor {
@@ -78,7 +78,7 @@ impl Event {
 #[derive(Clone, Debug, FromRow)]
 pub(crate) struct EventDetails {
     #[sqlx(flatten)]
-    pub(crate) event: Event,
+    pub(crate) event: OutboxEvent,
     pub(crate) payload: Json<Value>,
 }
 
@@ -98,7 +98,7 @@ pub(crate) struct Delivery {
 
 /// One try of a delivery.
 #[derive(Clone, Debug, FromRow)]
-pub(crate) struct Attempt {
+pub(crate) struct AttemptLog {
     pub(crate) attempt: i32,
     pub(crate) started_at: DateTime<Utc>,
     pub(crate) duration_ms: i32,
@@ -121,7 +121,7 @@ pub(crate) struct FailedDelivery {
 pub(crate) struct EventReport {
     pub(crate) details: EventDetails,
     /// Each with its newest attempts, the newest first.
-    pub(crate) deliveries: Vec<(Delivery, Vec<Attempt>)>,
+    pub(crate) deliveries: Vec<(Delivery, Vec<AttemptLog>)>,
 }
 
 /// Why something cannot be requeued.
@@ -149,7 +149,7 @@ pub(crate) async fn events(
     app: &App,
     organization_id: &str,
     page: PageRequest,
-) -> sqlx::Result<Vec<Event>> {
+) -> sqlx::Result<Vec<OutboxEvent>> {
     let before = page.after.unwrap_or(Cursor::END);
     let mut tx = app.db.read().await?;
     let found = outbox::events(&mut tx, organization_id, before, page.look_ahead()).await?;
@@ -162,7 +162,7 @@ pub(crate) async fn failed_events(
     app: &App,
     organization_id: &str,
     page: PageRequest,
-) -> sqlx::Result<Vec<Event>> {
+) -> sqlx::Result<Vec<OutboxEvent>> {
     let before = page.after.unwrap_or(Cursor::END);
     let mut tx = app.db.read().await?;
     let found = outbox::failed_events(&mut tx, organization_id, before, page.look_ahead()).await?;
@@ -176,7 +176,7 @@ pub(crate) async fn dead_events(
     store_id: Option<StoreId>,
     after: Cursor,
     limit: i64,
-) -> sqlx::Result<Vec<Event>> {
+) -> sqlx::Result<Vec<OutboxEvent>> {
     let mut tx = app.db.read().await?;
     let found = outbox::all_failed_events(&mut tx, store_id, after, limit).await?;
     tx.save().await?;

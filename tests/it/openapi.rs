@@ -134,6 +134,7 @@ fn every_operation_has_a_name_a_summary_and_one_chapter() {
     let document = document();
     let verbs = [
         "get", "list", "register", "import", "validate", "create", "update", "delete", "requeue",
+        "rotate", "test", "recover",
     ];
     let chapters: Vec<&Value> = document["tags"]
         .as_array()
@@ -212,7 +213,9 @@ fn every_example_request_fits_its_schema() {
             operation.id()
         );
         // The check itself sees what is wrong.
-        assert!(!faults(&document, schema, &json!({})).is_empty());
+        if schema["required"].is_array() {
+            assert!(!faults(&document, schema, &json!({})).is_empty());
+        }
         bodies += 1;
     }
     assert!(bodies >= 4);
@@ -327,6 +330,10 @@ async fn every_example_can_be_sent(#[values(Embedded, Server)] on: Profile) {
     }
     // The example token is nobody's; the mock wants credentials.
     let expected = [
+        "list_callbacks 200",
+        "list_failed_callbacks 200",
+        "get_callback 404",
+        "requeue_callback 404",
         "get_liveness 200",
         "get_readiness 200",
         "validate_receipt 401",
@@ -334,6 +341,14 @@ async fn every_example_can_be_sent(#[values(Embedded, Server)] on: Profile) {
         "import_orders 404",
         "register_store 200",
         "get_sync_status 404",
+        "list_webhooks 200",
+        "register_webhook 200",
+        "delete_webhook 404",
+        "get_webhook 404",
+        "update_webhook 404",
+        "recover_webhook 404",
+        "rotate_webhook_secret 404",
+        "test_webhook 404",
     ];
     assert_eq!(statuses, expected);
 }

@@ -241,7 +241,7 @@ pub async fn dead_receipts(
         "SELECT id, store_id, receipt, error_details, failed_attempt, dead_at
          FROM sync_logs
          WHERE dead_at IS NOT NULL AND (dead_at, id) > ($1, $2)
-           AND ($3 IS NULL OR store_id = $3)
+           AND store_id = COALESCE($3, store_id)
          ORDER BY dead_at, id
          LIMIT $4"))
         .bind(after.at).bind(after.id).bind(store_id).bind(limit)

@@ -195,6 +195,7 @@ pub(crate) async fn write_outcome(
     outcome: &Outcome,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
+    let delivered_at = (outcome.status == CallbackStatus::Success).then_some(now);
     on!(tx, conn => query(sql!(
         "UPDATE callback_deliveries
          SET status = $3,
@@ -202,13 +203,14 @@ pub(crate) async fn write_outcome(
              attempt = $5,
              next_attempt_at = $6,
              last_error = $7,
-             delivered_at = CASE WHEN $3 = 'success' THEN $8 END,
+             delivered_at = $9,
              lease_token = NULL,
              lease_expires_at = NULL,
              updated_at = $8
          WHERE id = $1 AND lease_token = $2"))
         .bind(id).bind(lease).bind(outcome.status).bind(outcome.http_status)
         .bind(outcome.attempt).bind(outcome.next_attempt_at).bind(&outcome.last_error).bind(now)
+        .bind(delivered_at)
         .execute(conn).await.map(|done| done.rows_affected() == 1))
 }
 

@@ -217,7 +217,7 @@ pub(crate) async fn lock_owed_events(tx: &mut Tx, id: EndpointId) -> sqlx::Resul
              ))
              ORDER BY id
              FOR NO KEY UPDATE"),
-        sql!(sqlite: "SELECT $1"),
+        sql!(sqlite: "SELECT 1 FROM callback_deliveries WHERE endpoint_id = $1 LIMIT 1"),
     );
     on!(tx, conn => query(sql).bind(id).execute(conn).await.map(|_| ()))
 }

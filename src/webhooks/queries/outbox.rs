@@ -8,7 +8,7 @@ use crate::db::{Tx, on, sql};
 use crate::http::page::Cursor;
 use crate::webhooks::model::{DeliveryId, EndpointId};
 use crate::webhooks::outbox::{
-    Attempt, CallbackStatus, Delivery, Event, EventDetails, FailedDelivery,
+    AttemptLog, CallbackStatus, Delivery, EventDetails, FailedDelivery, OutboxEvent,
 };
 
 /// Events of an organization before the cursor, the newest first.
@@ -17,7 +17,7 @@ pub(crate) async fn events(
     organization_id: &str,
     before: Cursor,
     limit: i64,
-) -> sqlx::Result<Vec<Event>> {
+) -> sqlx::Result<Vec<OutboxEvent>> {
     on!(tx, conn => query_as(sql!(
         "SELECT id, organization_id, store_id, event, status, attempt, next_retry_at, last_error,
              created_at, updated_at
@@ -35,7 +35,7 @@ pub(crate) async fn failed_events(
     organization_id: &str,
     before: Cursor,
     limit: i64,
-) -> sqlx::Result<Vec<Event>> {
+) -> sqlx::Result<Vec<OutboxEvent>> {
     on!(tx, conn => query_as(sql!(
         "SELECT id, organization_id, store_id, event, status, attempt, next_retry_at, last_error,
              created_at, updated_at
@@ -53,13 +53,13 @@ pub(crate) async fn all_failed_events(
     store_id: Option<StoreId>,
     after: Cursor,
     limit: i64,
-) -> sqlx::Result<Vec<Event>> {
+) -> sqlx::Result<Vec<OutboxEvent>> {
     on!(tx, conn => query_as(sql!(
         "SELECT id, organization_id, store_id, event, status, attempt, next_retry_at, last_error,
              created_at, updated_at
          FROM callback_outbox
          WHERE status = 'failed' AND (created_at, id) > ($1, $2)
-           AND ($3 IS NULL OR store_id = $3)
+           AND store_id = COALESCE($3, store_id)
          ORDER BY created_at, id
          LIMIT $4"))
         .bind(after.at).bind(after.id).bind(store_id).bind(limit)
@@ -99,7 +99,7 @@ pub(crate) async fn attempts(
     tx: &mut Tx,
     id: DeliveryId,
     limit: i64,
-) -> sqlx::Result<Vec<Attempt>> {
+) -> sqlx::Result<Vec<AttemptLog>> {
     on!(tx, conn => query_as(sql!(
         "SELECT attempt, started_at, duration_ms, http_status, error, response
          FROM callback_attempts
@@ -140,7 +140,7 @@ pub(crate) async fn requeue_deliveries(
     on!(tx, conn => query(sql!(
         "UPDATE callback_deliveries
          SET status = 'pending', attempt = 0, next_attempt_at = $2, updated_at = $2
-         WHERE outbox_id = $1 AND status = 'failed' AND ($3 IS NULL OR endpoint_id = $3)
+         WHERE outbox_id = $1 AND status = 'failed' AND endpoint_id = COALESCE($3, endpoint_id)
            AND EXISTS (
                SELECT 1 FROM webhook_endpoints
                WHERE webhook_endpoints.id = callback_deliveries.endpoint_id

@@ -2,24 +2,26 @@
 
 use crate::support::process::{environment, run};
 
-/// It asks for nothing but free ports, and shows what became of its receipts.
+/// It asks for nothing but free ports, and shows what became of its receipts and which events of
+/// it came, signed.
 #[tokio::test]
 async fn the_demo_shows_itself_and_leaves() {
     let settings = environment(&[("PORT", "0"), ("ADMIN_PORT", "0")]);
     let exit = run(&["demo", "--exit"], &settings).await;
     assert_eq!(exit.code, Some(0), "{exit:#?}");
-    let row = |receipt: &str| {
-        let found = exit.stdout.iter().find(|line| line.starts_with(receipt));
+    let row = |start: &str| {
+        let found = exit.stdout.iter().find(|line| line.starts_with(start));
         found
-            .unwrap_or_else(|| panic!("no row of {receipt}: {exit:#?}"))
+            .unwrap_or_else(|| panic!("no row of {start}: {exit:#?}"))
             .as_str()
     };
     assert!(row("order-101").contains("order, 741"));
     assert!(row("order-102").contains("invalid_receipt"));
     assert!(row("order-115").contains("rate_limited"));
-    let status = exit.stdout.last().unwrap();
-    assert!(
-        status.starts_with("GET /stores/sync-status") && status.contains("partial"),
-        "{status}"
-    );
+    assert!(row("GET /stores/sync-status").contains("partial"));
+    for event in ["sync.started", "sync.completed"] {
+        assert!(row(event).contains(" verified "), "{exit:#?}");
+    }
+    let is_refused = |line: &String| line.contains(" refused ") || line.contains(" unchecked ");
+    assert!(!exit.stdout.iter().any(is_refused), "{exit:#?}");
 }

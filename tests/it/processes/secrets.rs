@@ -121,8 +121,8 @@ async fn no_secret_is_in_any_log(#[values(Embedded, Server)] on: Profile) {
     let mut installation = Installation::on_redis(on, url, &settings).await;
     let database = installation
         .database
-        .url()
-        .replace("postgres@", &format!("postgres:{DATABASE_PASSWORD}@"));
+        .url_with_password(DATABASE_PASSWORD)
+        .await;
     assert_eq!(database.contains(DATABASE_PASSWORD), on == Server);
     installation
         .environment

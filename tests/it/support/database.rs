@@ -73,6 +73,22 @@ impl TestDatabase {
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
+
+    /// Its address for somebody with this password; SQLite has none.
+    pub(crate) async fn url_with_password(&self, password: &str) -> String {
+        if self.name.is_none() {
+            return self.url.clone();
+        }
+        let user = format!("somebody_{:x}", getrandom::u64().unwrap());
+        execute(&format!(
+            "CREATE ROLE {user} SUPERUSER LOGIN PASSWORD '{password}'"
+        ))
+        .await;
+        let mut url: reqwest::Url = self.url.parse().unwrap();
+        url.set_username(&user).unwrap();
+        url.set_password(Some(password)).unwrap();
+        url.into()
+    }
 }
 
 impl Drop for TestDatabase {

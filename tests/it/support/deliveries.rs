@@ -24,9 +24,8 @@ use super::queues::shared_redis;
 
 /// How an event stands.
 #[derive(Clone, Debug, PartialEq, FromRow)]
-pub(crate) struct Event {
+pub(crate) struct OutboxRow {
     pub(crate) id: Uuid,
-    pub(crate) event: String,
     pub(crate) status: String,
     pub(crate) attempt: i32,
     pub(crate) next_retry_at: Option<DateTime<Utc>>,
@@ -51,7 +50,7 @@ pub(crate) struct Delivery {
 /// One request, as it is remembered.
 #[derive(Clone, Debug, PartialEq, FromRow)]
 pub(crate) struct Attempt {
-    pub(crate) attempt: i32,
+    pub(crate) number: i32,
     pub(crate) started_at: DateTime<Utc>,
     pub(crate) http_status: Option<i32>,
     pub(crate) error: Option<String>,
@@ -175,15 +174,15 @@ impl TestApp {
     }
 
     /// All events, the oldest first.
-    pub(crate) async fn outbox(&self) -> Vec<Event> {
+    pub(crate) async fn outbox(&self) -> Vec<OutboxRow> {
         on!(&self.app.db, pool => sqlx::query_as(
-            "SELECT id, event, status, attempt, next_retry_at, last_error, enqueued_until
+            "SELECT id, status, attempt, next_retry_at, last_error, enqueued_until
              FROM callback_outbox ORDER BY created_at, id")
             .fetch_all(pool).await.unwrap())
     }
 
     /// An event.
-    pub(crate) async fn outbox_row(&self, id: Uuid) -> Event {
+    pub(crate) async fn outbox_row(&self, id: Uuid) -> OutboxRow {
         let outbox = self.outbox().await;
         outbox.into_iter().find(|event| event.id == id).unwrap()
     }
@@ -207,7 +206,7 @@ impl TestApp {
     /// The attempts of the delivery of an event to an endpoint, the oldest first.
     pub(crate) async fn attempts(&self, event: Uuid, endpoint: Uuid) -> Vec<Attempt> {
         on!(&self.app.db, pool => sqlx::query_as(
-            "SELECT a.attempt, a.started_at, a.http_status, a.error, a.response
+            "SELECT a.attempt AS number, a.started_at, a.http_status, a.error, a.response
              FROM callback_attempts AS a
              JOIN callback_deliveries AS d ON d.id = a.delivery_id
              WHERE d.outbox_id = $1 AND d.endpoint_id = $2 ORDER BY a.started_at, a.id")

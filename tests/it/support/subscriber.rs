@@ -187,7 +187,7 @@ impl Shared {
             let path = request.path.clone();
             let mut held = self.held.subscribe();
             held.wait_for(|held| !held.contains(&path)).await.unwrap();
-            let (head, body) = match self.next_answer(&path) {
+            let (top, body) = match self.next_answer(&path) {
                 Answer::Status(status) => (head(status, "", 0), Vec::new()),
                 Answer::Full(status, lines, body) => (head(status, lines, body.len()), body),
                 Answer::Endless(status) => (head(status, "", 1_000_000), b"and so on".to_vec()),
@@ -199,7 +199,7 @@ impl Shared {
                 Answer::Close => return,
                 Answer::Nonsense => ("It is raining.\r\n\r\n".to_owned(), Vec::new()),
             };
-            if stream.write_all(head.as_bytes()).await.is_err()
+            if stream.write_all(top.as_bytes()).await.is_err()
                 || stream.write_all(&body).await.is_err()
                 || stream.flush().await.is_err()
             {

@@ -61,7 +61,7 @@ async fn a_delivery_fails_three_times_and_is_a_dead_letter(
     app.after(Duration::from_hours(24)).await;
     assert_eq!(subscriber.count("/webhook"), 3);
     let attempts = app.attempts(event, endpoint).await;
-    let numbers: Vec<_> = attempts.iter().map(|attempt| attempt.attempt).collect();
+    let numbers: Vec<_> = attempts.iter().map(|attempt| attempt.number).collect();
     assert_eq!(numbers, [1, 2, 3]);
 
     let [line] = &log.of("callback_dead_letter")[..] else {
