@@ -27,7 +27,7 @@ use crate::webhooks;
 const LOOK_FOR_ROOM: Duration = Duration::from_millis(200);
 
 /// Runs jobs until `stop` fires and the running ones are done.
-pub(crate) async fn run_jobs(app: Arc<App>, stop: CancellationToken) {
+pub async fn run_jobs(app: Arc<App>, stop: CancellationToken) {
     let (sync_app, sync_stop) = (app.clone(), stop.clone());
     let sync = run_worker(&app, app.settings.sync.concurrency, &stop, move |job| {
         let (app, stop) = (sync_app.clone(), sync_stop.clone());

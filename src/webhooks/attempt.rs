@@ -9,6 +9,7 @@ use super::outbox::CallbackStatus;
 use super::send::{Reply, Sent};
 use crate::config::CallbackSettings;
 use crate::retry::{Jitter, retry_after};
+use crate::timestamp;
 
 /// An endpoint that says "come back next week" is asked again in an hour.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
@@ -63,7 +64,7 @@ impl Outcome {
             },
             http_status,
             attempt,
-            next_attempt_at: (!is_last).then(|| now + delay),
+            next_attempt_at: (!is_last).then(|| timestamp::truncate(now + delay)),
             last_error: Some(match &sent.reply {
                 Ok(reply) => describe(reply.status),
                 Err(error) => error.to_string(),

@@ -55,7 +55,7 @@ struct Claimed {
     /// Due, but their endpoints have enough to do.
     crowded: Vec<DueDelivery>,
     /// Taken by somebody else in the meantime.
-    lost: Vec<DueDelivery>,
+    lost: Vec<(DueDelivery, Lane)>,
 }
 
 /// What a job came to.
@@ -105,20 +105,17 @@ async fn rounds(
         } else {
             claim(app, event).await?
         };
+        for (delivery, lane) in claimed.lost {
+            if lane.leave() {
+                bring_next(app, &delivery).await?;
+            }
+        }
         let has_sent = !claimed.parcels.is_empty();
-        let outcomes = join_all(
-            claimed
-                .parcels
-                .into_iter()
-                .map(|parcel| deliver(app, event, parcel)),
-        )
-        .await;
+        let deliveries = claimed.parcels.into_iter();
+        let outcomes = join_all(deliveries.map(|parcel| deliver(app, event, parcel))).await;
         for outcome in outcomes {
             counts.sent += 1;
             counts.success += usize::from(outcome? == CallbackStatus::Success);
-        }
-        for delivery in &claimed.lost {
-            bring_next(app, delivery).await?;
         }
         if has_sent && !claimed.crowded.is_empty() {
             continue;
@@ -158,7 +155,7 @@ async fn claim(app: &App, event: &OwedEvent) -> sqlx::Result<Claimed> {
     schedule::hold_slot(&mut tx, event.id, lease.expires_at).await?;
     for (delivery, lane) in admitted {
         if !take(&mut tx, &delivery, lease, now).await? {
-            claimed.lost.push(delivery);
+            claimed.lost.push((delivery, lane));
             continue;
         }
         let secrets = endpoints::signing_secrets(&mut tx, delivery.endpoint_id, now).await?;
@@ -198,8 +195,6 @@ async fn deliver(app: &App, event: &OwedEvent, parcel: Parcel) -> sqlx::Result<C
     } = parcel;
     let started_at = app.clock.now();
     let sent = send(app, event, &delivery, &secrets, started_at).await;
-    // Before anybody looks for what this endpoint is owed next.
-    drop(lane);
     let outcome = Outcome::of(
         &sent,
         delivery.attempt,
@@ -225,11 +220,17 @@ async fn deliver(app: &App, event: &OwedEvent, parcel: Parcel) -> sqlx::Result<C
         outcome: &outcome,
         attempt: &attempt,
     };
-    if let Some(next) = db::persist(|| write.try_write()).await? {
+    let next = db::persist(|| write.try_write()).await?;
+    // Left only now, so that no more than a laneful is sent after the failure that opens the
+    // breaker.
+    let was_turned_away = lane.leave();
+    if next.is_some() {
         write.log_dead_letter();
-        enqueue_events(app, &next).await;
     } else {
         warn!(event = "delivery_lease_lost", outboxId = %event.id, endpointId = %delivery.endpoint_id, "event {} is sent to webhook {} by somebody else by now", event.id, delivery.endpoint_id);
+    }
+    enqueue_events(app, &next.unwrap_or_default()).await;
+    if was_turned_away {
         bring_next(app, &delivery).await?;
     }
     Ok(outcome.status)
@@ -281,7 +282,12 @@ impl Write<'_> {
         let states = deliveries::delivery_states(&mut tx, id).await?;
         deliveries::write_event_state(&mut tx, id, &settle(&states), now).await?;
         self.keep_record(&mut tx, now).await?;
-        let next = next_events(self.app, &mut tx, self.delivery, now).await?;
+        let room = self
+            .app
+            .lanes
+            .free(self.delivery.endpoint_id, width(self.delivery.is_ordered))
+            + 1;
+        let next = next_events(&mut tx, self.delivery, room, now).await?;
         tx.save().await?;
         Ok(Some(next))
     }
@@ -328,33 +334,36 @@ impl Write<'_> {
     }
 }
 
-/// Enqueues what the endpoint of a delivery is owed next.
+/// Enqueues what the endpoint of a delivery is owed next: somebody who would have sent it was
+/// turned away.
 async fn bring_next(app: &App, delivery: &DueDelivery) -> sqlx::Result<()> {
+    let room = app
+        .lanes
+        .free(delivery.endpoint_id, width(delivery.is_ordered));
     let mut tx = app.db.read().await?;
-    let next = next_events(app, &mut tx, delivery, app.clock.now()).await?;
+    let next = next_events(&mut tx, delivery, room, app.clock.now()).await?;
     tx.save().await?;
     enqueue_events(app, &next).await;
     Ok(())
 }
 
-/// What an endpoint is owed next, when it has a free lane; not more than a few events, because
+/// What an endpoint is owed next, if its lane has room; not more than a few events, because
 /// whoever leaves a lane does the same.
 async fn next_events(
-    app: &App,
     tx: &mut Tx,
     delivery: &DueDelivery,
+    room: usize,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<OutboxId>> {
     let endpoint = delivery.endpoint_id;
-    let free = app.lanes.free(endpoint, width(delivery.is_ordered));
-    if free == 0 {
-        return Ok(Vec::new());
-    }
     if delivery.is_ordered {
         let first = schedule::first_event(tx, endpoint, now).await?;
         return Ok(first.iter().map(|event| event.outbox_id).collect());
     }
-    schedule::waiting_events(tx, endpoint, now, free.min(BROUGHT_AT_ONCE)).await
+    match room.min(BROUGHT_AT_ONCE) {
+        0 => Ok(Vec::new()),
+        limit => schedule::waiting_events(tx, endpoint, now, limit).await,
+    }
 }
 
 /// The job ends: its slot is free. An event of which nothing could be sent may owe something to

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use jobs::{Job, Queue, StoreId, SyncStore};
+use jobs::{DeliverCallback, Job, Queue, StoreId, SyncStore};
 use marketplace_sync::App;
 use marketplace_sync::clock::Clock;
 use marketplace_sync::config::Settings;
@@ -323,7 +323,8 @@ impl Drop for TestApp {
                 let queue: Queue = marketplace_sync::app::open_queue(&settings, &db)
                     .await
                     .unwrap();
-                let left = queue.waiting(SyncStore::QUEUE).await.unwrap();
+                let left = queue.waiting(SyncStore::QUEUE).await.unwrap()
+                    + queue.waiting(DeliverCallback::QUEUE).await.unwrap();
                 db.close().await;
                 left
             })

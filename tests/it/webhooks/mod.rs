@@ -1,12 +1,19 @@
 //! Webhooks.
 
+mod breaker;
 mod callbacks;
 mod dead_letters;
+mod deliver;
 mod endpoints;
+mod fairness;
 mod guard;
+mod kill;
+mod ordering;
 mod retention;
+mod retry;
 mod send;
 mod sign;
+mod sweep;
 mod tools;
 
 use reqwest::StatusCode;
