@@ -97,7 +97,7 @@ pub(crate) async fn first_event(
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<DueEvent>> {
     on!(tx, conn => query_as(sql!(
-        "SELECT d.outbox_id, d.due_at, d.delivery_id
+        "SELECT head.outbox_id, head.due_at, head.delivery_id
          FROM webhook_endpoints AS e
          JOIN (
              SELECT outbox_id, COALESCE(next_attempt_at, created_at) AS due_at, id AS delivery_id,
@@ -106,7 +106,8 @@ pub(crate) async fn first_event(
              WHERE endpoint_id = $1 AND status = 'pending'
              ORDER BY created_at, id
              LIMIT 1
-         ) AS d ON d.due_at <= $2 AND (d.lease_expires_at IS NULL OR d.lease_expires_at <= $2)
+         ) AS head ON head.due_at <= $2
+             AND (head.lease_expires_at IS NULL OR head.lease_expires_at <= $2)
          WHERE e.id = $1 AND e.is_active AND e.deleted_at IS NULL
            AND (e.open_until IS NULL OR e.open_until <= $2)"))
         .bind(endpoint).bind(now)
@@ -133,26 +134,22 @@ pub(crate) async fn waiting_events(
                AND (lease_expires_at IS NULL OR lease_expires_at <= $2)
              ORDER BY COALESCE(next_attempt_at, created_at), id
              LIMIT 32
-         ) AS d ON TRUE
-         JOIN callback_outbox AS o ON o.id = d.outbox_id
+         ) AS head ON TRUE
+         JOIN callback_outbox AS o ON o.id = head.outbox_id
          WHERE e.id = $1 AND e.is_active AND e.deleted_at IS NULL
            AND (e.open_until IS NULL OR e.open_until <= $2)
            AND (o.enqueued_until IS NULL OR o.enqueued_until <= $2)
-         ORDER BY d.due_at, d.id
+         ORDER BY head.due_at, head.id
          LIMIT $3"))
         .bind(endpoint).bind(now).bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .fetch_all(conn).await)
 }
 
-/// How long ago the oldest event that somebody is still owed was recorded.
+/// When the oldest event was recorded that somebody is still owed.
 pub(crate) async fn oldest_pending(tx: &mut Tx) -> sqlx::Result<Option<DateTime<Utc>>> {
     on!(tx, conn => query_scalar(sql!(
-        "SELECT created_at
-         FROM callback_outbox
-         WHERE status = 'pending'
-         ORDER BY created_at, id
-         LIMIT 1"))
-        .fetch_optional(conn).await)
+        "SELECT MIN(created_at) FROM callback_outbox WHERE status = 'pending'"))
+        .fetch_one(conn).await)
 }
 
 /// Takes the enqueue slots of these events until `until`; returns the ones that were free.

@@ -1,39 +1,12 @@
-//! How the databases would run the statements that run all the time: by an index, whatever
-//! the history.
-//!
-//! On 2,000 stores and 200,000 receipts, half of them of one store. PostgreSQL is asked
-//! often enough for it to change from plans of these very values to the generic one, if that is
-//! what it would do with a prepared statement; SQLite before `ANALYZE`, which nobody runs on it, and after.
+//! Stores, receipts and ticks: 2,000 stores and 200,000 receipts, half of them of one store.
 
-use std::collections::BTreeSet;
+use super::{Domain, Hot};
 
-use marketplace_sync::db::{Db, Dialect};
-use rstest::rstest;
-use sqlx::{AssertSqlSafe, Row};
-
-use crate::sql::statements;
-use crate::support::app::Profile;
-use crate::support::app::Profile::{Embedded, Server};
-use crate::support::database::TestDatabase;
-
-/// A statement that runs all the time.
-struct Hot {
-    name: &'static str,
-    /// What only its text has, whitespace aside.
-    part: &'static str,
-    /// PostgreSQL's literals for `$1`, `$2`, …
-    arguments: &'static str,
-    /// The indexes that PostgreSQL uses.
-    postgres: &'static [&'static str],
-    /// The indexes that SQLite uses; it does not show how it finds a conflict.
-    sqlite: &'static [&'static str],
-    /// Whether it sorts what it was given, which is never more than a page or a batch.
-    sorts: bool,
-}
-
-const STORE: &str = "'00000000-0000-0000-0000-000000000001'";
-const OTHER: &str = "'00000000-0000-0000-0000-000000000002'";
-const NOW: &str = "'2024-01-01T12:00:00Z'";
+pub(super) const DOMAIN: Domain = Domain {
+    hot: HOT,
+    seed_postgres: SEED_POSTGRES,
+    seed_sqlite: SEED_SQLITE,
+};
 
 const HOT: &[Hot] = &[
     Hot {
@@ -173,137 +146,6 @@ const HOT: &[Hot] = &[
         sorts: false,
     },
 ];
-
-impl Hot {
-    fn text(&self, on: Dialect) -> &'static str {
-        let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let mut found = statements(on)
-            .into_iter()
-            .map(|statement| statement.text)
-            .filter(|text| flat(text).contains(self.part));
-        let text = found
-            .next()
-            .unwrap_or_else(|| panic!("no statement has `{}`", self.part));
-        assert_eq!(
-            found.next(),
-            None,
-            "several statements have `{}`",
-            self.part
-        );
-        text
-    }
-
-    /// What is wrong with a plan, given line by line; nothing if it is as it should be.
-    fn fault(&self, way: &str, expected: &[&str], plan: &[String]) -> Option<String> {
-        let used: BTreeSet<&str> = plan.iter().filter_map(|line| index_of(line)).collect();
-        let scans = plan.iter().any(|line| is_scan(line));
-        let sorts = plan
-            .iter()
-            .any(|line| line.contains("Sort") || line.contains("TEMP B-TREE"));
-        let is_as_expected = used.iter().copied().eq(expected.iter().copied());
-        (!is_as_expected || scans || (sorts && !self.sorts)).then(|| {
-            format!(
-                "{} ({way}): expected {expected:?}\n{}\n",
-                self.name,
-                plan.join("\n")
-            )
-        })
-    }
-}
-
-/// The index that a line of a plan names.
-fn index_of(line: &str) -> Option<&str> {
-    [
-        "Conflict Arbiter Indexes: ",
-        "Index Scan on ",
-        " using ",
-        "COVERING INDEX ",
-        "USING INDEX ",
-    ]
-    .into_iter()
-    .find_map(|before| line.split_once(before))
-    .and_then(|(_, after)| after.split_whitespace().next())
-}
-
-/// Whether a line of a plan reads a whole table, or a whole index (which a hashed sub-plan does);
-/// lists given as JSON are short.
-fn is_scan(line: &str) -> bool {
-    line.contains("Seq Scan")
-        || line.contains("hashed SubPlan")
-        || line.starts_with("SCAN ") && !line.contains("json_each") && !line.contains("VIRTUAL")
-}
-
-#[rstest]
-#[tokio::test]
-async fn what_runs_all_the_time_runs_by_an_index(#[values(Embedded, Server)] on: Profile) {
-    let database = TestDatabase::create(on).await;
-    let db = Db::connect(database.url(), 2).await.unwrap();
-    db.migrate().await.unwrap();
-    let faults = match &db {
-        Db::Postgres(pool) => {
-            sqlx::raw_sql(SEED_POSTGRES).execute(pool).await.unwrap();
-            faults_on_postgres(pool).await
-        }
-        Db::Sqlite { writer, .. } => {
-            sqlx::raw_sql(SEED_SQLITE).execute(writer).await.unwrap();
-            let mut faults = faults_on_sqlite(writer, "without statistics").await;
-            sqlx::raw_sql("ANALYZE").execute(writer).await.unwrap();
-            faults.extend(faults_on_sqlite(writer, "with statistics").await);
-            faults
-        }
-    };
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
-}
-
-async fn faults_on_postgres(pool: &sqlx::PgPool) -> Vec<String> {
-    let mut connection = pool.acquire().await.unwrap();
-    let mut faults = Vec::new();
-    for hot in HOT {
-        let prepare = format!("PREPARE hot AS {}", hot.text(Dialect::Postgres));
-        sqlx::raw_sql(AssertSqlSafe(prepare))
-            .execute(&mut *connection)
-            .await
-            .unwrap();
-        let arguments = hot
-            .arguments
-            .replace("STORE", STORE)
-            .replace("OTHER", OTHER)
-            .replace("NOW", NOW);
-        // The first five plans are made for the values; then PostgreSQL weighs the generic one.
-        for way in ["1st", "2nd", "3rd", "4th", "5th", "6th", "7th"] {
-            let explain = format!("EXPLAIN EXECUTE hot ({arguments})");
-            let plan: Vec<String> = sqlx::raw_sql(AssertSqlSafe(explain))
-                .fetch_all(&mut *connection)
-                .await
-                .unwrap_or_else(|error| panic!("{}: {error}", hot.name))
-                .iter()
-                .map(|row| row.get(0))
-                .collect();
-            faults.extend(hot.fault(way, hot.postgres, &plan));
-        }
-        sqlx::raw_sql("DEALLOCATE hot")
-            .execute(&mut *connection)
-            .await
-            .unwrap();
-    }
-    faults
-}
-
-async fn faults_on_sqlite(pool: &sqlx::SqlitePool, way: &str) -> Vec<String> {
-    let mut faults = Vec::new();
-    for hot in HOT {
-        let explain = format!("EXPLAIN QUERY PLAN {}", hot.text(Dialect::Sqlite));
-        let plan: Vec<String> = sqlx::query(AssertSqlSafe(explain))
-            .fetch_all(pool)
-            .await
-            .unwrap_or_else(|error| panic!("{}: {error}", hot.name))
-            .iter()
-            .map(|row| row.get("detail"))
-            .collect();
-        faults.extend(hot.fault(way, hot.sqlite, &plan));
-    }
-    faults
-}
 
 const SEED_POSTGRES: &str = "
     INSERT INTO stores (id, organization_id, marketplace, external_store_id, store_name,

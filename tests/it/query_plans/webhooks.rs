@@ -1,0 +1,243 @@
+//! Events and deliveries: 600 endpoints and 100,000 events, owed to two endpoints each, half of
+//! them to one; one in a hundred is still pending.
+
+use super::{Domain, Hot};
+
+pub(super) const DOMAIN: Domain = Domain {
+    hot: HOT,
+    seed_postgres: SEED_POSTGRES,
+    seed_sqlite: SEED_SQLITE,
+};
+
+const HOT: &[Hot] = &[
+    Hot {
+        name: "subscribers",
+        part: "AS is_reachable FROM webhook_endpoints",
+        arguments: "'org-1', 'sync.completed', NOW",
+        postgres: &["webhook_endpoints_identity_key"],
+        sqlite: &["sqlite_autoindex_webhook_endpoints_2"],
+        sorts: true,
+    },
+    Hot {
+        name: "owed_event",
+        part: "payload, status, attempt FROM callback_outbox WHERE id = $1",
+        arguments: "STORE",
+        postgres: &["callback_outbox_pkey"],
+        sqlite: &["sqlite_autoindex_callback_outbox_1"],
+        sorts: false,
+    },
+    Hot {
+        name: "due_deliveries",
+        part: "e.target_url, e.is_ordered, e.consecutive_failures FROM",
+        arguments: "STORE, NOW",
+        postgres: &[
+            "callback_deliveries_identity_key",
+            "callback_deliveries_pending_endpoint_idx",
+            "webhook_endpoints_pkey",
+        ],
+        sqlite: &[
+            "callback_deliveries_pending_endpoint_idx",
+            "sqlite_autoindex_callback_deliveries_2",
+            "sqlite_autoindex_webhook_endpoints_1",
+        ],
+        sorts: true,
+    },
+    Hot {
+        name: "claim_delivery",
+        part: "SET lease_token = $2, lease_expires_at = $3 WHERE id = $1 AND status = 'pending'",
+        arguments: "STORE, OTHER, NOW, NOW",
+        postgres: &["callback_deliveries_pkey"],
+        sqlite: &["sqlite_autoindex_callback_deliveries_1"],
+        sorts: false,
+    },
+    Hot {
+        name: "write_outcome",
+        part: "SET status = $3, http_status = $4",
+        arguments: "STORE, OTHER, 'success', 200, 0, NULL, NULL, NOW, NOW",
+        postgres: &["callback_deliveries_pkey"],
+        sqlite: &["sqlite_autoindex_callback_deliveries_1"],
+        sorts: false,
+    },
+    Hot {
+        name: "delivery_states",
+        part: "SELECT endpoint_id, status, attempt, next_attempt_at, last_error FROM callback_deliveries",
+        arguments: "STORE",
+        postgres: &["callback_deliveries_identity_key"],
+        sqlite: &["sqlite_autoindex_callback_deliveries_2"],
+        sorts: true,
+    },
+    Hot {
+        name: "write_event_state",
+        part: "SET status = $2, attempt = $3, next_retry_at = $4",
+        arguments: "STORE, 'success', 0, NULL, NULL, NOW",
+        postgres: &["callback_outbox_pkey"],
+        sqlite: &["sqlite_autoindex_callback_outbox_1"],
+        sorts: false,
+    },
+    Hot {
+        name: "free_slot",
+        part: "RETURNING status, next_retry_at",
+        arguments: "STORE",
+        postgres: &["callback_outbox_pkey"],
+        sqlite: &["sqlite_autoindex_callback_outbox_1"],
+        sorts: false,
+    },
+    Hot {
+        name: "due_endpoints",
+        part: "SELECT d.id, d.created_at, d.is_ordered",
+        arguments: "'00000000-0000-0000-0000-000000000000', NOW, 100",
+        postgres: &[
+            "callback_deliveries_due_idx",
+            "callback_deliveries_lease_idx",
+            "webhook_endpoints_pkey",
+        ],
+        sqlite: &[
+            "callback_deliveries_due_idx",
+            "callback_deliveries_lease_idx",
+            "sqlite_autoindex_webhook_endpoints_1",
+        ],
+        sorts: false,
+    },
+    Hot {
+        name: "due_events",
+        part: "AS due_at, id AS delivery_id FROM callback_deliveries WHERE endpoint_id = $1 AND status = 'pending' AND (",
+        arguments: "STORE, '1970-01-01T00:00:00Z', OTHER, NOW, 100",
+        postgres: &["callback_deliveries_due_idx"],
+        sqlite: &["callback_deliveries_due_idx"],
+        sorts: false,
+    },
+    Hot {
+        name: "first_event",
+        part: "SELECT head.outbox_id, head.due_at",
+        arguments: "STORE, NOW",
+        postgres: &[
+            "callback_deliveries_pending_endpoint_idx",
+            "webhook_endpoints_pkey",
+        ],
+        sqlite: &[
+            "callback_deliveries_pending_endpoint_idx",
+            "sqlite_autoindex_webhook_endpoints_1",
+        ],
+        sorts: false,
+    },
+    Hot {
+        name: "waiting_events",
+        part: "SELECT o.id FROM webhook_endpoints AS e",
+        arguments: "STORE, NOW, 2",
+        postgres: &[
+            "callback_deliveries_due_idx",
+            "callback_outbox_pkey",
+            "webhook_endpoints_pkey",
+        ],
+        sqlite: &[
+            "callback_deliveries_due_idx",
+            "sqlite_autoindex_callback_outbox_1",
+            "sqlite_autoindex_webhook_endpoints_1",
+        ],
+        sorts: true,
+    },
+    Hot {
+        name: "oldest_pending",
+        part: "SELECT MIN(created_at) FROM callback_outbox",
+        arguments: "",
+        postgres: &["callback_outbox_pending_idx"],
+        sqlite: &["callback_outbox_pending_idx"],
+        sorts: false,
+    },
+    Hot {
+        name: "claim_slots",
+        part: "AND status = 'pending' AND (enqueued_until IS NULL OR enqueued_until <= $3)",
+        arguments: r#"'["00000000-0000-0000-0000-000000000001"]', NOW, NOW"#,
+        postgres: &["callback_outbox_pkey"],
+        sqlite: &["sqlite_autoindex_callback_outbox_1"],
+        sorts: true,
+    },
+    Hot {
+        name: "move_slots",
+        part: "UPDATE callback_outbox SET enqueued_until = $3",
+        arguments: r#"'["00000000-0000-0000-0000-000000000001"]', NOW, NOW"#,
+        postgres: &["callback_outbox_pkey"],
+        sqlite: &["sqlite_autoindex_callback_outbox_1"],
+        sorts: true,
+    },
+    Hot {
+        name: "signing_secrets",
+        part: "SELECT secret FROM webhook_secrets WHERE endpoint_id = $1",
+        arguments: "STORE, NOW",
+        postgres: &["webhook_secrets_endpoint_id_idx"],
+        sqlite: &["webhook_secrets_endpoint_id_idx"],
+        sorts: true,
+    },
+];
+
+const SEED_POSTGRES: &str = "
+    INSERT INTO stores (id, organization_id, marketplace, external_store_id, store_name,
+        access_token, currency, sync_token, created_at, updated_at)
+    SELECT CAST(lpad(to_hex(n), 32, '0') AS UUID), 'org-' || n, 'etsy', 'shop', 'Shop', 'token',
+        'USD', CAST(lpad(to_hex(n), 32, '0') AS UUID), TIMESTAMPTZ '2023-01-01 00:00:00Z',
+        TIMESTAMPTZ '2023-01-01 00:00:00Z'
+    FROM generate_series(1, 200) AS n;
+    INSERT INTO webhook_endpoints (id, organization_id, event, target_url, is_active, created_at,
+        updated_at)
+    SELECT CAST(lpad(to_hex(n), 32, '0') AS UUID), 'org-' || n % 200, 'sync.completed',
+        'https://example.com/' || n, n % 10 > 0, TIMESTAMPTZ '2023-01-01 00:00:00Z',
+        TIMESTAMPTZ '2023-01-01 00:00:00Z'
+    FROM generate_series(1, 600) AS n;
+    INSERT INTO webhook_secrets (id, endpoint_id, secret, created_at)
+    SELECT id, id, 'secret', created_at FROM webhook_endpoints;
+    INSERT INTO callback_outbox (id, organization_id, store_id, event, payload, status,
+        created_at, updated_at)
+    SELECT CAST(lpad(to_hex(n), 32, '0') AS UUID), 'org-' || n % 200,
+        CAST(lpad(to_hex(1 + n % 200), 32, '0') AS UUID), 'sync.completed', '{}',
+        CASE WHEN n % 100 > 0 THEN 'success' ELSE 'pending' END,
+        TIMESTAMPTZ '2023-06-01 00:00:00Z' + n * INTERVAL '1 second',
+        TIMESTAMPTZ '2023-06-01 00:00:00Z' + n * INTERVAL '1 second'
+    FROM generate_series(1, 100000) AS n;
+    INSERT INTO callback_deliveries (id, outbox_id, endpoint_id, status, lease_token,
+        lease_expires_at, created_at, updated_at)
+    SELECT CAST(lpad(to_hex(n * 2 + e), 32, '0') AS UUID),
+        CAST(lpad(to_hex(n), 32, '0') AS UUID),
+        CAST(lpad(to_hex(CASE e WHEN 0 THEN 1 ELSE 2 + n % 599 END), 32, '0') AS UUID),
+        CASE WHEN n % 100 > 0 THEN 'success' ELSE 'pending' END,
+        CASE WHEN n % 10000 = 0 THEN CAST(lpad(to_hex(n), 32, '0') AS UUID) END,
+        CASE WHEN n % 10000 = 0 THEN TIMESTAMPTZ '2024-01-01 12:00:10Z' END,
+        TIMESTAMPTZ '2023-06-01 00:00:00Z' + n * INTERVAL '1 second',
+        TIMESTAMPTZ '2023-06-01 00:00:00Z' + n * INTERVAL '1 second'
+    FROM generate_series(1, 100000) AS n, generate_series(0, 1) AS e;
+    ANALYZE;";
+
+const SEED_SQLITE: &str = "
+    WITH RECURSIVE series (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < 200)
+    INSERT INTO stores (id, organization_id, marketplace, external_store_id, store_name,
+        access_token, currency, sync_token, created_at, updated_at)
+    SELECT unhex(printf('%032x', n)), 'org-' || n, 'etsy', 'shop', 'Shop', 'token', 'USD',
+        unhex(printf('%032x', n)), '2023-01-01T00:00:00+00:00', '2023-01-01T00:00:00+00:00'
+    FROM series;
+    WITH RECURSIVE series (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < 600)
+    INSERT INTO webhook_endpoints (id, organization_id, event, target_url, is_active, created_at,
+        updated_at)
+    SELECT unhex(printf('%032x', n)), 'org-' || n % 200, 'sync.completed',
+        'https://example.com/' || n, n % 10 > 0, '2023-01-01T00:00:00+00:00',
+        '2023-01-01T00:00:00+00:00'
+    FROM series;
+    INSERT INTO webhook_secrets (id, endpoint_id, secret, created_at)
+    SELECT id, id, 'secret', created_at FROM webhook_endpoints;
+    WITH RECURSIVE series (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < 100000)
+    INSERT INTO callback_outbox (id, organization_id, store_id, event, payload, status,
+        created_at, updated_at)
+    SELECT unhex(printf('%032x', n)), 'org-' || n % 200, unhex(printf('%032x', 1 + n % 200)),
+        'sync.completed', '{}', CASE WHEN n % 100 > 0 THEN 'success' ELSE 'pending' END,
+        strftime('%Y-%m-%dT%H:%M:%S+00:00', 1685577600 + n, 'unixepoch'),
+        strftime('%Y-%m-%dT%H:%M:%S+00:00', 1685577600 + n, 'unixepoch')
+    FROM series;
+    WITH RECURSIVE series (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < 100000)
+    INSERT INTO callback_deliveries (id, outbox_id, endpoint_id, status, lease_token,
+        lease_expires_at, created_at, updated_at)
+    SELECT unhex(printf('%032x', n * 2 + e.value)), unhex(printf('%032x', n)),
+        unhex(printf('%032x', CASE e.value WHEN 0 THEN 1 ELSE 2 + n % 599 END)),
+        CASE WHEN n % 100 > 0 THEN 'success' ELSE 'pending' END,
+        CASE WHEN n % 10000 = 0 THEN unhex(printf('%032x', n)) END,
+        CASE WHEN n % 10000 = 0 THEN '2024-01-01T12:00:10+00:00' END,
+        strftime('%Y-%m-%dT%H:%M:%S+00:00', 1685577600 + n, 'unixepoch'),
+        strftime('%Y-%m-%dT%H:%M:%S+00:00', 1685577600 + n, 'unixepoch')
+    FROM series, json_each('[0, 1]') AS e;";
