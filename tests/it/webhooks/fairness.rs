@@ -90,6 +90,31 @@ async fn a_backlog_needs_one_tick(#[values(Embedded, Server)] on: Profile) {
     assert!(most <= 8, "{most}");
 }
 
+/// More events than any queue should hold: it takes what it may, and the rest waits as rows.
+#[tokio::test]
+async fn nine_thousand_pending_events_are_all_delivered() {
+    let app = TestApp::start(Server).await;
+    let subscriber = Subscriber::start().await;
+    let store = app.register("shop").await;
+    let mut endpoints = Vec::new();
+    // Each is owed a third; no two of the events are the same.
+    for path in ["/a", "/b", "/c"] {
+        app.execute("UPDATE webhook_endpoints SET event = 'sync.started'")
+            .await;
+        let url = subscriber.url(path);
+        endpoints.push(app.subscribe("sync.completed", &url).await);
+        app.owe_events(store, 3_000).await;
+    }
+    assert_eq!(app.sweep().await.enqueued_jobs, 1_500);
+    app.run_jobs().await;
+    for (endpoint, path) in endpoints.into_iter().zip(["/a", "/b", "/c"]) {
+        assert_eq!(app.deliveries_with(endpoint, "success").await, 3_000);
+        assert_eq!(subscriber.count(path), 3_000, "none of them twice");
+    }
+    let left = "SELECT COUNT(*) FROM callback_outbox WHERE status <> 'success'";
+    assert_eq!(app.count(left).await, 0);
+}
+
 /// A job whose endpoint has enough to do ends; it does not hold its worker.
 #[rstest]
 #[tokio::test]

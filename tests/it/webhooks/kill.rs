@@ -8,8 +8,10 @@ use uuid::Uuid;
 
 use crate::support::app::Profile::{Embedded, Server};
 use crate::support::app::{Profile, TestApp};
-use crate::support::deliveries::{deliver_in, killed_after};
+use crate::support::deliveries::{deliver_in, killed_after, spawn_delivery};
+use crate::support::log::Log;
 use crate::support::runs::run_in;
+use crate::support::subscriber::Answer::Status;
 use crate::support::subscriber::Subscriber;
 
 /// More than the waits of any piece of work here.
@@ -136,4 +138,41 @@ async fn a_pass_that_is_killed_anywhere_delays_events_by_half_a_minute(
         }
     }
     panic!("it never got to its end");
+}
+
+/// A process that stalls longer than its lease lasts has lost it: what it learns is not written
+/// over what the next one did.
+#[rstest]
+#[tokio::test]
+async fn a_delivery_that_stalled_writes_nothing_over_the_one_after_it(
+    #[values(Embedded, Server)] on: Profile,
+) {
+    let app = TestApp::start(on).await;
+    let subscriber = Subscriber::start().await;
+    let store = app.register("shop").await;
+    let endpoint = app
+        .subscribe("sync.completed", &subscriber.url("/webhook"))
+        .await;
+    subscriber.answer("/webhook", [Status(500), Status(200)]);
+    subscriber.hold("/webhook");
+    let event = app.owe_events(store, 1).await[0];
+    let log = Log::capture();
+    let stalled = spawn_delivery(&app.app, event);
+    subscriber.has_received("/webhook", 1).await;
+    let other = app.other_process().await;
+    app.clock.advance(Duration::from_secs(14));
+    deliver_in(&other, event).await.unwrap();
+    assert_eq!(subscriber.count("/webhook"), 1, "its lease still holds");
+    app.clock.advance(Duration::from_secs(1));
+    let next = spawn_delivery(&other, event);
+    subscriber.has_received("/webhook", 2).await;
+    subscriber.release("/webhook");
+    for job in [stalled, next] {
+        job.await.unwrap().unwrap();
+    }
+    let [line] = &log.of("delivery_lease_lost")[..] else {
+        panic!("one line")
+    };
+    assert_eq!(line["endpointId"], endpoint.to_string());
+    assert_eq!(app.attempts(event, endpoint).await.len(), 1);
 }

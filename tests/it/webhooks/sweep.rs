@@ -66,6 +66,9 @@ async fn an_event_of_several_endpoints_is_enqueued_once(#[values(Embedded, Serve
     for path in ["/a", "/b", "/c"] {
         assert_eq!(subscriber.count(path), 120);
     }
+    // Though the outcomes of each event were written at the same time.
+    let outbox = app.outbox().await;
+    assert!(outbox.iter().all(|event| event.status == "success"));
 }
 
 #[rstest]
