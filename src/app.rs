@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::config::{Listener, Settings};
 use crate::db::{Db, DbError};
 use crate::ids::Ids;
+use crate::keys::StartWithoutKey;
 use crate::lease::LeaseTimes;
 use crate::marketplace::Imports;
 use crate::marketplace::connector::{Connector, MockClient, http_client};
@@ -67,6 +68,9 @@ pub enum StartError {
     /// It has no way out.
     #[error("the HTTP client cannot be set up: {0}")]
     Http(#[from] reqwest::Error),
+    /// Nobody could call it.
+    #[error(transparent)]
+    NoKey(#[from] StartWithoutKey),
     /// Nobody can say where it is.
     #[error("{0}")]
     Host(String),
