@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use jobs::{Queue, QueueOptions};
@@ -44,6 +45,8 @@ pub struct App {
     pub lanes: Lanes,
     /// Spreads the retries of deliveries.
     pub jitter: Jitter,
+    /// Whether an API key was seen: anonymous access by default ends with the first.
+    pub key_exists: Arc<AtomicBool>,
     /// Callers that wait for an import of this process.
     pub imports: Imports,
     /// How long an import waits for somebody else's outcome.
@@ -121,6 +124,7 @@ impl App {
             webhooks,
             lanes: Lanes::default(),
             jitter: Jitter::system(),
+            key_exists: Arc::default(),
             imports: Imports::default(),
             import_wait: IMPORT_WAIT,
             lease_times: LeaseTimes::default(),

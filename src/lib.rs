@@ -12,6 +12,7 @@ pub mod keys;
 pub mod lease;
 pub mod logs;
 pub mod marketplace;
+pub mod openapi;
 pub mod rate;
 pub mod retry;
 pub mod schedule;

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -28,7 +29,9 @@ pub fn access(app: &Arc<App>) -> Access {
     match auth.mode {
         AuthMode::Anonymous => Access::anonymous(),
         AuthMode::Required => Access::by_key(auth.listed.clone(), Some(stored())),
-        AuthMode::AnonymousWithoutKeys => Access::anonymous_until_a_key_exists(stored()),
+        AuthMode::AnonymousWithoutKeys => {
+            Access::anonymous_until_a_key_exists(stored(), app.key_exists.clone())
+        }
     }
 }
 
@@ -45,6 +48,7 @@ pub struct StartWithoutKey;
 pub(crate) async fn check_start(app: &App) -> sqlx::Result<Result<(), StartWithoutKey>> {
     let auth = &app.settings.auth;
     let exist = auth.mode != AuthMode::Anonymous && (!auth.listed.is_empty() || exist(app).await?);
+    app.key_exists.store(exist, Ordering::Relaxed);
     if auth.mode == AuthMode::Required {
         return Ok(if exist { Ok(()) } else { Err(StartWithoutKey) });
     }

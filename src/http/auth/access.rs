@@ -103,13 +103,25 @@ impl Access {
         }
     }
 
-    /// Anybody while there is no key, then by a key; the first one counts at once.
-    pub fn anonymous_until_a_key_exists(stored: Arc<dyn StoredKeys>) -> Self {
-        let is_over = Arc::new(AtomicBool::new(false));
+    /// Anybody while there is no key, then by a key; the first one counts at once. `is_over` is
+    /// true as soon as one was seen.
+    pub fn anonymous_until_a_key_exists(
+        stored: Arc<dyn StoredKeys>,
+        is_over: Arc<AtomicBool>,
+    ) -> Self {
         Self {
             anonymous: Anonymous::WhileNoKeyExists { is_over },
             listed: Arc::new([]),
             stored: Some(stored),
+        }
+    }
+
+    /// Whether, as far as is known, no key is needed; for the document of the API.
+    pub fn may_be_anonymous(&self) -> bool {
+        match &self.anonymous {
+            Anonymous::Always => true,
+            Anonymous::Never => false,
+            Anonymous::WhileNoKeyExists { is_over } => !is_over.load(Ordering::Relaxed),
         }
     }
 
