@@ -166,8 +166,8 @@ impl WebhooksApi {
 
     /// Delete a webhook
     ///
-    /// Nothing is sent to it any more, also nothing that it is still owed. Registered again, it
-    /// has its id and its secret as before.
+    /// Nothing is sent to it any more, also nothing that it is still owed. The list shows it as
+    /// not active. Registered again, it has its id and its secret as before.
     #[oai(
         path = "/webhooks/:id",
         method = "delete",

@@ -128,8 +128,6 @@ pub(super) struct WebhookDetails {
     created_at: Timestamp,
     /// When it was changed last.
     updated_at: Timestamp,
-    /// When it was deleted.
-    deleted_at: Option<Timestamp>,
 }
 
 impl From<Endpoint> for WebhookDetails {
@@ -140,7 +138,6 @@ impl From<Endpoint> for WebhookDetails {
             ordered: endpoint.is_ordered,
             created_at: endpoint.created_at.into(),
             updated_at: endpoint.updated_at.into(),
-            deleted_at: endpoint.deleted_at.map(Timestamp::from),
             webhook: endpoint.into(),
         }
     }

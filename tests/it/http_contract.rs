@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use marketplace_sync::http::auth::{Access, Caller, KeyHash, ListedKey, Lookup};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use marketplace_sync::http::auth::{Access, Caller, Grant, KeyHash, ListedKey, Scope, StoredKeys};
 use marketplace_sync::http::body::JsonBody;
 use marketplace_sync::http::fields::{self, Fields, FromFields};
 use marketplace_sync::http::health::{Check, HealthApi};
@@ -137,14 +139,20 @@ fn shell() -> Shell {
     let next = AtomicU64::new(1);
     Shell {
         new_id: Arc::new(move || Uuid::from_u128(next.fetch_add(1, Ordering::Relaxed).into())),
-        access: Access::Anonymous,
+        access: Access::anonymous(),
         limits: Limits::default(),
         observer: None,
     }
 }
 
+fn sample_document() -> Value {
+    let document = document((SampleApi, HealthApi::new(Vec::new())));
+    serde_json::from_str(&document.spec()).unwrap()
+}
+
 fn app_with(shell: Shell) -> impl Endpoint<Output = Response> {
-    site((SampleApi, HealthApi::new(Vec::new())), shell)
+    let api = (SampleApi, HealthApi::new(Vec::new()));
+    site(api, &sample_document(), shell)
 }
 
 fn app() -> impl Endpoint<Output = Response> {
@@ -691,21 +699,37 @@ async fn addresses_and_headers_have_limits() {
     assert_eq!(answer.problem(431)["error"], "headers_too_large");
 }
 
+/// Keeps `key-2` and `read-2` of `org-2`, and fails over `key-broken`.
+struct SomeKeys;
+
+impl StoredKeys for SomeKeys {
+    fn grant<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Grant>, Problem>> {
+        let scope = match key {
+            "key-2" => Ok(Some(Scope::Write)),
+            "read-2" => Ok(Some(Scope::Read)),
+            "key-broken" => Err(Problem::internal(&SqlError)),
+            _ => Ok(None),
+        };
+        let grant = |scope| Grant {
+            organization_id: "org-2".to_owned(),
+            scope,
+        };
+        let found = scope.map(|scope| scope.map(grant));
+        async move { found }.boxed()
+    }
+
+    fn exist(&self) -> BoxFuture<'_, Result<bool, Problem>> {
+        async { Ok(true) }.boxed()
+    }
+}
+
 fn keyed() -> impl Endpoint<Output = Response> {
     let listed = ListedKey {
         organization_id: "org-1".to_owned(),
         hash: KeyHash::of("key-1"),
     };
-    let stored: Lookup = Arc::new(|hash| {
-        Box::pin(async move {
-            if hash.0 == KeyHash::of("key-broken").0 {
-                return Err("the database is gone".into());
-            }
-            Ok((hash.0 == KeyHash::of("key-2").0).then(|| "org-2".to_owned()))
-        })
-    });
     let mut shell = shell();
-    shell.access = Access::listed_or_stored(vec![listed], stored);
+    shell.access = Access::by_key(vec![listed], Some(Arc::new(SomeKeys)));
     app_with(shell)
 }
 
@@ -760,6 +784,22 @@ async fn a_key_acts_for_its_organization_only() {
 }
 
 #[tokio::test]
+async fn a_key_that_may_only_read_is_refused_before_the_body_is_looked_at() {
+    let answer = post_as(&[("x-api-key", "read-2")], "nonsense".to_owned()).await;
+    let problem = answer.problem(403);
+    assert_eq!(problem["code"], "forbidden");
+    assert_eq!(
+        problem["detail"],
+        "The key may only read: its scope is `read`"
+    );
+    assert!(
+        answer
+            .header("www-authenticate")
+            .contains("insufficient_scope")
+    );
+}
+
+#[tokio::test]
 async fn readiness_tells_which_part_is_not_ready() {
     let up = || Check::new("database", || async { Ok::<(), io::Error>(()) });
     let down = || {
@@ -767,12 +807,12 @@ async fn readiness_tells_which_part_is_not_ready() {
             Err(io::Error::other("password=hunter2"))
         })
     };
-    let ready = site(HealthApi::new(vec![up()]), shell());
+    let ready = site(HealthApi::new(vec![up()]), &json!({}), shell());
     assert_eq!(
         get(&ready, "/health/ready").await.json(),
         json!({"status": "ok", "parts": {"database": "ok"}})
     );
-    let broken = site(HealthApi::new(vec![up(), down()]), shell());
+    let broken = site(HealthApi::new(vec![up(), down()]), &json!({}), shell());
     let answer = get(&broken, "/health/ready").await;
     assert_eq!(
         answer.problem(503)["parts"],
@@ -789,7 +829,11 @@ async fn readiness_tells_which_part_is_not_ready() {
 async fn a_part_that_does_not_answer_is_not_waited_for() {
     let hung = Check::new("database", std::future::pending::<Result<(), io::Error>>);
     let hung = hung.within(Duration::from_millis(5));
-    let answer = get(&site(HealthApi::new(vec![hung]), shell()), "/health/ready").await;
+    let answer = get(
+        &site(HealthApi::new(vec![hung]), &json!({}), shell()),
+        "/health/ready",
+    )
+    .await;
     assert_eq!(
         answer.problem(503)["parts"],
         json!({"database": "timed_out"})
@@ -836,7 +880,7 @@ async fn the_document_has_every_problem_with_an_example_and_the_keys() {
     insta::assert_json_snapshot!("problem_schema", schemas["Problem"].take());
     insta::assert_json_snapshot!("security_schemes", spec["components"]["securitySchemes"]);
     assert_eq!(
-        document((SampleApi, HealthApi::new(Vec::new()))).spec(),
+        sample_document().to_string(),
         get(&app(), "/openapi.json").await.text
     );
 }
