@@ -7,11 +7,12 @@
 //! ([`deliver`](super::deliver)).
 
 use std::collections::HashSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use jobs::{DeliverCallback, OutboxId, QueueError};
 use serde::Serialize;
+use tokio::time::sleep;
 use tracing::info;
 use uuid::Uuid;
 
@@ -23,11 +24,17 @@ use crate::db::Tx;
 use crate::schedule::slots::{self, Slotted};
 use crate::schedule::{self, Position};
 
-/// Endpoints, and events, a page.
+/// Endpoints a page.
 const PAGE: u32 = 100;
+/// Events that are enqueued at once. Whatever happens meanwhile waits behind so many, not behind
+/// a backlog: of an endpoint that hangs or fails most jobs find nothing that may be sent.
+const HANDFUL: u32 = 25;
+/// Between two handfuls: workers are faster, so the queue stays short.
+const PACE: Duration = Duration::from_millis(25);
 /// Events of an endpoint that a pass enqueues.
 const SHARE: u32 = 500;
-/// The same while the endpoint is being sent to: what is on the way brings the rest.
+/// The same while the endpoint is being sent to: what is on the way brings the rest; and while it
+/// fails: more could not be sent before it is left in peace.
 const SHARE_WHEN_BUSY: u32 = 16;
 
 /// What a pass did; also its log line.
@@ -154,7 +161,7 @@ impl Sweep<'_> {
         while left > 0 {
             let room = self.look_for_room().await;
             // One, to see whether it is needed, when the queue is full.
-            let fits = room.as_ref().map_or(PAGE, |room| page_size(*room));
+            let fits = room.as_ref().map_or(HANDFUL, |room| handful(*room));
             let limit = left.min(fits);
             let due = self.due_events(endpoint, after, limit).await?;
             let Some(last) = due.last() else {
@@ -163,7 +170,7 @@ impl Sweep<'_> {
             after = (last.due_at, last.delivery_id);
             left -= limit;
             match self.enqueue(&due, room).await? {
-                Progress::Done if due.len() == limit as usize => {}
+                Progress::Done if due.len() == limit as usize => sleep(PACE).await,
                 progress => return Ok(progress),
             }
         }
@@ -230,8 +237,8 @@ impl Sweep<'_> {
     }
 }
 
-fn page_size(room: usize) -> u32 {
-    u32::try_from(room).unwrap_or(PAGE).clamp(1, PAGE)
+fn handful(room: usize) -> u32 {
+    u32::try_from(room).unwrap_or(HANDFUL).clamp(1, HANDFUL)
 }
 
 /// How many events of an endpoint a pass enqueues. An ordered one is sent what it is owed first;
@@ -239,7 +246,7 @@ fn page_size(room: usize) -> u32 {
 fn share(endpoint: &DueEndpoint) -> u32 {
     if endpoint.is_ordered || breaker::is_tripped(endpoint.consecutive_failures) {
         1
-    } else if endpoint.is_busy {
+    } else if endpoint.is_busy || endpoint.consecutive_failures > 0 {
         SHARE_WHEN_BUSY
     } else {
         SHARE
