@@ -188,7 +188,7 @@ fn exit_code(error: &Error) -> u8 {
     match error.downcast_ref::<StartError>() {
         Some(StartError::Db(error)) => db(error),
         Some(StartError::Queue(_)) => UNAVAILABLE,
-        Some(StartError::Host(_)) => BAD_SETTING,
+        Some(StartError::Host(_) | StartError::MissingKey(_)) => BAD_SETTING,
         Some(StartError::Http(_)) => 1,
         None => error.downcast_ref::<DbError>().map_or(1, db),
     }

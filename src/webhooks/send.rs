@@ -28,6 +28,16 @@ pub struct Sent {
     pub reply: Result<Reply, SendError>,
 }
 
+impl Sent {
+    /// Nothing is sent that cannot be signed.
+    pub(super) fn unsigned() -> Self {
+        Self {
+            duration: Duration::ZERO,
+            reply: Err(SendError::SecretUnreadable),
+        }
+    }
+}
+
 /// What an endpoint replied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
@@ -58,6 +68,9 @@ pub enum SendError {
     /// No connection: the name is unknown, nobody listens, TLS failed.
     #[error("connection_failed")]
     ConnectionFailed,
+    /// Nothing was sent: the secret to sign it with cannot be read.
+    #[error("signing_secret_unreadable")]
+    SecretUnreadable,
     /// The connection broke, or what came was not HTTP.
     #[error("transport_failed")]
     TransportFailed,

@@ -4,6 +4,7 @@
 
 mod board;
 mod connector;
+mod encryption;
 mod http_contract;
 mod jobs;
 mod migrations;

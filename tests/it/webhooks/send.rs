@@ -151,7 +151,11 @@ async fn private_targets_are_refused_unless_the_setting_allows_them(
             StatusCode::BAD_REQUEST,
         ),
         (
-            &[("HOST", "0.0.0.0"), ("AUTH", "anonymous")],
+            &[
+                ("HOST", "0.0.0.0"),
+                ("AUTH", "anonymous"),
+                ("TOKEN_ENCRYPTION_KEY", KEY),
+            ],
             StatusCode::BAD_REQUEST,
         ),
     ] {
@@ -180,6 +184,9 @@ async fn an_endpoint_that_says_nothing_is_a_time_out() {
     let sender = Sender::new(Guard::new(true), Duration::from_millis(100)).unwrap();
     assert_eq!(post(&sender, &url).await, Err(SendError::Timeout));
 }
+
+/// Thirty-two bytes of zero.
+const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
 const RECEIVER: &str = "TEST_RECEIVER_URL";
 
