@@ -12,6 +12,7 @@ pub mod ids;
 pub mod lease;
 pub mod logs;
 pub mod marketplace;
+pub mod openapi;
 pub mod retry;
 pub mod schedule;
 pub mod service;

@@ -4,8 +4,7 @@
 //! tick, finish what runs, give back what was not started, within the time of the settings. A
 //! second signal ends the process at once.
 
-use std::collections::{HashMap, HashSet};
-use std::marker::PhantomData;
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -13,11 +12,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use poem::endpoint::BoxEndpoint;
-use poem::http::Method;
 use poem::listener::{Acceptor, Listener as _, TcpAcceptor, TcpListener};
 use poem::{Endpoint, EndpointExt, Server};
-use poem_openapi::OpenApi;
-use poem_openapi::registry::{MetaApi, Registry};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -241,11 +237,12 @@ pub fn site(app: &Arc<App>) -> BoxEndpoint<'static> {
         CallbacksApi::new(app.clone()),
         health(app),
     );
+    let document = crate::openapi::document(&app.settings.access, app.settings.mock.enabled);
     if !app.settings.mock.enabled {
-        return crate::http::site(api, shell).boxed();
+        return crate::http::site(api, &document, shell).boxed();
     }
     let mock = MockMarketplaceApi::new(app.settings.mock.credentials.clone(), app.clock.clone());
-    crate::http::site((api.0, api.1, api.2, api.3, mock), shell).boxed()
+    crate::http::site((api.0, api.1, api.2, api.3, mock), &document, shell).boxed()
 }
 
 fn health(app: &Arc<App>) -> HealthApi {
@@ -279,33 +276,6 @@ fn address_of(acceptor: &TcpAcceptor) -> Result<SocketAddr> {
         .first()
         .and_then(|address| address.as_socket_addr());
     address.copied().context("a TCP listener has an address")
-}
-
-/// The OpenAPI document of every route, the mock marketplace's included.
-pub fn openapi_document() -> String {
-    type Routes = (
-        MarketplaceApi,
-        WebhooksApi,
-        CallbacksApi,
-        HealthApi,
-        MockMarketplaceApi,
-    );
-    crate::http::document(Described::<Routes>(PhantomData)).spec()
-}
-
-/// Routes without what is behind them: enough for their document.
-struct Described<T>(PhantomData<T>);
-
-impl<T: OpenApi> OpenApi for Described<T> {
-    fn meta() -> Vec<MetaApi> {
-        T::meta()
-    }
-
-    fn register(registry: &mut Registry) {
-        T::register(registry);
-    }
-
-    fn add_routes(self, _table: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {}
 }
 
 /// Waits for SIGTERM or SIGINT.

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use super::output::say;
-use crate::service::openapi_document;
+use crate::http::auth::Access;
+use crate::openapi;
 
 pub(super) fn run() -> Result<ExitCode> {
-    let document: serde_json::Value = serde_json::from_str(&openapi_document())?;
+    let document = openapi::document(&Access::listed(Vec::new()), true);
     say(&serde_json::to_string_pretty(&document)?);
     Ok(ExitCode::SUCCESS)
 }

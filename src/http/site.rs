@@ -3,11 +3,13 @@
 
 use poem::endpoint::BoxEndpoint;
 use poem::http::Method;
-use poem::web::Redirect;
+use poem::web::{Html, Redirect};
 use poem::{
-    Endpoint, EndpointExt, IntoEndpoint, Request, Response, Route, endpoint::make_sync, get,
+    Endpoint, EndpointExt, IntoEndpoint, IntoResponse, Request, Response, Route,
+    endpoint::make_sync, get,
 };
 use poem_openapi::{OpenApi, OpenApiService, Tags};
+use serde_json::Value;
 
 use super::routes::Routes;
 use super::shell::{Shell, wrap};
@@ -43,17 +45,31 @@ pub fn document<T: OpenApi>(api: T) -> OpenApiService<T, ()> {
         .server("/")
 }
 
-/// Everything the public listener serves, ready for `poem::Server`.
-pub fn site<T: OpenApi + 'static>(api: T, shell: Shell) -> impl Endpoint<Output = Response> {
+/// Everything the public listener serves, ready for `poem::Server`. It shows `document` as the
+/// one of the API.
+pub fn site<T: OpenApi + 'static>(
+    api: T,
+    document: &Value,
+    shell: Shell,
+) -> impl Endpoint<Output = Response> + use<T> {
     let routes = Routes::of_api::<T>()
         .with("/", Method::GET)
         .with("/docs", Method::GET)
         .with("/openapi.json", Method::GET);
-    let service = document(api);
+    let service = self::document(api);
+    let document = document.to_string();
+    let swagger_ui = service
+        .swagger_ui_html()
+        .replace(&service.spec(), &document);
     let pages = Route::new()
         .at("/", get(make_sync(|_| Redirect::temporary("/docs"))))
-        .at("/openapi.json", get(service.spec_endpoint()))
-        .nest("/docs", get(service.swagger_ui()));
+        .at(
+            "/openapi.json",
+            get(make_sync(move |_| {
+                document.clone().with_content_type("application/json")
+            })),
+        )
+        .at("/docs", get(make_sync(move |_| Html(swagger_ui.clone()))));
     let site = Site {
         pages: pages.boxed(),
         api: service.into_endpoint(),
@@ -74,7 +90,6 @@ impl Endpoint for Site {
     async fn call(&self, request: Request) -> poem::Result<Response> {
         match request.uri().path() {
             "/" | "/docs" | "/openapi.json" => self.pages.call(request).await,
-            path if path.starts_with("/docs/") => self.pages.call(request).await,
             _ => self.api.call(request).await,
         }
     }

@@ -155,8 +155,6 @@ struct WebhookDetails {
     created_at: Timestamp,
     /// When it was changed last.
     updated_at: Timestamp,
-    /// When it was deleted.
-    deleted_at: Option<Timestamp>,
 }
 
 impl From<Endpoint> for WebhookDetails {
@@ -167,7 +165,6 @@ impl From<Endpoint> for WebhookDetails {
             ordered: endpoint.is_ordered,
             created_at: endpoint.created_at.into(),
             updated_at: endpoint.updated_at.into(),
-            deleted_at: endpoint.deleted_at.map(Timestamp::from),
             webhook: endpoint.into(),
         }
     }
@@ -397,8 +394,8 @@ impl WebhooksApi {
 
     /// Delete a webhook
     ///
-    /// Nothing is sent to it any more, also nothing that it is still owed. Registered again, it
-    /// has its id and its secret as before.
+    /// Nothing is sent to it any more, also nothing that it is still owed. The list shows it as
+    /// not active. Registered again, it has its id and its secret as before.
     #[oai(
         path = "/webhooks/:id",
         method = "delete",

@@ -130,14 +130,14 @@ pub(crate) async fn list_endpoints(
     Ok(found)
 }
 
-/// An endpoint of an organization.
+/// An endpoint of an organization that is not deleted.
 pub(crate) async fn get_endpoint(
     app: &App,
     organization_id: &str,
     id: EndpointId,
 ) -> Result<Endpoint, Error> {
     let mut tx = app.db.read().await?;
-    let endpoint = own_endpoint(&mut tx, organization_id, id).await?;
+    let endpoint = present_endpoint(&mut tx, organization_id, id).await?;
     tx.save().await?;
     Ok(endpoint)
 }
@@ -154,6 +154,19 @@ async fn own_endpoint(
         .ok_or(Error::EndpointNotFound)
 }
 
+/// One that is deleted is not there any more, unless it is registered again.
+async fn present_endpoint(
+    tx: &mut Tx,
+    organization_id: &str,
+    id: EndpointId,
+) -> Result<Endpoint, Error> {
+    let endpoint = own_endpoint(tx, organization_id, id).await?;
+    match endpoint.deleted_at {
+        None => Ok(endpoint),
+        Some(_) => Err(Error::EndpointNotFound),
+    }
+}
+
 /// Changes an endpoint. One that comes back is sent what it missed.
 pub(crate) async fn change_endpoint(
     app: &App,
@@ -164,7 +177,7 @@ pub(crate) async fn change_endpoint(
     let now = app.clock.now();
     let mut tx = app.db.write().await?;
     endpoints::lock_organization(&mut tx, organization_id).await?;
-    let mut endpoint = own_endpoint(&mut tx, organization_id, id).await?;
+    let mut endpoint = present_endpoint(&mut tx, organization_id, id).await?;
     match change.is_active {
         Some(true) if !endpoint.is_active => {
             reactivate(app, &mut tx, &mut endpoint, now).await?;
@@ -214,7 +227,7 @@ pub(crate) async fn rotate_secret(
     let secret = SigningSecret::generate();
     let mut tx = app.db.write().await?;
     endpoints::lock_organization(&mut tx, organization_id).await?;
-    own_endpoint(&mut tx, organization_id, id).await?;
+    present_endpoint(&mut tx, organization_id, id).await?;
     endpoints::expire_current_secret(&mut tx, id, now + SECRET_OVERLAP).await?;
     endpoints::forget_old_secrets(&mut tx, id, OLD_SECRETS, now).await?;
     insert_secret(app, &mut tx, id, &secret, now).await?;
@@ -241,7 +254,7 @@ pub(crate) async fn test_endpoint(
 ) -> Result<Sent, Error> {
     let now = app.clock.now();
     let mut tx = app.db.read().await?;
-    let endpoint = own_endpoint(&mut tx, organization_id, id).await?;
+    let endpoint = present_endpoint(&mut tx, organization_id, id).await?;
     let secrets = signing_secrets(app, &mut tx, id, now).await?;
     tx.save().await?;
     let Ok(secrets) = secrets else {

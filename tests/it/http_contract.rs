@@ -143,8 +143,14 @@ fn shell() -> Shell {
     }
 }
 
+fn sample_document() -> Value {
+    let document = document((SampleApi, HealthApi::new(Vec::new())));
+    serde_json::from_str(&document.spec()).unwrap()
+}
+
 fn app_with(shell: Shell) -> impl Endpoint<Output = Response> {
-    site((SampleApi, HealthApi::new(Vec::new())), shell)
+    let api = (SampleApi, HealthApi::new(Vec::new()));
+    site(api, &sample_document(), shell)
 }
 
 fn app() -> impl Endpoint<Output = Response> {
@@ -767,12 +773,12 @@ async fn readiness_tells_which_part_is_not_ready() {
             Err(io::Error::other("password=hunter2"))
         })
     };
-    let ready = site(HealthApi::new(vec![up()]), shell());
+    let ready = site(HealthApi::new(vec![up()]), &json!({}), shell());
     assert_eq!(
         get(&ready, "/health/ready").await.json(),
         json!({"status": "ok", "parts": {"database": "ok"}})
     );
-    let broken = site(HealthApi::new(vec![up(), down()]), shell());
+    let broken = site(HealthApi::new(vec![up(), down()]), &json!({}), shell());
     let answer = get(&broken, "/health/ready").await;
     assert_eq!(
         answer.problem(503)["parts"],
@@ -789,7 +795,11 @@ async fn readiness_tells_which_part_is_not_ready() {
 async fn a_part_that_does_not_answer_is_not_waited_for() {
     let hung = Check::new("database", std::future::pending::<Result<(), io::Error>>);
     let hung = hung.within(Duration::from_millis(5));
-    let answer = get(&site(HealthApi::new(vec![hung]), shell()), "/health/ready").await;
+    let answer = get(
+        &site(HealthApi::new(vec![hung]), &json!({}), shell()),
+        "/health/ready",
+    )
+    .await;
     assert_eq!(
         answer.problem(503)["parts"],
         json!({"database": "timed_out"})
@@ -836,7 +846,7 @@ async fn the_document_has_every_problem_with_an_example_and_the_keys() {
     insta::assert_json_snapshot!("problem_schema", schemas["Problem"].take());
     insta::assert_json_snapshot!("security_schemes", spec["components"]["securitySchemes"]);
     assert_eq!(
-        document((SampleApi, HealthApi::new(Vec::new()))).spec(),
+        sample_document().to_string(),
         get(&app(), "/openapi.json").await.text
     );
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use marketplace_sync::http::auth::Access;
 use marketplace_sync::marketplace::model::Marketplace;
-use marketplace_sync::service::openapi_document;
+use marketplace_sync::openapi;
 use poem::http::Method;
 use reqwest::{RequestBuilder, StatusCode};
 use rstest::rstest;
@@ -21,7 +22,7 @@ use crate::support::marketplace::{client, credentials, serve_mock_marketplace};
 use crate::support::server::TestServer;
 
 fn document() -> Value {
-    serde_json::from_str(&openapi_document()).unwrap()
+    openapi::document(&Access::listed(Vec::new()), true)
 }
 
 /// One operation of the document.
@@ -304,7 +305,8 @@ fn check_references(document: &Value, value: &Value) {
 async fn the_running_service_serves_this_document_and_its_pages() {
     let app = TestApp::start(Embedded).await;
     let (status, served) = app.get("/openapi.json").await;
-    assert_eq!((status, served), (StatusCode::OK, document()));
+    let expected = openapi::document(&Access::Anonymous, true);
+    assert_eq!((status, served), (StatusCode::OK, expected));
     let (status, page) = app.get("/docs").await;
     assert_eq!(status, StatusCode::OK);
     assert!(page.as_str().unwrap().contains("SwaggerUIBundle"));
