@@ -1,5 +1,23 @@
 -- Made from the migrations by `marketplace-sync export-schema`; do not edit.
 
+CREATE TABLE api_keys (
+    id uuid NOT NULL,
+    organization_id character varying(255) NOT NULL,
+    name character varying(255),
+    prefix character varying(16) NOT NULL,
+    hash character varying(64) NOT NULL,
+    scope text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone,
+    revoked_at timestamp with time zone,
+    last_used_at timestamp with time zone,
+    CONSTRAINT api_keys_hash_check CHECK ((length((hash)::text) = 64)),
+    CONSTRAINT api_keys_hash_key UNIQUE (hash),
+    CONSTRAINT api_keys_organization_id_check CHECK (((organization_id)::text <> ''::text)),
+    CONSTRAINT api_keys_pkey PRIMARY KEY (id),
+    CONSTRAINT api_keys_scope_check CHECK ((scope = ANY (ARRAY['read'::text, 'write'::text])))
+);
+
 CREATE TABLE callback_attempts (
     id uuid NOT NULL,
     delivery_id uuid NOT NULL,
@@ -51,6 +69,29 @@ CREATE TABLE callback_outbox (
     CONSTRAINT callback_outbox_event_check CHECK ((event = ANY (ARRAY['sync.started'::text, 'sync.completed'::text, 'sync.failed'::text]))),
     CONSTRAINT callback_outbox_pkey PRIMARY KEY (id),
     CONSTRAINT callback_outbox_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'success'::text, 'failed'::text])))
+);
+
+CREATE TABLE encryption_keys (
+    key_id text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT encryption_keys_pkey PRIMARY KEY (key_id)
+);
+
+CREATE TABLE idempotency_keys (
+    id uuid NOT NULL,
+    scope text NOT NULL,
+    route text NOT NULL,
+    idempotency_key text NOT NULL,
+    fingerprint text NOT NULL,
+    running_until timestamp with time zone NOT NULL,
+    status integer,
+    answer text,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    CONSTRAINT idempotency_keys_answer_is_whole CHECK (((status IS NULL) = (answer IS NULL))),
+    CONSTRAINT idempotency_keys_idempotency_key_check CHECK (((length(idempotency_key) >= 1) AND (length(idempotency_key) <= 255))),
+    CONSTRAINT idempotency_keys_identity_key UNIQUE (scope, route, idempotency_key),
+    CONSTRAINT idempotency_keys_pkey PRIMARY KEY (id)
 );
 
 CREATE TABLE queue_epochs (
@@ -156,6 +197,8 @@ CREATE TABLE webhook_secrets (
     CONSTRAINT webhook_secrets_pkey PRIMARY KEY (id)
 );
 
+CREATE INDEX api_keys_organization_id_idx ON public.api_keys USING btree (organization_id, created_at, id);
+
 CREATE INDEX callback_attempts_delivery_id_idx ON public.callback_attempts USING btree (delivery_id, started_at, id);
 
 CREATE INDEX callback_deliveries_due_idx ON public.callback_deliveries USING btree (endpoint_id, COALESCE(next_attempt_at, created_at), id) WHERE (status = 'pending'::text);
@@ -179,6 +222,8 @@ CREATE INDEX callback_outbox_organization_id_idx ON public.callback_outbox USING
 CREATE INDEX callback_outbox_pending_idx ON public.callback_outbox USING btree (created_at, id) WHERE (status = 'pending'::text);
 
 CREATE INDEX callback_outbox_store_id_idx ON public.callback_outbox USING btree (store_id, created_at, id);
+
+CREATE INDEX idempotency_keys_expires_at_idx ON public.idempotency_keys USING btree (expires_at, id);
 
 CREATE INDEX schedule_ticks_tick_idx ON public.schedule_ticks USING btree (tick);
 

@@ -34,8 +34,8 @@ pub(super) async fn note_key(tx: &mut Tx, id: &KeyId, now: DateTime<Utc>) -> sql
 /// Waits until nobody seals with a key any more, and lets nobody begin.
 pub(super) async fn lock_key(tx: &mut Tx, id: &KeyId) -> sqlx::Result<()> {
     let sql = tx.pick(
-        sql!(postgres: "SELECT 1 FROM encryption_keys WHERE key_id = $1 FOR UPDATE"),
-        sql!(sqlite: "SELECT 1 FROM encryption_keys WHERE key_id = $1"),
+        sql!(postgres: "SELECT key_id FROM encryption_keys WHERE key_id = $1 FOR UPDATE"),
+        sql!(sqlite: "SELECT key_id FROM encryption_keys WHERE key_id = $1"),
     );
     on!(tx, conn => query(sql).bind(id).execute(conn).await.map(|_| ()))
 }
