@@ -10,8 +10,6 @@ use secrecy::zeroize::Zeroizing;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-/// Bytes of a key.
-const KEY_BYTES: usize = 32;
 /// Hexadecimal digits of an id.
 const ID_DIGITS: usize = 8;
 
@@ -74,15 +72,12 @@ impl Keyring {
                 .decode(text.trim())
                 .map(Zeroizing::new)
                 .map_err(|_| NoKey::NoBase64(number))?;
-            if bytes.len() != KEY_BYTES {
-                return Err(NoKey::Length(number, bytes.len()));
-            }
+            let key = UnboundKey::new(&AES_256_GCM, &bytes)
+                .map_err(|_| NoKey::Length(number, bytes.len()))?;
             let id = KeyId::of(&bytes);
             if let Some(other) = keys.iter().position(|key| key.id == id) {
                 return Err(NoKey::SameId(other + 1, number));
             }
-            let key = UnboundKey::new(&AES_256_GCM, &bytes)
-                .expect("a key of AES-256 has 32 bytes, and these are 32");
             let cipher = LessSafeKey::new(key);
             keys.push(Key { id, cipher });
         }
@@ -124,7 +119,7 @@ mod tests {
 
     /// A key of one byte over and over.
     fn key(byte: u8) -> String {
-        STANDARD.encode([byte; KEY_BYTES])
+        STANDARD.encode([byte; 32])
     }
 
     #[test]

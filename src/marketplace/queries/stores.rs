@@ -210,7 +210,7 @@ pub(crate) fn store_lease() -> LeaseTable {
     }
 }
 
-/// What a rotation of keys needs to know of access tokens; changing one does not move updated_at.
+/// What a rotation of keys needs to know of access tokens. It does not move `updated_at`.
 pub(crate) fn access_tokens() -> SealedColumn {
     SealedColumn {
         column: ACCESS_TOKEN,
