@@ -120,6 +120,17 @@ impl Reader<'_> {
         Ok((database.into(), redis.map(SecretString::from)))
     }
 
+    /// The listener for metrics, if there is to be one.
+    pub(super) fn metrics(&self) -> Result<Option<Listener>> {
+        let host = self.or("METRICS_HOST", "127.0.0.1")?;
+        let port = self.text("METRICS_PORT");
+        port.map(|_| {
+            let port = self.or("METRICS_PORT", "")?;
+            Ok(Listener { host, port })
+        })
+        .transpose()
+    }
+
     /// Who may call. Whether a key is stored is known only once the database is open.
     pub(super) fn auth(&self, loopback: bool) -> Result<AuthSettings> {
         let listed = match self.text("API_KEYS") {

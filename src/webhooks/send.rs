@@ -36,6 +36,19 @@ impl Sent {
             reply: Err(SendError::SecretUnreadable),
         }
     }
+
+    /// One word for what came of it, for metrics.
+    pub fn result(&self) -> &'static str {
+        match &self.reply {
+            Ok(reply) if reply.is_success() => "success",
+            Ok(_) => "http_error",
+            Err(SendError::Timeout) => "timeout",
+            Err(SendError::AddressRefused) => "address_refused",
+            Err(SendError::ConnectionFailed) => "connection_failed",
+            Err(SendError::TransportFailed) => "transport_failed",
+            Err(SendError::SecretUnreadable) => "signing_secret_unreadable",
+        }
+    }
 }
 
 /// What an endpoint replied.

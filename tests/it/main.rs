@@ -8,6 +8,7 @@ mod connector;
 mod encryption;
 mod http_contract;
 mod jobs;
+mod metrics;
 mod migrations;
 mod mock_marketplace;
 mod openapi;
