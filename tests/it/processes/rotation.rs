@@ -75,9 +75,7 @@ async fn a_killed_rotation_is_finished_by_the_next_one(#[values(Embedded, Server
     installation.environment = with_keys_only(&both, NEW.0);
     installation.insert_rows_of_ten_stores().await;
     let _serving = installation.start_all().await;
-    installation
-        .wait_until_synced(Duration::from_secs(60))
-        .await;
+    installation.wait_until_synced(Duration::from_mins(1)).await;
 }
 
 /// The same settings with other keys.
