@@ -9,6 +9,7 @@ mod jobs;
 mod migrations;
 mod mock_marketplace;
 mod openapi;
+mod operators;
 mod orders;
 mod processes;
 mod query_plans;
