@@ -22,10 +22,7 @@ pub(crate) async fn deactivate(
 }
 
 /// How often an endpoint failed in a row.
-pub(crate) async fn consecutive_failures(
-    tx: &mut Tx,
-    id: EndpointId,
-) -> sqlx::Result<Option<i32>> {
+pub(crate) async fn consecutive_failures(tx: &mut Tx, id: EndpointId) -> sqlx::Result<Option<i32>> {
     on!(tx, conn => query_scalar(sql!(
         "SELECT consecutive_failures FROM webhook_endpoints WHERE id = $1"))
         .bind(id)

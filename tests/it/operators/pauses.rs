@@ -106,9 +106,8 @@ async fn sync_now_tries_at_once_what_waits_for_its_next_try(
     app.marketplace.reply_with(|_| invalid());
     app.run(store).await.unwrap();
     assert_eq!(app.schedule().await.scanned_stores, 0, "in five minutes");
-    app.marketplace.reply_with(|call| {
-        crate::support::scripted_connector::valid(&call.receipt)
-    });
+    app.marketplace
+        .reply_with(|call| crate::support::scripted_connector::valid(&call.receipt));
     let hurried = sync_now(&app.app, store.id).await.unwrap();
     let expected = Hurried {
         receipts: 2,
@@ -244,7 +243,8 @@ async fn a_webhook_with_an_open_breaker_is_tried_again_now(
     let subscriber = Subscriber::start().await;
     let store = app.register("shop").await;
     let endpoint = app.subscribe("sync.completed", &subscriber.url("/")).await;
-    app.change_endpoint(endpoint, &json!({ "isOrdered": is_ordered })).await;
+    app.change_endpoint(endpoint, &json!({ "isOrdered": is_ordered }))
+        .await;
     app.owe_events(store, 3).await;
     let later = app.clock.now() + TimeDelta::hours(1);
     on!(&app.app.db, pool => sqlx::query(
@@ -254,19 +254,34 @@ async fn a_webhook_with_an_open_breaker_is_tried_again_now(
         .bind(later).execute(pool).await.map(|_| ()).unwrap());
     subscriber.answer("/", [Status(500), Status(200)]);
 
-    assert!(probe_endpoint(&app.app, EndpointId(endpoint)).await.unwrap());
+    assert!(
+        probe_endpoint(&app.app, EndpointId(endpoint))
+            .await
+            .unwrap()
+    );
     app.run_jobs().await;
     assert_eq!(subscriber.count("/"), 1);
     let row = app.endpoint(endpoint).await;
     let until = app.clock.now() + TimeDelta::minutes(32);
-    assert_eq!((row.consecutive_failures, row.open_until), (15, Some(until)));
+    assert_eq!(
+        (row.consecutive_failures, row.open_until),
+        (15, Some(until))
+    );
 
-    assert!(probe_endpoint(&app.app, EndpointId(endpoint)).await.unwrap());
+    assert!(
+        probe_endpoint(&app.app, EndpointId(endpoint))
+            .await
+            .unwrap()
+    );
     app.run_jobs().await;
     assert_eq!(subscriber.count("/"), 2);
     let row = app.endpoint(endpoint).await;
     assert_eq!((row.consecutive_failures, row.open_until), (0, None));
-    assert!(!probe_endpoint(&app.app, EndpointId(endpoint)).await.unwrap());
+    assert!(
+        !probe_endpoint(&app.app, EndpointId(endpoint))
+            .await
+            .unwrap()
+    );
     app.run_jobs().await;
     assert_eq!(subscriber.count("/"), 3, "the next one");
 }
