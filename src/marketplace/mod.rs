@@ -22,6 +22,7 @@ pub mod amount;
 pub mod api;
 mod attempt;
 pub mod connector;
+mod counts;
 pub mod dead_letters;
 mod error;
 mod import;

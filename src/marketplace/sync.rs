@@ -22,6 +22,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::attempt::{Attempt, attempt};
+use super::counts::Counts;
 use super::error::Error;
 use super::import::count;
 use super::model::{DueRow, RowOutcome, Store, SyncLogId, SyncLogStatus, SyncStatus};
@@ -33,26 +34,18 @@ use super::stores::free_slot;
 use crate::App;
 use crate::db;
 use crate::lease::Lease;
+use crate::metrics::JobOutcome;
 use crate::webhooks::{self, EventType, Recorded};
 
 /// A run ends after so many batches; the scheduler brings the store back.
 const MAX_BATCHES: u32 = 10;
-
-/// How many rows came to what.
-#[derive(Clone, Copy, Debug, Default)]
-struct Counts {
-    processed: usize,
-    success: usize,
-    failed: usize,
-    rate_limited: usize,
-}
 
 /// Runs the job: a store's due rows, unless another run is at it.
 pub(crate) async fn sync_store(
     app: &App,
     job: SyncStore,
     stop: &CancellationToken,
-) -> Result<(), Error> {
+) -> Result<JobOutcome, Error> {
     let started = Instant::now();
     let store_id = job.store_id;
     let token = app.ids.new_id(app.clock.now());
@@ -70,7 +63,7 @@ pub(crate) async fn sync_store(
     match outcome {
         Err(Error::LeaseLost) => {
             warn!(event = "lock_lost", storeId = %store_id, "store {store_id} is another run's by now");
-            return Ok(());
+            return Ok(JobOutcome::LockLost);
         }
         // A database that is gone cannot be told; then the lease ends by itself.
         _ => {
@@ -93,11 +86,11 @@ pub(crate) async fn sync_store(
         durationMs = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         "synced store {store_id}"
     );
-    Ok(())
+    Ok(status.map_or(JobOutcome::Skipped, |_| JobOutcome::Completed))
 }
 
 /// The lease was not to be had.
-async fn skip(app: &App, store_id: StoreId) -> Result<(), Error> {
+async fn skip(app: &App, store_id: StoreId) -> Result<JobOutcome, Error> {
     match is_paused(app, store_id).await? {
         Some(true) => {
             info!(event = "store_paused", storeId = %store_id, "store {store_id} is paused");
@@ -105,13 +98,14 @@ async fn skip(app: &App, store_id: StoreId) -> Result<(), Error> {
             free_slot(app, store_id).await?;
         }
         Some(false) => {
+            app.metrics.lock_contention();
             info!(event = "already_running", storeId = %store_id, "store {store_id} is being synced already");
         }
         None => {
             warn!(event = "store_not_found", storeId = %store_id, "store {store_id} does not exist any more");
         }
     }
-    Ok(())
+    Ok(JobOutcome::Skipped)
 }
 
 async fn run(
@@ -225,6 +219,7 @@ impl Run<'_> {
             let written = self.write(&batch, is_last, is_cut_short).await?;
             if written.is_last {
                 if written.has_backlog && iteration == MAX_BATCHES {
+                    self.app.metrics.backlog();
                     info!(
                         event = "remaining_backlog",
                         storeId = %self.store.id,
@@ -343,6 +338,7 @@ impl Run<'_> {
         (self.totals, self.status, self.imported) = (totals, written.status, written.imported);
         if counts.processed > 0 {
             self.log_batch(counts);
+            self.count_batch(counts, &batch.rows);
         }
         Ok(written)
     }
@@ -404,6 +400,12 @@ impl Run<'_> {
         );
     }
 
+    fn count_batch(&self, counts: Counts, rows: &[RowOutcome]) {
+        let metrics = &self.app.metrics;
+        metrics.sync_rows(counts.success, counts.failed, counts.rate_limited);
+        metrics.orders_given_up(rows.iter().filter(|row| row.dead_at.is_some()).count());
+    }
+
     async fn announce_start(&self) -> Result<(), Error> {
         let data = json!({ "syncStatus": self.status });
         self.announce(EventType::SyncStarted, data).await
@@ -456,37 +458,4 @@ fn new_successes(rows: &[RowOutcome], written: &HashSet<SyncLogId>) -> i64 {
     let is_new =
         |row: &&RowOutcome| row.status == SyncLogStatus::Success && written.contains(&row.id);
     count(rows.iter().filter(is_new).count())
-}
-
-impl Counts {
-    fn of(rows: &[RowOutcome]) -> Self {
-        let with = |status| rows.iter().filter(|row| row.status == status).count();
-        Self {
-            processed: rows.len(),
-            success: with(SyncLogStatus::Success),
-            failed: with(SyncLogStatus::Failed),
-            rate_limited: with(SyncLogStatus::RateLimited),
-        }
-    }
-
-    fn plus(self, other: Self) -> Self {
-        Self {
-            processed: self.processed + other.processed,
-            success: self.success + other.success,
-            failed: self.failed + other.failed,
-            rate_limited: self.rate_limited + other.rate_limited,
-        }
-    }
-
-    fn event_data(self, status: SyncStatus, imported: i64, has_backlog: bool) -> serde_json::Value {
-        json!({
-            "syncStatus": status,
-            "processedCount": self.processed,
-            "successCount": self.success,
-            "failedCount": self.failed,
-            "rateLimitedCount": self.rate_limited,
-            "importedOrders": imported,
-            "remainingBacklog": has_backlog,
-        })
-    }
 }
