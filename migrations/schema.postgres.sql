@@ -223,8 +223,6 @@ CREATE INDEX sync_logs_rate_limited_idx ON public.sync_logs USING btree (store_i
 
 CREATE INDEX sync_logs_window_idx ON public.sync_logs USING btree (store_id, created_at DESC, id DESC, status) WHERE (status <> 'pending'::text);
 
-CREATE INDEX webhook_endpoints_held_idx ON public.webhook_endpoints USING btree (id, inactive_reason) WHERE ((NOT is_active) AND (deleted_at IS NULL));
-
 CREATE INDEX webhook_endpoints_inactive_idx ON public.webhook_endpoints USING btree (id) WHERE (NOT is_active);
 
 CREATE INDEX webhook_endpoints_open_idx ON public.webhook_endpoints USING btree (open_until, id) WHERE (open_until IS NOT NULL);

@@ -214,9 +214,6 @@ CREATE INDEX sync_logs_rate_limited_idx ON sync_logs (store_id)
 CREATE INDEX sync_logs_window_idx ON sync_logs (store_id, created_at DESC, id DESC, status)
     WHERE status <> 'pending';
 
-CREATE INDEX webhook_endpoints_held_idx ON webhook_endpoints (id, inactive_reason)
-    WHERE NOT is_active AND deleted_at IS NULL;
-
 CREATE INDEX webhook_endpoints_inactive_idx ON webhook_endpoints (id)
     WHERE NOT is_active;
 

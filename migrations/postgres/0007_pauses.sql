@@ -9,8 +9,6 @@ CREATE INDEX stores_paused_idx ON stores (created_at, id)
 CREATE INDEX sync_logs_dead_store_idx ON sync_logs (store_id, dead_at, id)
     WHERE dead_at IS NOT NULL;
 
--- Webhooks that are left in peace for a while, and those that are sent nothing.
+-- Webhooks that are left in peace for a while.
 CREATE INDEX webhook_endpoints_open_idx ON webhook_endpoints (open_until, id)
     WHERE open_until IS NOT NULL;
-CREATE INDEX webhook_endpoints_held_idx ON webhook_endpoints (id, inactive_reason)
-    WHERE NOT is_active AND deleted_at IS NULL;
