@@ -23,7 +23,7 @@ use crate::support::database::TestDatabase;
 /// A statement that runs all the time.
 struct Hot {
     name: &'static str,
-    /// What only its text has, whitespace aside.
+    /// What only its text has, whitespace aside; with `$` at the end, all of it.
     part: &'static str,
     /// PostgreSQL's literals for `$1`, `$2`, …
     arguments: &'static str,
@@ -45,7 +45,10 @@ impl Hot {
         let mut found = statements(on)
             .into_iter()
             .map(|statement| statement.text)
-            .filter(|text| flat(text).contains(self.part));
+            .filter(|text| match self.part.strip_suffix('$') {
+                Some(whole) => flat(text) == whole,
+                None => flat(text).contains(self.part),
+            });
         let text = found
             .next()
             .unwrap_or_else(|| panic!("no statement has `{}`", self.part));

@@ -138,7 +138,7 @@ const HOT: &[Hot] = &[
     },
     Hot {
         name: "oldest_pending",
-        part: "SELECT MIN(created_at) FROM callback_outbox",
+        part: "SELECT MIN(created_at) FROM callback_outbox WHERE status = 'pending'$",
         arguments: "",
         postgres: &["callback_outbox_pending_idx"],
         sqlite: &["callback_outbox_pending_idx"],

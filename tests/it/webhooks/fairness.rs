@@ -49,7 +49,7 @@ async fn a_hanging_and_a_failing_endpoint_with_hundreds_of_events_delay_nobody_e
         let (app, stop) = (app.app.clone(), stop.clone());
         async move { marketplace_sync::worker::run_jobs(app, stop).await }
     });
-    assert_eq!(app.sweep().await.enqueued_jobs, 800);
+    app.sweep().await;
     subscriber.has_received("/ok", 200).await;
     // The healthy one has all it is owed before the hanging one has lost its first few.
     assert!(
