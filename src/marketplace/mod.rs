@@ -46,6 +46,7 @@ pub use import::Imports;
 pub(crate) use model::OrderState;
 pub use operate::{Hurried, OperateError, pause_store, requeue_receipts, resume_store, sync_now};
 pub(crate) use order_states::order_states;
+pub(crate) use queries::stores::access_tokens;
 pub use reconcile::Drift;
 pub(crate) use reconcile::reconcile;
 pub use schedule::{Pass, enqueue_due_stores};
