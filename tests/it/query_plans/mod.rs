@@ -114,7 +114,8 @@ struct Domain {
 #[tokio::test]
 async fn what_runs_all_the_time_runs_by_an_index(
     #[values(Embedded, Server)] on: Profile,
-    #[values(marketplace::DOMAIN, webhooks::DOMAIN, keys::DOMAIN, operators::DOMAIN)] domain: Domain,
+    #[values(marketplace::DOMAIN, webhooks::DOMAIN, keys::DOMAIN, operators::DOMAIN)]
+    domain: Domain,
 ) {
     let database = TestDatabase::create(on).await;
     let db = Db::connect(database.url(), 2).await.unwrap();

@@ -165,6 +165,8 @@ pub(crate) async fn with_dead_letters(
 
 /// What is known of a store: the last error is that of the newest orders, else of what it waits
 /// for, else of what was given up.
+///
+/// The range of one store keeps PostgreSQL from walking through the dead letters of all.
 pub(crate) async fn details(
     tx: &mut Tx,
     id: StoreId,
@@ -215,8 +217,8 @@ pub(crate) async fn details(
              ), (
                  SELECT error_details
                  FROM sync_logs
-                 WHERE store_id = $1 AND dead_at IS NOT NULL
-                 ORDER BY dead_at DESC, id DESC
+                 WHERE store_id BETWEEN $1 AND $1 AND dead_at IS NOT NULL
+                 ORDER BY store_id DESC, dead_at DESC, id DESC
                  LIMIT 1
              )) AS last_error
          FROM stores AS s
