@@ -120,7 +120,7 @@ async fn rounds(
         if has_sent && !claimed.crowded.is_empty() {
             continue;
         }
-        let state = finish(app, event.id, counts.sent == 0).await?;
+        let state = finish(app, event.id).await?;
         // Whoever left a lane before the slot was free has not seen this event waiting.
         let has_room = |it: &DueDelivery| app.lanes.free(it.endpoint_id, width(it.is_ordered)) > 0;
         if !claimed.crowded.iter().any(has_room) {
@@ -368,27 +368,13 @@ async fn next_events(
     }
 }
 
-/// The job ends: its slot is free. An event of which nothing could be sent may owe something to
-/// an endpoint that was deleted while it was recorded: then it is put right.
-async fn finish(
-    app: &App,
-    id: OutboxId,
-    has_sent_nothing: bool,
-) -> sqlx::Result<(CallbackStatus, Option<DateTime<Utc>>)> {
+/// The job ends: its slot is free. Tells how the event stands.
+async fn finish(app: &App, id: OutboxId) -> sqlx::Result<(CallbackStatus, Option<DateTime<Utc>>)> {
     let mut tx = app.db.write().await?;
     let state = schedule::free_slot(&mut tx, id).await?;
-    // None when it was deleted with its store meanwhile: nobody is owed it.
-    let mut state = state.unwrap_or((CallbackStatus::Success, None));
-    if has_sent_nothing && state.0 == CallbackStatus::Pending {
-        deliveries::drop_deleted(&mut tx, id).await?;
-        let settled = settle(&deliveries::delivery_states(&mut tx, id).await?);
-        if settled.status != CallbackStatus::Pending {
-            deliveries::write_event_state(&mut tx, id, &settled, app.clock.now()).await?;
-            state = (settled.status, None);
-        }
-    }
     tx.save().await?;
-    Ok(state)
+    // None when it was deleted with its store meanwhile: nobody is owed it.
+    Ok(state.unwrap_or((CallbackStatus::Success, None)))
 }
 
 /// Lets the next tick enqueue an event whose job failed.

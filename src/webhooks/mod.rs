@@ -7,6 +7,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`api`], [`callbacks_api`] | the routes: endpoints; events, their attempts, dead letters |
+//! | [`webhook_shapes`], [`callback_shapes`] | what they take and give |
 //! | [`mod@record`] | an event and who is owed it, in the caller's transaction |
 //! | [`enqueue`] | its job, after the commit |
 //! | [`deliver`] | what [`DeliverCallback`](jobs::DeliverCallback) does, top to bottom |
@@ -24,6 +25,7 @@
 pub mod api;
 mod attempt;
 mod breaker;
+mod callback_shapes;
 pub mod callbacks_api;
 mod deliver;
 pub(crate) mod endpoints;
@@ -40,6 +42,7 @@ mod schedule;
 pub mod send;
 mod settle;
 pub mod sign;
+mod webhook_shapes;
 
 pub(crate) use deliver::{deliver_callback, free_slot};
 pub(crate) use enqueue::enqueue_recorded;

@@ -20,6 +20,17 @@ pub(crate) async fn lock_organization(tx: &mut Tx, organization_id: &str) -> sql
     on!(tx, conn => query(sql).bind(organization_id).execute(conn).await.map(|_| ()))
 }
 
+/// Until the end of the transaction the endpoints of an organization stay as they are: none is
+/// deleted while somebody writes what it is owed. Those who only do that do not wait for each other.
+pub(crate) async fn keep_endpoints(tx: &mut Tx, organization_id: &str) -> sqlx::Result<()> {
+    // SQLite has one writer anyway. See `lock_organization`.
+    let sql = tx.pick(
+        sql!(postgres: "SELECT 1 FROM pg_advisory_xact_lock_shared(hashtextextended($1, 0))"),
+        sql!(sqlite: "SELECT $1 AS organization_id"),
+    );
+    on!(tx, conn => query(sql).bind(organization_id).execute(conn).await.map(|_| ()))
+}
+
 /// How many active endpoints an organization has, over all events.
 pub(crate) async fn active_count(tx: &mut Tx, organization_id: &str) -> sqlx::Result<i64> {
     on!(tx, conn => query_scalar(sql!(
@@ -257,4 +268,36 @@ pub(crate) async fn cancel_deliveries(tx: &mut Tx, id: EndpointId) -> sqlx::Resu
          WHERE endpoint_id = $1 AND status = 'pending'"))
         .bind(id)
         .execute(conn).await.map(|_| ()))
+}
+
+/// Endpoints that were deleted before an instant and that no delivery remembers, with their
+/// organizations.
+pub(crate) async fn forgotten_endpoints(
+    tx: &mut Tx,
+    before: DateTime<Utc>,
+    limit: i64,
+) -> sqlx::Result<Vec<(EndpointId, String)>> {
+    on!(tx, conn => query_as(sql!(
+        "SELECT e.id, e.organization_id
+         FROM webhook_endpoints AS e
+         WHERE NOT e.is_active AND e.deleted_at < $1
+           AND NOT EXISTS (SELECT 1 FROM callback_deliveries AS d WHERE d.endpoint_id = e.id)
+         ORDER BY e.id
+         LIMIT $2"))
+        .bind(before).bind(limit)
+        .fetch_all(conn).await)
+}
+
+/// Deletes the row of an endpoint and its secrets, if it is still deleted since before an instant.
+pub(crate) async fn purge_endpoint(
+    tx: &mut Tx,
+    id: EndpointId,
+    before: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    on!(tx, conn => query(sql!(
+        "DELETE FROM webhook_endpoints
+         WHERE id = $1 AND NOT is_active AND deleted_at < $2
+           AND NOT EXISTS (SELECT 1 FROM callback_deliveries AS d WHERE d.endpoint_id = $1)"))
+        .bind(id).bind(before)
+        .execute(conn).await.map(|done| done.rows_affected() == 1))
 }

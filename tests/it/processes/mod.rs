@@ -10,6 +10,7 @@ mod demo;
 mod disk;
 mod footprint;
 mod keys;
+mod kills;
 mod queue_loss;
 mod refusals;
 mod replicas;
