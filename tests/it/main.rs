@@ -7,6 +7,7 @@ mod board;
 mod connector;
 mod encryption;
 mod http_contract;
+mod idempotency;
 mod jobs;
 mod metrics;
 mod migrations;
