@@ -8,6 +8,7 @@
 mod idempotency;
 mod keys;
 mod marketplace;
+mod operators;
 mod webhooks;
 
 use std::collections::BTreeSet;
@@ -98,6 +99,7 @@ fn is_scan(line: &str) -> bool {
         || line.contains("hashed SubPlan")
         || line.starts_with("SCAN ")
             && line != "SCAN head"
+            && line != "SCAN CONSTANT ROW"
             && !line.contains("json_each")
             && !line.contains("VIRTUAL")
 }
@@ -117,7 +119,8 @@ async fn what_runs_all_the_time_runs_by_an_index(
         marketplace::DOMAIN,
         webhooks::DOMAIN,
         keys::DOMAIN,
-        idempotency::DOMAIN
+        idempotency::DOMAIN,
+        operators::DOMAIN
     )]
     domain: Domain,
 ) {
