@@ -8,6 +8,7 @@ mod http_contract;
 mod jobs;
 mod migrations;
 mod mock_marketplace;
+mod model;
 mod openapi;
 mod orders;
 mod processes;
