@@ -6,6 +6,8 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod db;
+#[cfg(test)]
+mod fuzz;
 pub mod http;
 pub mod ids;
 pub mod lease;
