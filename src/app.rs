@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use jobs::{Queue, QueueOptions};
@@ -14,6 +15,7 @@ use crate::clock::Clock;
 use crate::config::{Listener, Settings};
 use crate::db::{Db, DbError};
 use crate::ids::Ids;
+use crate::keys::StartWithoutKey;
 use crate::lease::LeaseTimes;
 use crate::marketplace::Imports;
 use crate::marketplace::connector::{Connector, MockClient, http_client};
@@ -43,6 +45,8 @@ pub struct App {
     pub lanes: Lanes,
     /// Spreads the retries of deliveries.
     pub jitter: Jitter,
+    /// Whether an API key was seen: anonymous access by default ends with the first.
+    pub key_exists: Arc<AtomicBool>,
     /// Callers that wait for an import of this process.
     pub imports: Imports,
     /// How long an import waits for somebody else's outcome.
@@ -67,6 +71,9 @@ pub enum StartError {
     /// It has no way out.
     #[error("the HTTP client cannot be set up: {0}")]
     Http(#[from] reqwest::Error),
+    /// Nobody could call it.
+    #[error(transparent)]
+    NoKey(#[from] StartWithoutKey),
     /// Nobody can say where it is.
     #[error("{0}")]
     Host(String),
@@ -117,6 +124,7 @@ impl App {
             webhooks,
             lanes: Lanes::default(),
             jitter: Jitter::system(),
+            key_exists: Arc::default(),
             imports: Imports::default(),
             import_wait: IMPORT_WAIT,
             lease_times: LeaseTimes::default(),

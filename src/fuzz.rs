@@ -79,7 +79,9 @@ impl<'a> Source<'a> {
     pub(crate) fn number(&mut self) -> u64 {
         let bits = self.below(65);
         let value = u64::from_be_bytes(self.bytes());
-        value.checked_shr(64 - u32::try_from(bits).unwrap()).unwrap_or(0)
+        value
+            .checked_shr(64 - u32::try_from(bits).unwrap())
+            .unwrap_or(0)
     }
 
     pub(crate) fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
@@ -93,7 +95,12 @@ impl<'a> Source<'a> {
             match self.below(8) {
                 0 => text.push(self.pick(&ODD)),
                 1 => text.push(char::from(self.byte() & 0x7f)),
-                2 => text.extend(char::from_u32(u32::from_be_bytes([0, self.byte() & 0x0f, self.byte(), self.byte()]))),
+                2 => text.extend(char::from_u32(u32::from_be_bytes([
+                    0,
+                    self.byte() & 0x0f,
+                    self.byte(),
+                    self.byte(),
+                ]))),
                 _ => text.push_str(self.pick(words)),
             }
         }

@@ -225,8 +225,16 @@ mod fuzz {
                 DateTime::from_timestamp(second.cast_signed(), 0).unwrap()
             };
             let (now, until) = (instant(), instant());
-            let until = if source.flag() { now + Duration::from_secs(source.number() % 90_000) } else { until };
-            let forms = ["%a, %d %b %Y %T GMT", "%A, %d-%b-%y %T GMT", "%a %b %e %T %Y"];
+            let until = if source.flag() {
+                now + Duration::from_secs(source.number() % 90_000)
+            } else {
+                until
+            };
+            let forms = [
+                "%a, %d %b %Y %T GMT",
+                "%A, %d-%b-%y %T GMT",
+                "%a %b %e %T %Y",
+            ];
             let (text, expected) = match source.below(3) {
                 0 => {
                     let text = format!("{}{}", source.pick(&["", "0", "00"]), source.number());
@@ -238,7 +246,9 @@ mod fuzz {
                     (until.format(source.pick(&forms)).to_string(), Some(wait))
                 }
                 _ => {
-                    let words = ["Sun, ", "06", " Nov", " 1994 ", "08:49:37", " GMT", "-", "9", "."];
+                    let words = [
+                        "Sun, ", "06", " Nov", " 1994 ", "08:49:37", " GMT", "-", "9", ".",
+                    ];
                     (source.text(&words), None)
                 }
             };

@@ -22,10 +22,10 @@ use tracing::{error, info, warn};
 use crate::admin::{self, LogStream};
 use crate::app::{App, StartError};
 use crate::config::{Listener, Settings};
-use crate::http::auth::Access;
 use crate::http::health::{Check, HealthApi};
 use crate::http::limits::Limits;
 use crate::http::shell::Shell;
+use crate::keys;
 use crate::marketplace::api::MarketplaceApi;
 use crate::marketplace::mock_api::MockMarketplaceApi;
 use crate::webhooks::api::WebhooksApi;
@@ -116,6 +116,9 @@ impl Service {
             parts: JoinSet::new(),
         };
         if let Some((public, admin)) = listeners {
+            let checked = keys::check_start(&service.app).await;
+            let checked = checked.map_err(|error| StartError::Db(error.into()))?;
+            checked.map_err(StartError::NoKey)?;
             let site = site(&service.app);
             service.serve(public, site);
             let password = service.app.settings.admin_password.clone();
@@ -152,12 +155,6 @@ impl Service {
     }
 
     fn announce(&self) {
-        if matches!(self.app.settings.access, Access::Anonymous) {
-            warn!(
-                event = "anonymous_access",
-                "no API key is needed: whoever reaches the API may register stores"
-            );
-        }
         if let Some(public) = self.public {
             info!(event = "listening", listener = "public", address = %public, "the API is at http://{public}/docs");
         }
@@ -219,9 +216,10 @@ impl Service {
 /// The API of all domains.
 pub fn site(app: &Arc<App>) -> BoxEndpoint<'static> {
     let ids = app.clone();
+    let access = keys::access(app);
     let shell = Shell {
         new_id: Arc::new(move || ids.ids.new_id(ids.clock.now())),
-        access: app.settings.access.clone(),
+        access: access.clone(),
         limits: Limits::default(),
         observer: None,
     };
@@ -231,7 +229,7 @@ pub fn site(app: &Arc<App>) -> BoxEndpoint<'static> {
         CallbacksApi::new(app.clone()),
         health(app),
     );
-    let document = crate::openapi::document(&app.settings.access, app.settings.mock.enabled);
+    let document = crate::openapi::document(&access, app.settings.mock.enabled);
     if !app.settings.mock.enabled {
         return crate::http::site(api, &document, shell).boxed();
     }

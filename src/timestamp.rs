@@ -198,12 +198,22 @@ mod fuzz {
                 _ => below(10_000),
             };
             let (month, day) = (below(12) + 1, below(28) + 1);
-            let (month, day) = if below(4) == 0 { (12, 31) } else { (month, day) };
+            let (month, day) = if below(4) == 0 {
+                (12, 31)
+            } else {
+                (month, day)
+            };
             let (hour, minute, second, millis) = (below(24), below(60), below(60), below(1000));
             let offset = below(24) * 60 + below(60);
-            let (sign, offset) = if below(2) == 0 { ('+', offset) } else { ('-', -offset) };
+            let (sign, offset) = if below(2) == 0 {
+                ('+', offset)
+            } else {
+                ('-', -offset)
+            };
             let zone = format!("{sign}{:02}:{:02}", offset.abs() / 60, offset.abs() % 60);
-            let text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}{zone}");
+            let text = format!(
+                "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}{zone}"
+            );
             let minutes = (days(year, month, day) * 24 + hour) * 60 + minute - offset;
             let expected = (minutes * 60 + second) * 1000 + millis;
             // The first and the last millisecond of the years with four digits.
@@ -216,7 +226,16 @@ mod fuzz {
     #[test]
     fn what_is_read_is_written_so_that_it_is_read_again() {
         fuzz!(|source| {
-            let words = ["2024-02-29", "9999-12-31", "T", "t", "23:59:60", ".9999", "Z", "+23:59"];
+            let words = [
+                "2024-02-29",
+                "9999-12-31",
+                "T",
+                "t",
+                "23:59:60",
+                ".9999",
+                "Z",
+                "+23:59",
+            ];
             let text = source.text(&words);
             if let Ok(at) = parse(&text) {
                 let written = format(at);

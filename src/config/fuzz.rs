@@ -9,7 +9,21 @@ use crate::fuzz::{Source, fuzz};
 /// Part of every secret that is given.
 const SECRET: &str = "s3cr3t";
 const FIELDS: [&str; 16] = [
-    "*", "*/5", "*/0", "0", "59", "60", "1-5", "5-1", "1,2", "MON", "JAN", "L", "?", "31", "2030",
+    "*",
+    "*/5",
+    "*/0",
+    "0",
+    "59",
+    "60",
+    "1-5",
+    "5-1",
+    "1,2",
+    "MON",
+    "JAN",
+    "L",
+    "?",
+    "31",
+    "2030",
     "*/99999999999",
 ];
 
@@ -30,18 +44,41 @@ fn is_secret(name: &str) -> bool {
 }
 
 fn cron(source: &mut Source<'_>) -> String {
-    let fields: Vec<&str> = (0..source.below(4) + 4).map(|_| source.pick(&FIELDS)).collect();
+    let fields: Vec<&str> = (0..source.below(4) + 4)
+        .map(|_| source.pick(&FIELDS))
+        .collect();
     fields.join(source.pick(&[" ", "  ", "\t"]))
 }
 
 fn value(source: &mut Source<'_>, name: &str) -> String {
     let words = [
-        "0", "1", "-1", "65535", "65536", "0.5", "1e9", "1e400", "NaN", "inf", "true", "off", ",",
-        "json", "required", "anonymous", "postgres://", "sqlite:", "redis://", "http://", ":",
+        "0",
+        "1",
+        "-1",
+        "65535",
+        "65536",
+        "0.5",
+        "1e9",
+        "1e400",
+        "NaN",
+        "inf",
+        "true",
+        "off",
+        ",",
+        "json",
+        "required",
+        "anonymous",
+        "postgres://",
+        "sqlite:",
+        "redis://",
+        "http://",
+        ":",
     ];
     match name {
         // Anything else would be looked up.
-        "HOST" | "ADMIN_HOST" => source.pick(&["127.0.0.1", "0.0.0.0", "::1", "[::]"]).to_owned(),
+        "HOST" | "ADMIN_HOST" => source
+            .pick(&["127.0.0.1", "0.0.0.0", "::1", "[::]"])
+            .to_owned(),
         _ if name.ends_with("CRON") => cron(source),
         _ if is_secret(name) => format!("{}{SECRET}", source.text(&words)),
         _ => source.text(&words),
@@ -82,8 +119,14 @@ fn the_previous_tick_is_the_last_one_before_the_next() {
         let Some(tick) = jobs::previous_tick(&text, now) else {
             return;
         };
-        assert!(tick <= now && schedule.includes(tick), "{text:?} at {now}: {tick}");
+        assert!(
+            tick <= now && schedule.includes(tick),
+            "{text:?} at {now}: {tick}"
+        );
         let next = schedule.after(&tick).next();
-        assert!(next.is_none_or(|next| next > now), "{text:?} at {now}: {tick}, {next:?}");
+        assert!(
+            next.is_none_or(|next| next > now),
+            "{text:?} at {now}: {tick}, {next:?}"
+        );
     });
 }

@@ -249,9 +249,10 @@ mod fuzz {
                 }
                 Err(NoCursor) => {
                     let bytes = URL_SAFE_NO_PAD.decode(&text);
-                    let millis = bytes.ok().filter(|_| has_form).map(|bytes| {
-                        i64::from_be_bytes(bytes[..8].try_into().unwrap())
-                    });
+                    let millis = bytes
+                        .ok()
+                        .filter(|_| has_form)
+                        .map(|bytes| i64::from_be_bytes(bytes[..8].try_into().unwrap()));
                     let is_ours = |millis| (0..=253_402_300_799_999).contains(&millis);
                     assert!(!millis.is_some_and(is_ours), "{text:?}");
                 }

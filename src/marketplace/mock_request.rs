@@ -278,7 +278,7 @@ mod tests {
             let header = basic("Basic", &format!("{user}:{password}"));
             let pair = BasicPair(BasicPair::parse(header.as_bytes()));
             let is_same = format!("{user}:{password}") == format!("{expected_user}:{expected_password}");
-            let expected = Credentials::new(&expected_user, &expected_password);
+            let expected = Credentials::new(expected_user, expected_password);
             prop_assert_eq!(pair.matches(&expected), is_same);
         }
 

@@ -294,7 +294,9 @@ mod fuzz {
         };
         let octets = it.octets();
         if octets.starts_with(&[0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0]) {
-            return v4(Ipv4Addr::new(octets[12], octets[13], octets[14], octets[15]));
+            return v4(Ipv4Addr::new(
+                octets[12], octets[13], octets[14], octets[15],
+            ));
         }
         let cut = |bits: u128, length| bits.checked_shr(128 - length).unwrap_or(0);
         let is_known = it.is_loopback()
@@ -333,8 +335,12 @@ mod fuzz {
             .collect();
         fuzz!(|source| {
             // Anywhere, or next to where a network begins or, a bit further, ends.
-            let offset = 1_u128.checked_shl(u32::from(source.byte() & 0x7f)).unwrap_or(0);
-            let offset = offset.wrapping_add(u128::from(source.byte())).wrapping_sub(2);
+            let offset = 1_u128
+                .checked_shl(u32::from(source.byte() & 0x7f))
+                .unwrap_or(0);
+            let offset = offset
+                .wrapping_add(u128::from(source.byte()))
+                .wrapping_sub(2);
             let address = match (source.below(4), source.pick(&starts)) {
                 (0, _) => IpAddr::from(source.bytes::<4>()),
                 (1, _) => IpAddr::from(source.bytes::<16>()),
@@ -353,10 +359,33 @@ mod fuzz {
     #[test]
     fn no_url_that_passes_leads_to_where_only_we_can_reach() {
         let words = [
-            "http://", "https://", "ftp://", "127.0.0.1", "0x7f", ".1", "2130706433", "0177.0.0",
-            "[::1]", "[::ffff:7f00:1]", "[64:ff9b::a9fe:a9fe]", "localhost", "LOCALHOST.", "①27",
-            "169.254.169.254", "%31", "example.com", "@", ":80", "/", "?", "#", "\\", "user:pw@",
-            "8.8.8.8", "。", "\u{ad}",
+            "http://",
+            "https://",
+            "ftp://",
+            "127.0.0.1",
+            "0x7f",
+            ".1",
+            "2130706433",
+            "0177.0.0",
+            "[::1]",
+            "[::ffff:7f00:1]",
+            "[64:ff9b::a9fe:a9fe]",
+            "localhost",
+            "LOCALHOST.",
+            "①27",
+            "169.254.169.254",
+            "%31",
+            "example.com",
+            "@",
+            ":80",
+            "/",
+            "?",
+            "#",
+            "\\",
+            "user:pw@",
+            "8.8.8.8",
+            "。",
+            "\u{ad}",
         ];
         fuzz!(|source| {
             let mut text = source.text(&words);
@@ -367,7 +396,10 @@ mod fuzz {
                 return;
             };
             assert!(["http", "https"].contains(&url.scheme()), "{text:?}");
-            assert!(url.username().is_empty() && url.password().is_none(), "{text:?}");
+            assert!(
+                url.username().is_empty() && url.password().is_none(),
+                "{text:?}"
+            );
             let rest = text.split_once("://").unwrap().1;
             let given = rest.split(['/', '?', '#']).next().unwrap();
             let given = match given.rsplit_once(':') {
@@ -380,7 +412,10 @@ mod fuzz {
                 let literal = host.parse().ok().or(inet_aton(host).map(IpAddr::V4));
                 assert!(literal.is_none_or(is_global), "{text:?}: {host}");
                 let name = host.to_lowercase();
-                assert!(name != "localhost" && !name.ends_with(".localhost"), "{text:?}");
+                assert!(
+                    name != "localhost" && !name.ends_with(".localhost"),
+                    "{text:?}"
+                );
             }
             // Another parser reads the same host out of what is sent to it.
             let uri: poem::http::Uri = url.as_str().parse().unwrap();

@@ -213,7 +213,10 @@ mod fuzz {
                 let letters = text.strip_prefix(PREFIX).unwrap_or_default();
                 let padding = letters.bytes().filter(|byte| *byte == b'=').count();
                 let length = (letters.len() / 4 * 3).saturating_sub(padding);
-                assert!(!(24..=64).contains(&length) || official.is_err(), "{text:?}");
+                assert!(
+                    !(24..=64).contains(&length) || official.is_err(),
+                    "{text:?}"
+                );
                 return;
             };
             assert_eq!(secret.to_text().expose_secret(), text);

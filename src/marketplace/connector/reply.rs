@@ -239,7 +239,14 @@ mod fuzz {
     use super::*;
     use crate::fuzz::{Source, fuzz};
 
-    const WORDS: [&str; 6] = ["order-1", "USD", "JPY", "2024-01-01T12:00:00Z", "true", "19.99"];
+    const WORDS: [&str; 6] = [
+        "order-1",
+        "USD",
+        "JPY",
+        "2024-01-01T12:00:00Z",
+        "true",
+        "19.99",
+    ];
 
     /// A number as it may be written; the text of a float would not be.
     fn number(source: &mut Source<'_>) -> String {
@@ -256,7 +263,12 @@ mod fuzz {
     fn reply(source: &mut Source<'_>) -> String {
         let mut reply = json!({ "status": true, "orderId": source.text(&WORDS) });
         reply["currency"] = json!(source.pick(&["USD", "JPY", "KWD", "CLF", "???", ""]));
-        let clock = ["12:00:00Z", "23:59:59.9999-23:59", "00:00:00+23:59", "24:00:00Z"];
+        let clock = [
+            "12:00:00Z",
+            "23:59:59.9999-23:59",
+            "00:00:00+23:59",
+            "24:00:00Z",
+        ];
         let day = source.pick(&["2024-01-01", "0001-01-01", "0000-01-01", "9999-12-31"]);
         reply["importedAtUTC"] = json!(format!("{day}T{}", source.pick(&clock)));
         reply["amount"] = json!("AMOUNT");
@@ -275,8 +287,10 @@ mod fuzz {
 
     /// As the standard library's floats have it, which are near enough to tell cents.
     fn is_near(money: &Money, text: &str) -> bool {
-        let (ours, theirs): (f64, f64) =
-            (money.to_json_number().parse().unwrap(), text.parse().unwrap());
+        let (ours, theirs): (f64, f64) = (
+            money.to_json_number().parse().unwrap(),
+            text.parse().unwrap(),
+        );
         (ours - theirs).abs() <= theirs.abs() * 1e-12
     }
 
@@ -294,7 +308,11 @@ mod fuzz {
             match verdict(text.as_bytes()) {
                 None => {}
                 Some(Verdict::Invalid) => assert_eq!(value["status"], false, "{text}"),
-                Some(Verdict::Valid { order_id, money, imported_at }) => {
+                Some(Verdict::Valid {
+                    order_id,
+                    money,
+                    imported_at,
+                }) => {
                     assert_eq!(value["status"], true, "{text}");
                     assert_eq!(value["orderId"], order_id, "{text}");
                     assert_eq!(value["currency"], money.currency().as_str(), "{text}");

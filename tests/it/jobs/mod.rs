@@ -45,7 +45,9 @@ mod worker;
 
 /// The sources below a folder, one after the other.
 fn sources(folder: &Path) -> String {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let entries = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
     let text = |path: std::path::PathBuf| {
         if path.is_dir() {
             sources(&path)
