@@ -105,6 +105,13 @@ pub fn previous_tick(cron: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     Some(tick)
 }
 
+/// From the latest tick at or before `now` to the next one; none if the expression is wrong or
+/// has no two ticks.
+pub fn interval(cron: &str, now: DateTime<Utc>) -> Option<TimeDelta> {
+    let next = parse_cron(cron).ok()?.after(&now).next()?;
+    Some(next - previous_tick(cron, now)?)
+}
+
 /// Fires `on_tick` with the instant of each tick until `shutdown`, then waits for the last
 /// one.
 ///
@@ -276,6 +283,18 @@ mod tests {
             previous_tick("0 0 0 1 1 * 2050", at("2046-04-14T13:26:06Z")),
             None
         );
+    }
+
+    #[test]
+    fn an_interval_is_between_two_ticks() {
+        let seconds = |cron, now| interval(cron, at(now)).map(|it| it.num_seconds());
+        assert_eq!(seconds(SYNC.default_cron, "2026-01-02T03:04:30Z"), Some(30));
+        assert_eq!(
+            seconds(SYNC.default_cron, "2026-01-02T03:04:29.9Z"),
+            Some(30)
+        );
+        assert_eq!(seconds("0 0 3 * * *", "2026-01-02T03:04:30Z"), Some(86_400));
+        assert_eq!(seconds("nonsense", "2026-01-02T03:04:30Z"), None);
     }
 
     #[test]
