@@ -62,16 +62,13 @@ pub fn parse_target(text: &str) -> Result<Url, GuardError> {
         return Err(GuardError::UserInfo);
     }
     let url = Url::parse(text).map_err(|_| GuardError::NotHttp)?;
-    // The parser takes names with letters that no request can be sent to.
+    // The parser takes names that no request can be sent to.
     let is_sent_to = |letter: char| letter.is_ascii_alphanumeric() || "-._[]:".contains(letter);
-    if url
-        .host_str()
-        .is_some_and(|host| host.chars().all(is_sent_to))
-    {
-        Ok(url)
-    } else {
-        Err(GuardError::NotHttp)
+    let host = url.host_str().unwrap_or_default();
+    if host.contains("..") || !host.chars().all(is_sent_to) {
+        return Err(GuardError::NotHttp);
     }
+    Ok(url)
 }
 
 /// Says where events may be sent to.
