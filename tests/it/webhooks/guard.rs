@@ -157,6 +157,8 @@ fn what_programs_read_differently_is_refused_even_where_private_targets_are_allo
         ("http://8.8.8.8\\@127.0.0.1/", GuardError::NotHttp),
         ("http://8.8.8.8%00.example.com/", GuardError::NotHttp),
         ("http://256.0.0.1/", GuardError::NotHttp),
+        ("http://exam\"ple.com/", GuardError::NotHttp),
+        ("http://2130706433../", GuardError::NotHttp),
         ("http://1.2.3.4.5/", GuardError::NotHttp),
         ("http://[::1%25eth0]/", GuardError::NotHttp),
         ("http://[::1/", GuardError::NotHttp),
