@@ -76,7 +76,7 @@ fn value(source: &mut Source<'_>, name: &str) -> String {
     ];
     match name {
         // Anything else would be looked up.
-        "HOST" | "ADMIN_HOST" => source
+        _ if name.ends_with("HOST") => source
             .pick(&["127.0.0.1", "0.0.0.0", "::1", "[::]"])
             .to_owned(),
         _ if name.ends_with("CRON") => cron(source),
