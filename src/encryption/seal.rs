@@ -310,9 +310,10 @@ mod fuzz {
     #[test]
     fn what_is_sealed_opens_as_it_was_and_nothing_else_opens() {
         fuzz!(|source| {
-            let keyring = match source.flag() {
-                true => Keyring::parse(&STANDARD.encode(source.bytes::<32>())).unwrap(),
-                false => Keyring::default(),
+            let keyring = if source.flag() {
+                Keyring::parse(&STANDARD.encode(source.bytes::<32>())).unwrap()
+            } else {
+                Keyring::default()
             };
             let words = [
                 "enc:v0:",

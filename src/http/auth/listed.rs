@@ -171,10 +171,8 @@ mod fuzz {
                 let hash: [u8; 32] = source.bytes();
                 let (before, after) =
                     (source.pick(&["", " ", "\n"]), source.pick(&["", "\t", ","]));
-                list += &format!(
-                    "{before}{organization}:{}{after},",
-                    hex(hash, source.flag())
-                );
+                let hash_text = hex(hash, source.flag());
+                list.extend([before, &organization, ":", &hash_text, after, ","]);
                 written.push((organization, hash));
             }
             let read = parse_keys(&list).map(|keys| -> Vec<_> {

@@ -30,14 +30,14 @@ impl Setup {
         if may_fail {
             go_wrong(state, actions);
         }
-        if self.may_pass(state) {
+        if Self::may_pass(state) {
             actions.push(Act::Time);
         }
     }
 
     /// Whoever can do something does it before time passes, unless he is stalled, or waits for
     /// an answer; and nobody is stalled for ever.
-    fn may_pass(&self, state: &State) -> bool {
+    fn may_pass(state: &State) -> bool {
         let calm = state.now >= CALM;
         let waits =
             |step| matches!(step, Step::Asking(Ask { has_waited, .. }) if !has_waited && !calm);
@@ -62,57 +62,10 @@ impl Setup {
         match act {
             Act::Time => self.pass(&mut state),
             Act::Claim => self.claim_slot(&mut state),
-            Act::Push => {
-                let Pass::Claimed(until) = state.scheduler.step else {
-                    unreachable!()
-                };
-                state.jobs += 1;
-                state.scheduler.step = Pass::Pushed(until);
-            }
-            Act::KeepSlot => {
-                let Pass::Pushed(until) = state.scheduler.step else {
-                    unreachable!()
-                };
-                if state.slot == Some(until) {
-                    state.slot = Some(state.now + LONG_SLOT);
-                }
-                state.scheduler.step = Pass::Over;
-            }
-            Act::SchedulerCrashes => {
-                state.scheduler.step = Pass::Over;
-                state.faults.crashes -= 1;
-            }
-            Act::SchedulerStalls => {
-                state.scheduler.is_stalled = true;
-                state.faults.stalls -= 1;
-            }
-            Act::SchedulerResumes => state.scheduler.is_stalled = false,
-            Act::LoseJob => {
-                state.jobs -= 1;
-                state.faults.others -= 1;
-            }
-            Act::DoubleJob => {
-                state.jobs += 1;
-                state.faults.others -= 1;
-            }
+            Act::Push | Act::KeepSlot => push(&mut state),
             Act::Fetch(worker) => {
                 state.jobs -= 1;
                 state.workers[worker].step = Step::Fetched;
-            }
-            Act::Crash(worker) | Act::CrashAndRescue(worker) => {
-                let was_rescued = state.workers[worker].is_rescued;
-                state.jobs += u8::from(act == Act::CrashAndRescue(worker) && !was_rescued);
-                state.workers[worker] = IDLE;
-                state.faults.crashes -= 1;
-            }
-            Act::Stall(worker) => {
-                state.workers[worker].is_stalled = true;
-                state.faults.stalls -= 1;
-            }
-            Act::Resume(worker) => state.workers[worker].is_stalled = false,
-            Act::Rescue(worker) => {
-                state.workers[worker].is_rescued = true;
-                state.jobs += 1;
             }
             Act::Take(worker) => self.take(&mut state, worker),
             Act::Answer(worker, outcome) => {
@@ -131,6 +84,7 @@ impl Setup {
                 state.faults.others -= 1;
             }
             Act::End(worker) => self.end(&mut state, worker),
+            fault => fail(&mut state, fault),
         }
         state
     }
@@ -251,6 +205,62 @@ impl Setup {
     }
 }
 
+/// The job goes into the queue, then the slot is kept for it.
+fn push(state: &mut State) {
+    match state.scheduler.step {
+        Pass::Claimed(until) => {
+            state.jobs += 1;
+            state.scheduler.step = Pass::Pushed(until);
+        }
+        Pass::Pushed(until) => {
+            if state.slot == Some(until) {
+                state.slot = Some(state.now + LONG_SLOT);
+            }
+            state.scheduler.step = Pass::Over;
+        }
+        Pass::Ahead | Pass::Over => unreachable!(),
+    }
+}
+
+/// Something goes wrong, or goes on after it had stopped.
+fn fail(state: &mut State, act: Act) {
+    match act {
+        Act::SchedulerCrashes => {
+            state.scheduler.step = Pass::Over;
+            state.faults.crashes -= 1;
+        }
+        Act::SchedulerStalls => {
+            state.scheduler.is_stalled = true;
+            state.faults.stalls -= 1;
+        }
+        Act::SchedulerResumes => state.scheduler.is_stalled = false,
+        Act::LoseJob => {
+            state.jobs -= 1;
+            state.faults.others -= 1;
+        }
+        Act::DoubleJob => {
+            state.jobs += 1;
+            state.faults.others -= 1;
+        }
+        Act::Crash(worker) | Act::CrashAndRescue(worker) => {
+            let was_rescued = state.workers[worker].is_rescued;
+            state.jobs += u8::from(act == Act::CrashAndRescue(worker) && !was_rescued);
+            state.workers[worker] = IDLE;
+            state.faults.crashes -= 1;
+        }
+        Act::Stall(worker) => {
+            state.workers[worker].is_stalled = true;
+            state.faults.stalls -= 1;
+        }
+        Act::Resume(worker) => state.workers[worker].is_stalled = false,
+        Act::Rescue(worker) => {
+            state.workers[worker].is_rescued = true;
+            state.jobs += 1;
+        }
+        step => unreachable!("{step:?} is no fault"),
+    }
+}
+
 fn schedule(state: &State, actions: &mut Vec<Act>) {
     let scheduler = state.scheduler;
     if scheduler.is_stalled {
@@ -281,8 +291,7 @@ fn work(state: &State, worker: usize, may_fail: bool, actions: &mut Vec<Act>) {
                 actions.push(Act::Answer(worker, Outcome::Failure));
             }
         }
-        Step::Answered(..) => actions.push(Act::Write(worker)),
-        Step::Unsure(..) => actions.push(Act::Write(worker)),
+        Step::Answered(..) | Step::Unsure(..) => actions.push(Act::Write(worker)),
         Step::Ending => actions.push(Act::End(worker)),
     }
 }
