@@ -13,6 +13,7 @@ mod migrations;
 mod mock_marketplace;
 mod model;
 mod openapi;
+mod operators;
 mod orders;
 mod processes;
 mod query_plans;
