@@ -64,11 +64,14 @@ pub fn parse_target(text: &str) -> Result<Url, GuardError> {
     let url = Url::parse(text).map_err(|_| GuardError::NotHttp)?;
     // The parser takes names that no request can be sent to.
     let is_sent_to = |letter: char| letter.is_ascii_alphanumeric() || "-._[]:".contains(letter);
-    let host = url.host_str().unwrap_or_default();
-    if host.contains("..") || !host.chars().all(is_sent_to) {
-        return Err(GuardError::NotHttp);
+    if url
+        .host_str()
+        .is_some_and(|host| host.chars().all(is_sent_to))
+    {
+        Ok(url)
+    } else {
+        Err(GuardError::NotHttp)
     }
-    Ok(url)
 }
 
 /// Says where events may be sent to.
@@ -195,10 +198,11 @@ fn literal(host: &str) -> Option<IpAddr> {
     }
 }
 
-/// Names of this machine, whatever a resolver says of them (RFC 6761).
+/// Names of this machine, whatever a resolver says of them (RFC 6761), and what is no name but may
+/// be taken for one.
 fn is_local_name(host: &str) -> bool {
     let name = host.trim_end_matches('.').to_ascii_lowercase();
-    name.is_empty() || name == "localhost" || name.ends_with(".localhost")
+    name.is_empty() || host.contains("..") || name == "localhost" || name.ends_with(".localhost")
 }
 
 /// Whether an address is one of the public internet.
