@@ -9,6 +9,7 @@ pub mod db;
 pub mod encryption;
 #[cfg(test)]
 mod fuzz;
+pub mod health;
 pub mod http;
 pub mod ids;
 pub mod keys;
