@@ -462,8 +462,9 @@ mod tests {
 
     #[test]
     fn a_key_is_needed_where_others_can_call_or_one_is_listed() {
-        let mode = |pairs: &[(&str, &str)]| {
-            let pairs = [pairs, &[("TOKEN_ENCRYPTION_KEY", KEY)]].concat();
+        let encrypted = ("TOKEN_ENCRYPTION_KEY", KEY);
+        let mode = |pairs: &[_]| {
+            let pairs = [pairs, &[encrypted]].concat();
             settings(&pairs).unwrap().auth.mode
         };
         let key = format!("org:{}", "0".repeat(64));
