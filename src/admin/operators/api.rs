@@ -175,7 +175,7 @@ async fn list_dead_orders(
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Listed<DeadOrderView>>> {
     let (store_id, page) =
-        query.read(|fields| fields.optional("storeId", |fields, name| fields.uuid(name)))?;
+        query.read(|fields| fields.optional("storeId", Fields::uuid))?;
     let found = lists::list_dead_orders(app, store_id.map(StoreId), page).await;
     Ok(Json(found.map_err(database)?))
 }
