@@ -119,6 +119,8 @@ fn version_7(millis: u64, free: u128) -> Uuid {
 mod tests {
     use std::collections::HashSet;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     fn noon() -> DateTime<Utc> {
@@ -198,5 +200,22 @@ mod tests {
     fn an_instant_before_1970_is_no_trap() {
         let id = Ids::system().new_id("1960-01-01T00:00:00Z".parse().unwrap());
         assert_eq!(id.get_version_num(), 7);
+    }
+
+    proptest! {
+        #[test]
+        fn ids_grow_with_the_clock_whatever_the_seed(
+            seed: u64,
+            steps in prop::collection::vec(0..3_i64, 1..50),
+        ) {
+            let ids = Ids::seeded(seed);
+            let mut now = noon();
+            let mut made = Vec::new();
+            for step in steps {
+                now += chrono::TimeDelta::milliseconds(step);
+                made.push(ids.new_id(now));
+            }
+            prop_assert!(made.is_sorted_by(|a, b| a < b), "{:?}", made);
+        }
     }
 }

@@ -7,6 +7,8 @@ pub mod clock;
 pub mod config;
 pub mod db;
 pub mod encryption;
+#[cfg(test)]
+mod fuzz;
 pub mod health;
 pub mod http;
 pub mod ids;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff as _;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
 
 use crate::ids::split_mix;
 
@@ -91,10 +91,19 @@ pub fn retry_after(text: &str, now: DateTime<Utc>, longest: Duration) -> Option<
     let delay = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         text.parse().map_or(Duration::MAX, Duration::from_secs)
     } else {
-        let until = DateTime::parse_from_rfc2822(text).ok()?;
-        (until.to_utc() - now).to_std().unwrap_or(Duration::ZERO)
+        (http_date(text)? - now).to_std().unwrap_or(Duration::ZERO)
     };
     Some(delay.min(longest))
+}
+
+/// A date in one of the three forms that must be understood (RFC 9110, section 5.6.7).
+fn http_date(text: &str) -> Option<DateTime<Utc>> {
+    if let Ok(at) = DateTime::parse_from_rfc2822(text) {
+        return Some(at.to_utc());
+    }
+    let obsolete = ["%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];
+    let read = |form: &&str| NaiveDateTime::parse_from_str(text, form).ok();
+    Some(obsolete.iter().find_map(read)?.and_utc())
 }
 
 #[cfg(test)]
@@ -134,6 +143,8 @@ mod tests {
             ("Wed, 21 Oct 2015 07:30:00 GMT", 120),
             ("Wed, 21 Oct 2015 07:00:00 GMT", 0),
             ("Fri, 21 Oct 2095 07:30:00 GMT", 86_400),
+            ("Wednesday, 21-Oct-15 07:30:00 GMT", 120),
+            ("Wed Oct 21 07:30:00 2015", 120),
         ] {
             assert_eq!(read(text), Some(seconds), "{text}");
         }
@@ -174,6 +185,14 @@ mod tests {
 
     proptest! {
         #[test]
+        fn a_delay_is_spread_by_a_tenth_at_most(millis in 0..86_400_000_u64, seed: u64) {
+            let delay = Duration::from_millis(millis);
+            let spread = Jitter::seeded(seed).spread(delay).as_secs_f64();
+            let share = (spread - delay.as_secs_f64()).abs();
+            prop_assert!(share <= delay.as_secs_f64() * 0.1 + 1e-6, "{}", spread);
+        }
+
+        #[test]
         fn a_delay_is_exact_bounded_and_never_shrinks(
             base in 1_u64..86_400_000,
             max in 1_u64..30 * 86_400_000,
@@ -187,5 +206,57 @@ mod tests {
             prop_assert_eq!(backoff.delay(attempt).as_nanos(), exact.min(max.into()) * 1_000_000);
             prop_assert!(backoff.delay(attempt) <= backoff.delay(attempt + 1));
         }
+    }
+}
+
+#[cfg(test)]
+mod fuzz {
+    use super::*;
+    use crate::fuzz::fuzz;
+
+    const LONGEST: Duration = Duration::from_hours(24);
+
+    #[test]
+    fn retry_after_is_what_was_meant_and_never_longer_than_the_longest() {
+        fuzz!(|source| {
+            // 1970 to 2068: what a year of two digits can say.
+            let mut instant = || {
+                let second = source.number() % 3_124_224_000;
+                DateTime::from_timestamp(second.cast_signed(), 0).unwrap()
+            };
+            let (now, until) = (instant(), instant());
+            let until = if source.flag() {
+                now + Duration::from_secs(source.number() % 90_000)
+            } else {
+                until
+            };
+            let forms = [
+                "%a, %d %b %Y %T GMT",
+                "%A, %d-%b-%y %T GMT",
+                "%a %b %e %T %Y",
+            ];
+            let (text, expected) = match source.below(3) {
+                0 => {
+                    let text = format!("{}{}", source.pick(&["", "0", "00"]), source.number());
+                    let seconds = text.parse().unwrap();
+                    (text, Some(Duration::from_secs(seconds)))
+                }
+                1 if until.timestamp() < 3_124_224_000 => {
+                    let wait = (until - now).to_std().unwrap_or_default();
+                    (until.format(source.pick(&forms)).to_string(), Some(wait))
+                }
+                _ => {
+                    let words = [
+                        "Sun, ", "06", " Nov", " 1994 ", "08:49:37", " GMT", "-", "9", ".",
+                    ];
+                    (source.text(&words), None)
+                }
+            };
+            let read = retry_after(&text, now, LONGEST);
+            match expected {
+                Some(_) => assert_eq!(read, expected.map(|it| it.min(LONGEST)), "{text:?}"),
+                None => assert!(read.is_none_or(|delay| delay <= LONGEST), "{text:?}"),
+            }
+        });
     }
 }

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, SecondsFormat, Utc};
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
 use poem_openapi::types::{
     ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON, Type,
@@ -25,9 +25,18 @@ pub fn format(at: DateTime<Utc>) -> String {
     truncate(at).to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// Reads any RFC 3339 instant and cuts it to milliseconds.
-pub fn parse(text: &str) -> chrono::ParseResult<DateTime<Utc>> {
-    DateTime::parse_from_rfc3339(text).map(|at| truncate(at.to_utc()))
+/// The text is no instant, or one that the wire has no form for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("Expected an instant in RFC 3339, in UTC of the years 0000 to 9999")]
+pub struct NoInstant;
+
+/// Reads any RFC 3339 instant and cuts it to milliseconds. By its offset it may be of a year
+/// that has no four digits in UTC: that one is refused, for it could not be written again.
+pub fn parse(text: &str) -> Result<DateTime<Utc>, NoInstant> {
+    let at = DateTime::parse_from_rfc3339(text).map_err(|_| NoInstant)?;
+    let at = truncate(at.to_utc());
+    let is_written = (0..=9999).contains(&at.year());
+    is_written.then_some(at).ok_or(NoInstant)
 }
 
 /// An instant in a request or an answer.
@@ -138,7 +147,15 @@ mod tests {
 
     #[test]
     fn what_is_no_instant_is_refused() {
-        for text in ["", "2024-01-01", "2024-01-01T12:00:00", "yesterday", "0"] {
+        for text in [
+            "",
+            "2024-01-01",
+            "2024-01-01T12:00:00",
+            "yesterday",
+            "0",
+            "9999-12-31T23:59:59-00:01",
+            "0000-01-01T00:00:00+00:01",
+        ] {
             assert!(parse(text).is_err(), "{text}");
             assert!(serde_json::from_value::<Timestamp>(text.into()).is_err());
             assert!(Timestamp::parse_from_json(Some(text.into())).is_err());
@@ -153,5 +170,78 @@ mod tests {
             prop_assert_eq!(json.len(), "\"2024-01-01T12:00:00.000Z\"".len());
             prop_assert_eq!(serde_json::from_str::<Timestamp>(&json).unwrap(), timestamp);
         }
+    }
+}
+
+#[cfg(test)]
+mod fuzz {
+    use super::*;
+    use crate::fuzz::fuzz;
+
+    /// Days since 1970, by the rules of the calendar.
+    fn days(year: i64, month: i64, day: i64) -> i64 {
+        let leaps = |year: i64| year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+        let before = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
+        let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        let leap_day = i64::from(is_leap && month > 2);
+        let month = usize::try_from(month - 1).unwrap();
+        365 * (year - 1970) + leaps(year - 1) - leaps(1969) + before[month] + leap_day + day - 1
+    }
+
+    #[test]
+    fn an_instant_is_the_one_that_the_calendar_says() {
+        fuzz!(|source| {
+            let mut below = |end| i64::try_from(source.below(end)).unwrap();
+            let year = match below(4) {
+                0 => 0,
+                1 => 9999,
+                _ => below(10_000),
+            };
+            let (month, day) = (below(12) + 1, below(28) + 1);
+            let (month, day) = if below(4) == 0 {
+                (12, 31)
+            } else {
+                (month, day)
+            };
+            let (hour, minute, second, millis) = (below(24), below(60), below(60), below(1000));
+            let offset = below(24) * 60 + below(60);
+            let (sign, offset) = if below(2) == 0 {
+                ('+', offset)
+            } else {
+                ('-', -offset)
+            };
+            let zone = format!("{sign}{:02}:{:02}", offset.abs() / 60, offset.abs() % 60);
+            let text = format!(
+                "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}{zone}"
+            );
+            let minutes = (days(year, month, day) * 24 + hour) * 60 + minute - offset;
+            let expected = (minutes * 60 + second) * 1000 + millis;
+            // The first and the last millisecond of the years with four digits.
+            let is_written = (-62_167_219_200_000..=253_402_300_799_999).contains(&expected);
+            let read = parse(&text).map(|at| at.timestamp_millis());
+            assert_eq!(read.ok(), is_written.then_some(expected), "{text}");
+        });
+    }
+
+    #[test]
+    fn what_is_read_is_written_so_that_it_is_read_again() {
+        fuzz!(|source| {
+            let words = [
+                "2024-02-29",
+                "9999-12-31",
+                "T",
+                "t",
+                "23:59:60",
+                ".9999",
+                "Z",
+                "+23:59",
+            ];
+            let text = source.text(&words);
+            if let Ok(at) = parse(&text) {
+                let written = format(at);
+                assert_eq!(written.len(), "2024-01-01T12:00:00.000Z".len(), "{text:?}");
+                assert_eq!(parse(&written), Ok(at), "{text:?}");
+            }
+        });
     }
 }

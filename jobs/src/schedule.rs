@@ -16,7 +16,7 @@ use std::{
 
 use apalis::prelude::{BoxDynError, Monitor, ParallelizeLayer, WorkerBuilder};
 use apalis_cron::{CronScheduler, Tick};
-use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use cron::Schedule;
 use futures::FutureExt;
 use tokio::sync::Semaphore;
@@ -90,8 +90,19 @@ pub fn parse_cron(text: &str) -> Result<Schedule, ScheduleError> {
 /// The latest tick at or before `now`; none if the expression is wrong or never fired.
 pub fn previous_tick(cron: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let schedule = parse_cron(cron).ok()?;
-    let end = now.trunc_subsecs(0) + TimeDelta::seconds(1);
-    schedule.after(&end).next_back()
+    // Going back, the crate overlooks ticks of former years; so the way is forward, by halves.
+    let first_after = |at| schedule.after(&at).next().filter(|tick| *tick <= now);
+    let mut tick = first_after(DateTime::UNIX_EPOCH)?;
+    // There is none between this and now.
+    let mut end = now;
+    while end - tick >= TimeDelta::seconds(1) {
+        let middle = tick + (end - tick) / 2;
+        match first_after(middle) {
+            Some(later) => tick = later,
+            None => end = middle,
+        }
+    }
+    Some(tick)
 }
 
 /// From the latest tick at or before `now` to the next one; none if the expression is wrong or
@@ -255,6 +266,22 @@ mod tests {
         assert_eq!(
             previous_tick(cron, at("2026-01-02T03:05:00Z")),
             Some(at("2026-01-02T03:05:00Z"))
+        );
+    }
+
+    #[test]
+    fn the_previous_tick_may_be_of_a_former_year() {
+        assert_eq!(
+            previous_tick("59 0 0 1,2 1-5 ? */5", at("2046-04-14T13:26:06Z")),
+            Some(at("2045-05-02T00:00:59Z"))
+        );
+        assert_eq!(
+            previous_tick("0 0 0 31 12 *", at("2046-04-14T13:26:06Z")),
+            Some(at("2045-12-31T00:00:00Z"))
+        );
+        assert_eq!(
+            previous_tick("0 0 0 1 1 * 2050", at("2046-04-14T13:26:06Z")),
+            None
         );
     }
 

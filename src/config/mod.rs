@@ -3,6 +3,8 @@
 //! Settings are environment variables, also from a `.env` file in the working directory. A bad
 //! one is one line that names it. Secrets are wrapped, so that printing [`Settings`] shows none.
 
+#[cfg(test)]
+mod fuzz;
 mod reader;
 
 use std::collections::HashMap;
@@ -253,6 +255,10 @@ impl Settings {
 
     /// Reads settings from a function, for tests.
     pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
+        Self::read(lookup).map_err(|error| one_line(&error))
+    }
+
+    fn read(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
         let read = Reader { lookup };
         let public = Listener {
             host: read.or("HOST", "127.0.0.1")?,
@@ -298,6 +304,19 @@ impl Settings {
     pub fn is_server_profile(&self) -> bool {
         !self.database_url.expose_secret().starts_with("sqlite:")
     }
+}
+
+/// An error may show a value, and a value may have line breaks.
+fn one_line(error: &anyhow::Error) -> anyhow::Error {
+    let text = format!("{error:#}");
+    let letters = text.chars().map(|letter| {
+        if letter.is_control() {
+            letter.escape_default().to_string()
+        } else {
+            letter.to_string()
+        }
+    });
+    anyhow!(letters.collect::<String>())
 }
 
 #[cfg(test)]
@@ -426,6 +445,7 @@ mod tests {
             ("CALLBACK_TIMEOUT_MS", "0"),
             ("WEBHOOK_MAX_ENDPOINTS_PER_ORG", "0"),
             ("WEBHOOK_ALLOW_PRIVATE_TARGETS", "maybe"),
+            ("LOG_FORMAT", "json\nor pretty"),
         ] {
             let error = settings(&[(name, value)]).unwrap_err();
             let text = format!("{error:#}");

@@ -301,3 +301,44 @@ mod tests {
         assert_eq!(format!("{stored:?}"), "Sealed(redacted)");
     }
 }
+
+#[cfg(test)]
+mod fuzz {
+    use super::*;
+    use crate::fuzz::fuzz;
+
+    #[test]
+    fn what_is_sealed_opens_as_it_was_and_nothing_else_opens() {
+        fuzz!(|source| {
+            let keyring = if source.flag() {
+                Keyring::parse(&STANDARD.encode(source.bytes::<32>())).unwrap()
+            } else {
+                Keyring::default()
+            };
+            let words = [
+                "enc:v0:",
+                "enc:v1:",
+                "enc:v2:",
+                "72cd6e84:",
+                "token",
+                ":",
+                "AAAA",
+            ];
+            let secret = source.text(&words);
+            let place = Column("stores.access_token").of(Uuid::from_u128(7));
+            let sealed = keyring.seal(place, &secret.clone().into());
+            let opened = keyring.open(place, &sealed).unwrap();
+            assert_eq!(opened.expose_secret(), secret);
+            let stored = source.nearly(sealed.text());
+            if stored == sealed.text() || !stored.starts_with(SEALED) {
+                return;
+            }
+            let damaged = keyring.open(place, &stored.clone().into());
+            assert!(
+                damaged.is_err(),
+                "{stored:?} opens like {:?}",
+                sealed.text()
+            );
+        });
+    }
+}

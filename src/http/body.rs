@@ -222,3 +222,129 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod fuzz {
+    use serde::Deserialize;
+    use serde_json::json;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::fuzz::{Source, fuzz};
+
+    const KINDS: [&str; 2] = ["etsy", "shopify"];
+    /// In every text that is given: no answer may repeat it.
+    const SECRET: &str = "s3cr3t";
+    const WORDS: [&str; 6] = [SECRET, "a", "etsy", "true", "7", "ü"];
+    const ID: &str = "0193c5d0-7b1c-7b6e-9d0a-2f5d8c3e4a1b";
+
+    /// A field of every kind.
+    #[derive(Debug, PartialEq)]
+    struct Ours {
+        name: String,
+        id: Uuid,
+        kind: String,
+        number: i64,
+        flag: bool,
+        names: Vec<String>,
+        note: Option<String>,
+    }
+
+    impl FromFields for Ours {
+        fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+            let name = fields.text("name", 1..=8);
+            let id = fields.uuid("id");
+            let kind = fields.one_of("kind", &KINDS);
+            let number = fields.integer("number", -5..=100);
+            let flag = fields.boolean("flag");
+            let names = fields.text_list("names", 1..=2, 1..=8);
+            let note = fields.optional("note", |fields, name| fields.text(name, 0..=8));
+            Some(Self {
+                name: name?,
+                id: id?,
+                kind: kind?.to_owned(),
+                number: number?,
+                flag: flag?,
+                names: names?,
+                note: note?,
+            })
+        }
+    }
+
+    /// The same, read by serde.
+    #[derive(Deserialize)]
+    struct Theirs {
+        name: String,
+        id: String,
+        kind: String,
+        number: i64,
+        flag: bool,
+        names: Vec<String>,
+        note: Option<String>,
+    }
+
+    impl Theirs {
+        fn checked(self) -> Option<Ours> {
+            let fits = |text: &String, least| {
+                (least..=8).contains(&text.chars().count()) && !text.contains('\0')
+            };
+            let parts: Vec<&str> = self.id.split('-').collect();
+            let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
+            let is_id = lengths == [8, 4, 4, 4, 12];
+            let id = u128::from_str_radix(&parts.concat(), 16).ok();
+            let is_good = is_id
+                && fits(&self.name, 1)
+                && KINDS.contains(&&*self.kind)
+                && (-5..=100).contains(&self.number)
+                && (1..=2).contains(&self.names.len())
+                && self.names.iter().all(|name| fits(name, 1))
+                && self.note.iter().all(|note| fits(note, 0));
+            is_good.then_some(Ours {
+                name: self.name,
+                id: Uuid::from_u128(id?),
+                kind: self.kind,
+                number: self.number,
+                flag: self.flag,
+                names: self.names,
+                note: self.note,
+            })
+        }
+    }
+
+    fn good(source: &mut Source<'_>, member: &str) -> Value {
+        match member {
+            "id" => json!(source.nearly(ID)),
+            "kind" => json!(source.pick(&KINDS)),
+            "number" => json!(i64::from(source.byte()) - 10),
+            "flag" => json!(source.flag()),
+            "names" => json!(vec![source.text(&WORDS); source.below(4)]),
+            _ => json!(source.text(&WORDS)),
+        }
+    }
+
+    #[test]
+    fn a_body_is_read_as_serde_reads_it_and_no_answer_repeats_it() {
+        fuzz!(|source| {
+            let mut body = json!({});
+            for member in ["name", "id", "kind", "number", "flag", "names", "note"] {
+                match source.below(16) {
+                    0 => {}
+                    1 => body[member] = source.json(&WORDS),
+                    _ => body[member] = good(source, member),
+                }
+            }
+            let mut text = body.to_string();
+            if source.below(16) == 0 {
+                text = source.nearly(&text);
+            }
+            let theirs = serde_json::from_str::<Theirs>(&text).ok();
+            match parse::<Ours>(text.as_bytes()) {
+                Ok(ours) => assert_eq!(Some(ours), theirs.and_then(Theirs::checked)),
+                Err(problem) => {
+                    assert_eq!(theirs.and_then(Theirs::checked), None);
+                    assert!(!format!("{problem:?}").contains(SECRET), "{problem:?}");
+                }
+            }
+        });
+    }
+}

@@ -193,5 +193,64 @@ mod tests {
             let cursor = Cursor { at, id: Uuid::from_u128(id) };
             prop_assert_eq!(cursor.to_string().parse::<Cursor>(), Ok(cursor));
         }
+
+        /// A walk from page to page sees each item once, in order.
+        #[test]
+        fn the_pages_of_a_list_are_the_list(length in 0..40_u32, limit in 1..12_u32) {
+            let place = |number: &i32| Cursor {
+                at: DateTime::UNIX_EPOCH,
+                id: Uuid::from_u128(u128::from(number.unsigned_abs())),
+            };
+            let (mut seen, mut after) = (Vec::new(), None);
+            loop {
+                let request = PageRequest { limit, after };
+                let start = after.map_or(0, |cursor| cursor.id.as_u128() + 1);
+                let found: Vec<i32> = (0..length.cast_signed())
+                    .skip(usize::try_from(start).unwrap())
+                    .take(usize::try_from(request.look_ahead()).unwrap())
+                    .collect();
+                let page = Page::<i32>::of(found, request, place);
+                prop_assert!(page.items.len() <= usize::try_from(limit).unwrap());
+                seen.extend(page.items);
+                let Some(cursor) = page.next_cursor.0 else { break };
+                after = Some(cursor.parse().unwrap());
+            }
+            prop_assert_eq!(seen, (0..length.cast_signed()).collect::<Vec<_>>());
+        }
+    }
+}
+
+#[cfg(test)]
+mod fuzz {
+    use super::*;
+    use crate::fuzz::fuzz;
+
+    #[test]
+    fn a_text_is_a_cursor_only_if_it_is_the_one_that_would_be_written() {
+        fuzz!(|source| {
+            let text = match source.below(3) {
+                0 => URL_SAFE_NO_PAD.encode(source.bytes::<24>()),
+                1 => {
+                    let millis = source.number() % 253_402_300_800_500;
+                    let at = DateTime::from_timestamp_millis(millis.cast_signed()).unwrap();
+                    let id = Uuid::from_bytes(source.bytes());
+                    let text = Cursor { at, id }.to_string();
+                    source.nearly(&text)
+                }
+                _ => source.text(&["AAAA", "AAABjM0eZA", "_", "-", "==", "+/"]),
+            };
+            // 24 bytes: 32 letters without padding, each of six bits.
+            let is_letter = |it: u8| it.is_ascii_alphanumeric() || b"-_".contains(&it);
+            let has_form = text.len() == 32 && text.bytes().all(is_letter);
+            if let Ok(cursor) = text.parse::<Cursor>() {
+                assert!(has_form, "{text:?}");
+                assert_eq!(cursor.to_string(), text);
+                return;
+            }
+            let bytes = URL_SAFE_NO_PAD.decode(&text).ok().filter(|_| has_form);
+            let millis = bytes.map(|bytes| i64::from_be_bytes(bytes[..8].try_into().unwrap()));
+            let is_ours = |millis| (0..=253_402_300_799_999).contains(&millis);
+            assert!(!millis.is_some_and(is_ours), "{text:?}");
+        });
     }
 }

@@ -271,6 +271,18 @@ mod tests {
 
     proptest! {
         #[test]
+        fn a_pair_is_let_in_where_it_is_the_expected_one(
+            user in "[a-c:]{0,3}", password in "[a-c:ü]{0,3}",
+            expected_user in "[a-c]{0,2}", expected_password in "[a-c:ü]{0,2}",
+        ) {
+            let header = basic("Basic", &format!("{user}:{password}"));
+            let pair = BasicPair(BasicPair::parse(header.as_bytes()));
+            let is_same = format!("{user}:{password}") == format!("{expected_user}:{expected_password}");
+            let expected = Credentials::new(expected_user, expected_password);
+            prop_assert_eq!(pair.matches(&expected), is_same);
+        }
+
+        #[test]
         fn no_header_and_no_body_panics(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
             BasicPair::parse(&bytes);
             BasicPair::parse(&[b"Basic ".as_slice(), &bytes].concat());

@@ -113,6 +113,7 @@ fn describe(status: u16) -> String {
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
+    use proptest::prelude::*;
 
     use super::*;
     use crate::config::Settings;
@@ -213,5 +214,26 @@ mod tests {
             next > noon() + TimeDelta::seconds(50),
             "kept for its return"
         );
+    }
+
+    proptest! {
+        #[test]
+        fn a_delivery_succeeds_waits_for_later_or_has_failed_for_good(
+            status in 100..=999_u16,
+            failures in 0..5,
+            header in prop::option::of("[0-9]{0,6}|soon"),
+        ) {
+            let outcome = outcome(reply(status, header.as_deref()), failures);
+            let is_success = [200, 201].contains(&status);
+            prop_assert_eq!(outcome.status == CallbackStatus::Success, is_success);
+            prop_assert_eq!(outcome.last_error.is_none(), is_success);
+            prop_assert_eq!(outcome.attempt, failures + i32::from(!is_success));
+            let has_next = outcome.status == CallbackStatus::Pending;
+            prop_assert_eq!(has_next, !is_success && failures < 2);
+            prop_assert_eq!(outcome.next_attempt_at.is_some(), has_next);
+            let latest = noon() + TimeDelta::minutes(66);
+            let is_later = |next| noon() < next && next <= latest;
+            prop_assert!(outcome.next_attempt_at.is_none_or(is_later));
+        }
     }
 }

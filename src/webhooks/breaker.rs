@@ -32,6 +32,8 @@ pub(super) fn pause(consecutive_failures: i32, is_probe: bool) -> Option<TimeDel
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -43,5 +45,16 @@ mod tests {
         insta::assert_compact_debug_snapshot!(probes, @"[120, 240, 480, 960, 1920, 3600, 3600]");
         assert_eq!(seconds(i32::MAX, true), Some(3600));
         assert_eq!(seconds(11, false), None, "a straggler");
+    }
+
+    proptest! {
+        #[test]
+        fn a_pause_has_bounds_and_never_shrinks_with_failures(failures in 0..i32::MAX) {
+            prop_assert_eq!(pause(failures, true).is_some(), is_tripped(failures));
+            let [now, then] = [failures, failures + 1].map(|it| pause(it, true));
+            prop_assert!(now <= then);
+            prop_assert!(now.is_none_or(|it| (FIRST_PAUSE..=LONGEST_PAUSE).contains(&it)));
+            prop_assert_eq!(pause(failures, false).is_some(), failures == THRESHOLD);
+        }
     }
 }

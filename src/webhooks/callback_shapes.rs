@@ -207,9 +207,7 @@ impl Example for Recover {
 
 impl FromFields for Recover {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
-        let since = fields.parsed("since", 1..=64, |text| {
-            timestamp::parse(text).map_err(|_| "Expected an instant in RFC 3339")
-        });
+        let since = fields.parsed("since", 1..=64, timestamp::parse);
         let dry_run = fields.optional("dryRun", Fields::boolean);
         Some(Self {
             since: since.map(DateTime::<Utc>::into)?,

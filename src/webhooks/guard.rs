@@ -61,7 +61,17 @@ pub fn parse_target(text: &str) -> Result<Url, GuardError> {
     if authority.contains('@') {
         return Err(GuardError::UserInfo);
     }
-    Url::parse(text).map_err(|_| GuardError::NotHttp)
+    let url = Url::parse(text).map_err(|_| GuardError::NotHttp)?;
+    // The parser takes names that no request can be sent to.
+    let is_sent_to = |letter: char| letter.is_ascii_alphanumeric() || "-._[]:".contains(letter);
+    if url
+        .host_str()
+        .is_some_and(|host| host.chars().all(is_sent_to))
+    {
+        Ok(url)
+    } else {
+        Err(GuardError::NotHttp)
+    }
 }
 
 /// Says where events may be sent to.
@@ -188,10 +198,11 @@ fn literal(host: &str) -> Option<IpAddr> {
     }
 }
 
-/// Names of this machine, whatever a resolver says of them (RFC 6761).
+/// Names of this machine, whatever a resolver says of them (RFC 6761), and what is no name but may
+/// be taken for one.
 fn is_local_name(host: &str) -> bool {
     let name = host.trim_end_matches('.').to_ascii_lowercase();
-    name.is_empty() || name == "localhost" || name.ends_with(".localhost")
+    name.is_empty() || host.contains("..") || name == "localhost" || name.ends_with(".localhost")
 }
 
 /// Whether an address is one of the public internet.
@@ -248,4 +259,184 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 
 fn joined(high: u16, low: u16) -> Ipv4Addr {
     Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low))
+}
+
+#[cfg(test)]
+mod fuzz {
+    use super::*;
+    use crate::fuzz::fuzz;
+
+    /// The registries of special addresses (IANA), and what clouds use, as they are published.
+    const SPECIAL_V4: &str = "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 168.63.129.16/32 \
+        169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24 192.31.196.0/24 192.88.99.0/24 \
+        192.168.0.0/16 192.175.48.0/24 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 224.0.0.0/4 \
+        240.0.0.0/4";
+    const SPECIAL_V6: &str = "::/128 ::1/128 ::/96 64:ff9b:1::/48 100::/64 2001::/23 \
+        2001:db8::/32 2002::/16 3fff::/20 5f00::/16 fc00::/7 fe80::/10 fec0::/10 ff00::/8";
+
+    fn is_in<A, N>(networks: &str, address: A, bits: fn(A) -> N, shift: fn(N, u32) -> N) -> bool
+    where
+        A: std::str::FromStr<Err: std::fmt::Debug> + Copy,
+        N: PartialEq,
+    {
+        networks.split_whitespace().any(|network| {
+            let (start, length) = network.split_once('/').unwrap();
+            let (start, length) = (start.parse().unwrap(), length.parse().unwrap());
+            shift(bits(start), length) == shift(bits(address), length)
+        })
+    }
+
+    /// Said once more, by the standard library and by the registries.
+    fn is_global(address: IpAddr) -> bool {
+        let v4 = |it: Ipv4Addr| {
+            let cut = |bits: u32, length| bits.checked_shr(32 - length).unwrap_or(0);
+            let is_known = it.is_private()
+                || it.is_loopback()
+                || it.is_link_local()
+                || it.is_broadcast()
+                || it.is_documentation()
+                || it.is_multicast()
+                || it.is_unspecified();
+            !is_known && !is_in(SPECIAL_V4, it, Ipv4Addr::to_bits, cut)
+        };
+        let it = match address.to_canonical() {
+            IpAddr::V4(address) => return v4(address),
+            IpAddr::V6(address) => address,
+        };
+        let octets = it.octets();
+        if octets.starts_with(&[0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0]) {
+            return v4(Ipv4Addr::new(
+                octets[12], octets[13], octets[14], octets[15],
+            ));
+        }
+        let cut = |bits: u128, length| bits.checked_shr(128 - length).unwrap_or(0);
+        let is_known = it.is_loopback()
+            || it.is_unspecified()
+            || it.is_multicast()
+            || it.is_unique_local()
+            || it.is_unicast_link_local();
+        let is_assigned = octets[0] >> 5 == 1;
+        is_assigned && !is_known && !is_in(SPECIAL_V6, it, Ipv6Addr::to_bits, cut)
+    }
+
+    /// Pieces of URLs, and what parsers differ about.
+    const PIECES: [&str; 27] = [
+        "http://",
+        "https://",
+        "ftp://",
+        "127.0.0.1",
+        "0x7f",
+        ".1",
+        "2130706433",
+        "0177.0.0",
+        "[::1]",
+        "[::ffff:7f00:1]",
+        "[64:ff9b::a9fe:a9fe]",
+        "localhost",
+        "LOCALHOST.",
+        "①27",
+        "169.254.169.254",
+        "%31",
+        "example.com",
+        "@",
+        ":80",
+        "/",
+        "?",
+        "#",
+        "\\",
+        "user:pw@",
+        "8.8.8.8",
+        "。",
+        "\u{ad}",
+    ];
+
+    /// What the C library makes of a host: one to four numbers, decimal, octal or hexadecimal.
+    fn inet_aton(host: &str) -> Option<Ipv4Addr> {
+        let number = |text: &str| match text.strip_prefix("0x").or(text.strip_prefix("0X")) {
+            Some(digits) => u32::from_str_radix(digits, 16).ok(),
+            None if text.len() > 1 && text.starts_with('0') => u32::from_str_radix(text, 8).ok(),
+            None => text.parse().ok(),
+        };
+        let parts: Option<Vec<u32>> = host.split('.').map(number).collect();
+        let (last, first) = parts.as_ref()?.split_last()?;
+        let mut bits = *last;
+        for (index, part) in first.iter().enumerate() {
+            let is_byte = index < 3 && *part < 256;
+            bits |= is_byte.then(|| part << (24 - 8 * index))?;
+        }
+        let room = 32 - 8 * u32::try_from(first.len()).ok()?;
+        (u64::from(*last) < 1 << room).then(|| Ipv4Addr::from_bits(bits))
+    }
+
+    #[test]
+    fn an_address_is_public_where_the_registries_say_so() {
+        let networks = format!("{SPECIAL_V4} {SPECIAL_V6} 2000::/3 ::ffff:0:0/96 64:ff9b::/96");
+        let starts: Vec<IpAddr> = networks
+            .split_whitespace()
+            .map(|network| network.split_once('/').unwrap().0.parse().unwrap())
+            .collect();
+        fuzz!(|source| {
+            // Anywhere, or next to where a network begins or, a bit further, ends.
+            let offset = 1_u128
+                .checked_shl(u32::from(source.byte() & 0x7f))
+                .unwrap_or(0);
+            let offset = offset
+                .wrapping_add(u128::from(source.byte()))
+                .wrapping_sub(2);
+            let address = match (source.below(4), source.pick(&starts)) {
+                (0, _) => IpAddr::from(source.bytes::<4>()),
+                (1, _) => IpAddr::from(source.bytes::<16>()),
+                (_, IpAddr::V4(start)) => {
+                    let low = u32::try_from(offset & u128::from(u32::MAX)).unwrap();
+                    Ipv4Addr::from_bits(start.to_bits().wrapping_add(low)).into()
+                }
+                (_, IpAddr::V6(start)) => {
+                    Ipv6Addr::from_bits(start.to_bits().wrapping_add(offset)).into()
+                }
+            };
+            assert_eq!(is_public(address), is_global(address), "{address}");
+        });
+    }
+
+    #[test]
+    fn no_url_that_passes_leads_to_where_only_we_can_reach() {
+        fuzz!(|source| {
+            let mut text = source.text(&PIECES);
+            if source.flag() {
+                text = format!("{}{text}", source.pick(&["http://", "HTTPS://"]));
+            }
+            let Ok(url) = Guard::new(false).check_url(&text) else {
+                return;
+            };
+            assert!(["http", "https"].contains(&url.scheme()), "{text:?}");
+            assert!(
+                url.username().is_empty() && url.password().is_none(),
+                "{text:?}"
+            );
+            let rest = text.split_once("://").unwrap().1;
+            let given = rest.split(['/', '?', '#']).next().unwrap();
+            let given = match given.rsplit_once(':') {
+                Some((host, port)) if port.bytes().all(|it| it.is_ascii_digit()) => host,
+                _ => given,
+            };
+            // As it was given, and as the client reads it.
+            for host in [given, url.host_str().unwrap()] {
+                let host = host.trim_matches(['[', ']']).trim_end_matches('.');
+                let literal = host.parse().ok().or(inet_aton(host).map(IpAddr::V4));
+                assert!(literal.is_none_or(is_global), "{text:?}: {host}");
+                let name = host.to_lowercase();
+                assert!(
+                    name != "localhost" && !name.ends_with(".localhost"),
+                    "{text:?}"
+                );
+            }
+            // Another parser reads the same host out of what is sent to it.
+            let uri: Result<poem::http::Uri, _> = url.as_str().parse();
+            let Ok(uri) = uri else {
+                panic!("nothing can be sent to {url} ({text:?})");
+            };
+            assert_eq!(uri.host(), url.host_str(), "{text:?}");
+            assert_eq!(uri.port_u16(), url.port(), "{text:?}");
+        });
+    }
 }

@@ -71,6 +71,7 @@ fn reasons(deliveries: &[DeliveryState]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use uuid::Uuid;
 
     use super::*;
@@ -142,5 +143,35 @@ mod tests {
         assert_eq!(settle(&[success()]).last_error, None);
         let many = vec![failed(); 40];
         assert_eq!(settle(&many).last_error.unwrap().chars().count(), MAX_ERROR);
+    }
+
+    fn any_delivery() -> impl Strategy<Value = DeliveryState> {
+        prop_oneof![
+            Just(success()),
+            Just(failed()),
+            (0..9_i64).prop_map(|second| waiting((second > 0).then(|| at(second)).flatten())),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn no_order_of_deliveries_matters_and_nobody_who_waits_is_forgotten(
+            deliveries in prop::collection::vec(any_delivery(), 0..6),
+            turn in 0..6_usize,
+        ) {
+            let state = settle(&deliveries);
+            let mut turned = deliveries.clone();
+            turned.rotate_left(turn.min(deliveries.len()));
+            let same = settle(&turned);
+            prop_assert_eq!(state.status, same.status);
+            prop_assert_eq!(state.next_retry_at, same.next_retry_at);
+            prop_assert_eq!(state.attempt, same.attempt);
+            let waits = |it: &DeliveryState| it.status == CallbackStatus::Pending;
+            prop_assert_eq!(state.status == CallbackStatus::Pending, deliveries.iter().any(waits));
+            for delivery in deliveries.iter().filter(|it| waits(it)) {
+                // None is now, which is before every instant.
+                prop_assert!(state.next_retry_at <= delivery.next_attempt_at);
+            }
+        }
     }
 }

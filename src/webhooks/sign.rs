@@ -194,3 +194,37 @@ mod tests {
         );
     }
 }
+
+#[cfg(test)]
+mod fuzz {
+    use super::*;
+    use crate::fuzz::fuzz;
+
+    /// The official library has the last word on what a secret is worth.
+    #[test]
+    fn a_secret_is_read_as_receivers_read_it_and_written_as_it_was_read() {
+        fuzz!(|source| {
+            let bytes: [u8; 80] = source.bytes();
+            let encoded = STANDARD.encode(&bytes[..source.below(81)]);
+            let text = format!("{PREFIX}{encoded}");
+            let text = source.nearly(&text);
+            let official = standardwebhooks::Webhook::new(&text);
+            let Ok(secret) = text.parse::<SigningSecret>() else {
+                let letters = text.strip_prefix(PREFIX).unwrap_or_default();
+                let padding = letters.bytes().filter(|byte| *byte == b'=').count();
+                let length = (letters.len() / 4 * 3).saturating_sub(padding);
+                assert!(
+                    !(24..=64).contains(&length) || official.is_err(),
+                    "{text:?}"
+                );
+                return;
+            };
+            assert_eq!(secret.to_text().expose_secret(), text);
+            let (id, body) = (OutboxId(uuid::Uuid::from_bytes(source.bytes())), b"{}");
+            let at = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
+            let [.., (_, signature)] = standard_headers(id, at, body, &[secret]);
+            let expected = official.unwrap().sign(&id.to_string(), 1_700_000_000, body);
+            assert_eq!(signature, expected.unwrap());
+        });
+    }
+}

@@ -13,6 +13,7 @@ mod jobs;
 mod metrics;
 mod migrations;
 mod mock_marketplace;
+mod model;
 mod openapi;
 mod operators;
 mod ops;

@@ -143,3 +143,81 @@ mod tests {
         insta::assert_snapshot!(format!("{keys:?}"), @r#"[ListedKey { organization_id: "org", hash: KeyHash(…) }]"#);
     }
 }
+
+#[cfg(test)]
+mod fuzz {
+    use super::*;
+    use crate::fuzz::fuzz;
+
+    fn hex(bytes: [u8; 32], is_upper: bool) -> String {
+        let digits = |byte: u8| {
+            if is_upper {
+                format!("{byte:02X}")
+            } else {
+                format!("{byte:02x}")
+            }
+        };
+        bytes.into_iter().map(digits).collect()
+    }
+
+    #[test]
+    fn a_list_of_keys_is_read_as_it_was_written() {
+        fuzz!(|source| {
+            let mut list = String::new();
+            let mut written = Vec::new();
+            for _ in 0..source.below(4) {
+                let organization = source.text(&["org", "-", "urn", ":", "7"]).replace(',', "");
+                let organization = organization.trim().to_owned();
+                let hash: [u8; 32] = source.bytes();
+                let (before, after) =
+                    (source.pick(&["", " ", "\n"]), source.pick(&["", "\t", ","]));
+                let hash_text = hex(hash, source.flag());
+                list.extend([before, &organization, ":", &hash_text, after, ","]);
+                written.push((organization, hash));
+            }
+            let read = parse_keys(&list).map(|keys| -> Vec<_> {
+                let pair = |key: ListedKey| (key.organization_id, key.hash.0);
+                keys.into_iter().map(pair).collect()
+            });
+            if written
+                .iter()
+                .all(|(organization, _)| !organization.is_empty())
+            {
+                assert_eq!(read, Ok(written), "{list:?}");
+            } else {
+                assert!(
+                    matches!(read, Err(ParseKeysError::NoOrganization(_))),
+                    "{list:?}"
+                );
+            }
+        });
+    }
+
+    #[test]
+    fn what_is_no_list_of_keys_is_refused_and_not_repeated() {
+        fuzz!(|source| {
+            let hash = hex(source.bytes(), false);
+            let text = source.text(&["s3cr3t", ":", ",", "org", &hash[..32], &hash]);
+            let Err(error) = parse_keys(&text) else {
+                let entries = text.split(',').map(str::trim).filter(|it| !it.is_empty());
+                for entry in entries {
+                    let (organization, hash) = entry.split_at(entry.len() - 64);
+                    assert!(
+                        organization.len() > 1 && organization.ends_with(':'),
+                        "{text:?}"
+                    );
+                    assert!(
+                        hash.bytes().all(|byte| byte.is_ascii_hexdigit()),
+                        "{text:?}"
+                    );
+                }
+                return;
+            };
+            let shown = format!("{error} {error:?}");
+            assert!(
+                !shown.contains("s3cr3t") && !shown.contains(&hash),
+                "{shown}"
+            );
+        });
+    }
+}

@@ -231,3 +231,97 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod fuzz {
+    use std::collections::HashMap;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::fuzz::{Source, fuzz};
+
+    const WORDS: [&str; 6] = [
+        "order-1",
+        "USD",
+        "JPY",
+        "2024-01-01T12:00:00Z",
+        "true",
+        "19.99",
+    ];
+
+    /// A number as it may be written; the text of a float would not be.
+    fn number(source: &mut Source<'_>) -> String {
+        let sign = source.pick(&["", "-"]);
+        let (whole, fraction) = (source.number() % 1_000_000, source.number() % 1000);
+        let power = source.pick(&["", "e2", "E-1", "e+0", "e400", "e-400"]);
+        match source.below(3) {
+            0 => format!("{sign}{whole}"),
+            1 => format!("{sign}{whole}.{fraction:02}"),
+            _ => format!("{sign}{whole}.{fraction}{power}"),
+        }
+    }
+
+    fn reply(source: &mut Source<'_>) -> String {
+        let mut reply = json!({ "status": true, "orderId": source.text(&WORDS) });
+        reply["currency"] = json!(source.pick(&["USD", "JPY", "KWD", "CLF", "???", ""]));
+        let clock = [
+            "12:00:00Z",
+            "23:59:59.9999-23:59",
+            "00:00:00+23:59",
+            "24:00:00Z",
+        ];
+        let day = source.pick(&["2024-01-01", "0001-01-01", "0000-01-01", "9999-12-31"]);
+        reply["importedAtUTC"] = json!(format!("{day}T{}", source.pick(&clock)));
+        reply["amount"] = json!("AMOUNT");
+        if source.below(4) == 0 {
+            let member = source.pick(&["status", "orderId", "amount", "currency", "importedAtUTC"]);
+            reply[member] = source.json(&WORDS);
+        }
+        let amount = number(source);
+        let text = reply.to_string().replace("\"AMOUNT\"", &amount);
+        match source.below(8) {
+            0 => source.nearly(&text),
+            1 => source.text(&["{", "}", "\"status\":", "true", "false", ",", "\"amount\":"]),
+            _ => text,
+        }
+    }
+
+    /// As the standard library's floats have it, which are near enough to tell cents.
+    fn is_near(money: &Money, text: &str) -> bool {
+        let (ours, theirs): (f64, f64) = (
+            money.to_json_number().parse().unwrap(),
+            text.parse().unwrap(),
+        );
+        (ours - theirs).abs() <= theirs.abs() * 1e-12
+    }
+
+    #[test]
+    fn a_reply_is_an_order_only_as_it_stands_there_and_as_it_can_be_stored() {
+        fuzz!(|source| {
+            let text = reply(source);
+            let Some(verdict) = verdict(text.as_bytes()) else {
+                return;
+            };
+            let members: HashMap<&str, &RawValue> = serde_json::from_str(&text).unwrap();
+            let member =
+                |name: &str| -> String { serde_json::from_str(members[name].get()).unwrap() };
+            let is_valid = verdict != Verdict::Invalid;
+            assert_eq!(members["status"].get(), is_valid.to_string(), "{text}");
+            let Verdict::Valid {
+                order_id,
+                money,
+                imported_at,
+            } = verdict
+            else {
+                return;
+            };
+            assert_eq!(member("orderId"), order_id, "{text}");
+            assert_eq!(member("currency"), money.currency().as_str(), "{text}");
+            assert!(is_near(&money, members["amount"].get()), "{text}: {money}");
+            let stored = timestamp::format(imported_at);
+            assert_eq!(stored.len(), "2024-01-01T12:00:00.000Z".len(), "{stored}");
+            assert!(!order_id.is_empty() && !order_id.contains('\0'), "{text}");
+        });
+    }
+}

@@ -90,6 +90,30 @@ async fn pushers_at_the_same_time_do_not_exceed_the_depth(#[values(Redis, Sqlite
     assert_eq!(test.queue.waiting(SyncStore::QUEUE).await.unwrap(), 98);
 }
 
+/// That one is enough is decided by the slot of its row, not here.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_may_be_pushed_twice_and_again_after_it_ended(
+    #[values(Redis, Sqlite)] on: Transport,
+) {
+    let test = TestQueue::open(on).await;
+    let job = stores(1)[0];
+    test.queue.push(&[job, job]).await.unwrap();
+    assert_eq!(test.queue.run_until_empty(1, succeed).await.unwrap(), 2);
+    for _ in 0..2 {
+        test.queue.push(&[job]).await.unwrap();
+        assert_eq!(test.queue.run_until_empty(1, succeed).await.unwrap(), 1);
+    }
+    let counts = test.counts(SyncStore::QUEUE).await;
+    assert_eq!(
+        counts,
+        Counts {
+            done: 4,
+            ..Counts::default()
+        }
+    );
+}
+
 #[rstest]
 #[tokio::test]
 async fn an_empty_push_and_an_unknown_queue_are_told_apart(#[values(Redis, Sqlite)] on: Transport) {

@@ -107,6 +107,24 @@ async fn a_tick_during_the_former_one_is_skipped() {
     schedule.stop().await;
 }
 
+/// A process that was stopped for a while: the tick that apalis-cron waits for has passed.
+#[tokio::test(flavor = "current_thread")]
+async fn a_schedule_outlives_a_tick_in_the_past() {
+    let mut schedule = Schedule::run(async |count| {
+        if count == 0 {
+            // Not only this task, all of them.
+            std::thread::sleep(Duration::from_millis(2_300));
+        }
+        Ok(())
+    });
+    let first = schedule.next().await;
+    let second = schedule.next().await;
+    assert!(second > first, "{first} {second}");
+    let third = schedule.next().await;
+    assert!(third > second, "{second} {third}");
+    schedule.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_schedule_ends_after_its_last_tick() {
     let (end, ended) = tokio::sync::oneshot::channel();
