@@ -106,7 +106,7 @@ impl CallbacksApi {
         caller.may_act_for(&organization_id)?;
         let found = outbox::events(&self.app, &organization_id, page)
             .await
-            .map_err(database)?;
+            .map_err(|error| Problem::internal(&error))?;
         Ok(Json(Page::of(found, page, OutboxEvent::place)))
     }
 
@@ -137,7 +137,7 @@ impl CallbacksApi {
         caller.may_act_for(&organization_id)?;
         let found = outbox::failed_events(&self.app, &organization_id, page)
             .await
-            .map_err(database)?;
+            .map_err(|error| Problem::internal(&error))?;
         Ok(Json(Page::of(found, page, OutboxEvent::place)))
     }
 
@@ -155,7 +155,7 @@ impl CallbacksApi {
         let id = OutboxId(path_id(&id)?);
         let report = event_report(&self.app, id, caller.organization_id())
             .await
-            .map_err(database)?
+            .map_err(|error| Problem::internal(&error))?
             .ok_or(RequeueError::CallbackNotFound)?;
         Ok(Json(report.into()))
     }
@@ -214,14 +214,6 @@ impl CallbacksApi {
     }
 }
 
-/// Every connection is taken, or the database is away.
-fn database(error: sqlx::Error) -> Problem {
-    match error {
-        sqlx::Error::PoolTimedOut => Problem::unavailable(1),
-        error => Problem::internal(&error),
-    }
-}
-
 impl From<RequeueError> for Problem {
     fn from(error: RequeueError) -> Self {
         match error {
@@ -235,7 +227,7 @@ impl From<RequeueError> for Problem {
                 "webhooks_deleted",
                 "The webhooks that did not take the callback were deleted",
             ),
-            RequeueError::Database(error) => database(error),
+            RequeueError::Database(error) => Self::internal(&error),
         }
     }
 }
