@@ -16,6 +16,7 @@ use tracing::warn;
 use crate::clock::Clock;
 use crate::config::{Listener, Settings};
 use crate::db::{Db, DbError, Trouble};
+use crate::encryption::{MissingKey, check_keys};
 use crate::ids::Ids;
 use crate::keys::StartWithoutKey;
 use crate::lease::LeaseTimes;
@@ -76,6 +77,9 @@ pub enum StartError {
     /// It has no database.
     #[error(transparent)]
     Db(#[from] DbError),
+    /// It could not read the secrets in it.
+    #[error(transparent)]
+    MissingKey(#[from] MissingKey),
     /// It has no queue.
     #[error("the queue is unreachable: {0}")]
     Queue(#[from] QueueError),
@@ -98,7 +102,7 @@ impl StartError {
             // The queue of the embedded profile is in the database.
             Self::Queue(QueueError::Sqlite(error)) => Trouble::of(error).is_some(),
             Self::Queue(error) => error.passes(),
-            Self::Http(_) | Self::Host(_) | Self::NoKey(_) => false,
+            Self::MissingKey(_) | Self::Http(_) | Self::Host(_) | Self::NoKey(_) => false,
         }
     }
 }
@@ -168,7 +172,12 @@ impl App {
             clock.clone(),
         );
         let db = patience
-            .wait_for("database", async || open_database(&settings).await)
+            .wait_for("database", async || {
+                let db = open_database(&settings).await?;
+                let checked = check_keys(&db, &settings.encryption).await;
+                checked.map_err(DbError::from)??;
+                Ok::<_, StartError>(db)
+            })
             .await?;
         let queue = patience
             .wait_for("queue", async || open_queue(&settings, &db).await)

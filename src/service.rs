@@ -158,6 +158,12 @@ impl Service {
     }
 
     fn announce(&self) {
+        if self.app.settings.encryption.is_empty() {
+            warn!(
+                event = "unencrypted_secrets",
+                "`TOKEN_ENCRYPTION_KEY` is not set: secrets are stored as plain text"
+            );
+        }
         info!(
             event = "started",
             profile = if self.app.settings.is_server_profile() {
