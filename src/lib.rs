@@ -8,6 +8,7 @@ pub mod config;
 pub mod db;
 pub mod encryption;
 mod front;
+pub mod health;
 pub mod http;
 pub mod ids;
 pub mod keys;

@@ -23,7 +23,7 @@ use crate::app::{App, Patience, StartError};
 use crate::config::Settings;
 use crate::db::DbError;
 use crate::front::{Front, Listening};
-use crate::http::health::{Check, HealthApi};
+use crate::health::health;
 use crate::http::limits::Limits;
 use crate::http::shell::Shell;
 use crate::keys;
@@ -136,12 +136,14 @@ impl Service {
         }
         if let Some(admin) = front.admin {
             let password = service.app.settings.admin_password.clone();
-            let pages = Route::new().at("/metrics", metrics::endpoint(&app));
+            let pages = Route::new()
+                .at("/metrics", metrics::endpoint(&app))
+                .nest("/admin", admin::operators::routes(&app));
             let board = admin::with_pages(pages, &app.queue, logs, password);
             admin.open(board.map_to_response().boxed());
         }
         if let Some(listener) = front.metrics {
-            listener.open(metrics::pages(&app).map_to_response().boxed());
+            listener.open(metrics::pages(&app, health(&app)).map_to_response().boxed());
         }
         if roles.has(Role::Worker) {
             service
@@ -243,20 +245,6 @@ pub fn site(app: &Arc<App>) -> BoxEndpoint<'static> {
     }
     let mock = MockMarketplaceApi::new(app.settings.mock.credentials.clone(), app.clock.clone());
     crate::http::site((api.0, api.1, api.2, api.3, mock), &document, shell).boxed()
-}
-
-fn health(app: &Arc<App>) -> HealthApi {
-    let (db, queue) = (app.db.clone(), app.queue.clone());
-    HealthApi::new(vec![
-        Check::new("database", move || {
-            let db = db.clone();
-            async move { db.ping().await }
-        }),
-        Check::new("queue", move || {
-            let queue = queue.clone();
-            async move { queue.ping().await }
-        }),
-    ])
 }
 
 /// Waits for SIGTERM or SIGINT.
