@@ -11,6 +11,7 @@ mod door;
 mod errors;
 pub mod fields;
 pub mod health;
+pub mod idempotency;
 pub mod kind;
 pub mod limits;
 pub mod nullable;

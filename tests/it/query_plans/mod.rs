@@ -5,6 +5,7 @@
 //! often enough for it to change from plans of these very values to the generic one, if that is
 //! what it would do with a prepared statement; SQLite before `ANALYZE`, which nobody runs on it, and after.
 
+mod idempotency;
 mod keys;
 mod marketplace;
 mod operators;
@@ -114,7 +115,13 @@ struct Domain {
 #[tokio::test]
 async fn what_runs_all_the_time_runs_by_an_index(
     #[values(Embedded, Server)] on: Profile,
-    #[values(marketplace::DOMAIN, webhooks::DOMAIN, keys::DOMAIN, operators::DOMAIN)]
+    #[values(
+        marketplace::DOMAIN,
+        webhooks::DOMAIN,
+        keys::DOMAIN,
+        idempotency::DOMAIN,
+        operators::DOMAIN
+    )]
     domain: Domain,
 ) {
     let database = TestDatabase::create(on).await;
