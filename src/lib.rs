@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod db;
 pub mod encryption;
+mod front;
 #[cfg(test)]
 mod fuzz;
 pub mod health;
