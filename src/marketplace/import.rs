@@ -25,6 +25,7 @@ use super::queries::{orders, stores};
 use super::status::sync_status;
 use crate::App;
 use crate::db;
+use crate::traces;
 
 /// How long a claim lasts at least.
 const CLAIM: Duration = Duration::from_secs(30);
@@ -75,7 +76,8 @@ pub(crate) async fn import_receipts(
             app: app.clone(),
             store,
         };
-        let work = app.tasks.spawn(async move { work.run(missing).await });
+        let work = traces::carried(async move { work.run(missing).await });
+        let work = app.tasks.spawn(work);
         known.extend(work.await.map_err(|_| Error::Interrupted)??);
     }
     Ok(receipts

@@ -22,5 +22,6 @@ mod sql;
 mod stores;
 mod support;
 mod sync;
+mod traces;
 mod webhooks;
 mod wire;
