@@ -21,15 +21,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::attempt::Outcome;
+use super::breaker;
 use super::enqueue::enqueue_events;
 use super::lanes::{Lane, width};
 use super::outbox::CallbackStatus;
 use super::queries::deliveries::{AttemptRow, DeliveryLease, DueDelivery, OwedEvent};
 use super::queries::{deliveries, schedule};
+use super::secrets::{SecretUnreadable, signing_secrets};
 use super::send::Sent;
 use super::settle::settle;
 use super::sign::{SigningSecret, reference_headers, standard_headers};
-use super::{breaker, endpoints};
 use crate::App;
 use crate::db::{self, Tx};
 use crate::traces::{self, NewSpan};
@@ -44,7 +45,7 @@ const BROUGHT_AT_ONCE: usize = 2;
 struct Parcel {
     delivery: DueDelivery,
     lease: DeliveryLease,
-    secrets: Vec<SigningSecret>,
+    secrets: Result<Vec<SigningSecret>, SecretUnreadable>,
     lane: Lane,
 }
 
@@ -181,7 +182,7 @@ async fn claim(app: &App, event: &OwedEvent) -> sqlx::Result<Claimed> {
             claimed.lost.push((delivery, lane));
             continue;
         }
-        let secrets = endpoints::signing_secrets(&mut tx, delivery.endpoint_id, now).await?;
+        let secrets = signing_secrets(app, &mut tx, delivery.endpoint_id, now).await?;
         claimed.parcels.push(Parcel {
             delivery,
             lease,
@@ -217,7 +218,10 @@ async fn deliver(app: &App, event: &OwedEvent, parcel: Parcel) -> sqlx::Result<C
         lane,
     } = parcel;
     let started_at = app.clock.now();
-    let sent = send(app, event, &delivery, &secrets, started_at).await;
+    let sent = match secrets {
+        Ok(secrets) => send(app, event, &delivery, &secrets, started_at).await,
+        Err(SecretUnreadable) => Sent::unsigned(),
+    };
     app.metrics.callback_request(sent.result(), sent.duration);
     let outcome = Outcome::of(
         &sent,

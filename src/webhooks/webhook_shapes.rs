@@ -217,8 +217,8 @@ pub(super) struct WebhookTest {
     latency_ms: u64,
     /// The first 4 KiB of the answer.
     response: Option<String>,
-    /// Why there is no answer: `timeout`, `address_refused`, `connection_failed` or
-    /// `transport_failed`.
+    /// Why there is no answer: `timeout`, `address_refused`, `connection_failed`,
+    /// `transport_failed` or `signing_secret_unreadable`.
     error: Option<String>,
 }
 

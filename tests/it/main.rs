@@ -5,6 +5,7 @@
 mod access;
 mod board;
 mod connector;
+mod encryption;
 mod health;
 mod http_contract;
 mod jobs;
@@ -12,6 +13,7 @@ mod metrics;
 mod migrations;
 mod mock_marketplace;
 mod openapi;
+mod operators;
 mod ops;
 mod orders;
 mod processes;

@@ -1,13 +1,13 @@
 //! Webhooks and their secrets.
 
 use chrono::{DateTime, Utc};
-use secrecy::ExposeSecret;
 use sqlx::{query, query_as, query_scalar};
 use uuid::Uuid;
 
 use crate::db::{Tx, on, sql};
+use crate::encryption::{Sealed, SealedColumn};
 use crate::webhooks::model::{Endpoint, EndpointId, EventType};
-use crate::webhooks::sign::SigningSecret;
+use crate::webhooks::secrets::SECRET;
 
 /// Lets the transactions that count an organization's endpoints happen one after the other.
 pub(crate) async fn lock_organization(tx: &mut Tx, organization_id: &str) -> sqlx::Result<()> {
@@ -153,13 +153,13 @@ pub(crate) async fn insert_secret(
     tx: &mut Tx,
     id: Uuid,
     endpoint_id: EndpointId,
-    secret: &SigningSecret,
+    secret: &Sealed,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     on!(tx, conn => query(sql!(
         "INSERT INTO webhook_secrets (id, endpoint_id, secret, created_at)
          VALUES ($1, $2, $3, $4)"))
-        .bind(id).bind(endpoint_id).bind(secret.to_text().expose_secret()).bind(now)
+        .bind(id).bind(endpoint_id).bind(secret.text()).bind(now)
         .execute(conn).await.map(|_| ()))
 }
 
@@ -199,14 +199,14 @@ pub(crate) async fn forget_old_secrets(
         .execute(conn).await.map(|_| ()))
 }
 
-/// The secrets that sign for an endpoint now, the newest first.
+/// The secrets that sign for an endpoint now, with their ids, the newest first.
 pub(crate) async fn signing_secrets(
     tx: &mut Tx,
     endpoint_id: EndpointId,
     now: DateTime<Utc>,
-) -> sqlx::Result<Vec<String>> {
-    on!(tx, conn => query_scalar(sql!(
-        "SELECT secret
+) -> sqlx::Result<Vec<(Uuid, String)>> {
+    on!(tx, conn => query_as(sql!(
+        "SELECT id, secret
          FROM webhook_secrets
          WHERE endpoint_id = $1 AND (expires_at IS NULL OR expires_at > $2)
          ORDER BY created_at DESC, id DESC"))
@@ -268,6 +268,22 @@ pub(crate) async fn cancel_deliveries(tx: &mut Tx, id: EndpointId) -> sqlx::Resu
          WHERE endpoint_id = $1 AND status = 'pending'"))
         .bind(id)
         .execute(conn).await.map(|_| ()))
+}
+
+/// What a rotation of keys needs to know of signing secrets.
+pub(crate) fn sealed_secrets() -> SealedColumn {
+    SealedColumn {
+        column: SECRET,
+        page: sql!(
+            "SELECT id, secret
+             FROM webhook_secrets
+             WHERE id > $1 AND SUBSTR(secret, 1, 16) <> $2
+             ORDER BY id
+             LIMIT $3"
+        ),
+        replace: sql!("UPDATE webhook_secrets SET secret = $3 WHERE id = $1 AND secret = $2"),
+        find: sql!("SELECT 1 FROM webhook_secrets WHERE SUBSTR(secret, 1, 16) = $1 LIMIT 1"),
+    }
 }
 
 /// Endpoints that were deleted before an instant and that no delivery remembers, with their

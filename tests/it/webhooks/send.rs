@@ -152,7 +152,11 @@ async fn private_targets_are_refused_unless_the_setting_allows_them(
             StatusCode::BAD_REQUEST,
         ),
         (
-            &[("HOST", "0.0.0.0"), ("AUTH", "anonymous")],
+            &[
+                ("HOST", "0.0.0.0"),
+                ("AUTH", "anonymous"),
+                ("TOKEN_ENCRYPTION_KEY", KEY),
+            ],
             StatusCode::BAD_REQUEST,
         ),
     ] {
@@ -181,6 +185,9 @@ async fn an_endpoint_that_says_nothing_is_a_time_out() {
     let sender = Sender::new(Guard::new(true), Duration::from_millis(100)).unwrap();
     assert_eq!(post(&sender, &url).await, Err(SendError::Timeout));
 }
+
+/// Thirty-two bytes of zero.
+const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
 /// reqwest would read the environment of the process, so this is one with proxies in it.
 #[tokio::test(flavor = "multi_thread")]
