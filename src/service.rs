@@ -131,7 +131,9 @@ impl Service {
             let site = site(&service.app);
             service.serve(public, site);
             let password = service.app.settings.admin_password.clone();
-            let pages = Route::new().at("/metrics", metrics::endpoint(&service.app));
+            let pages = Route::new()
+                .at("/metrics", metrics::endpoint(&service.app))
+                .nest("/admin", admin::operators::routes(&service.app));
             let board = admin::with_pages(pages, &service.app.queue, logs, password);
             service.serve(admin, board);
         }

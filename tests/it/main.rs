@@ -8,6 +8,7 @@ mod connector;
 mod encryption;
 mod health;
 mod http_contract;
+mod idempotency;
 mod jobs;
 mod metrics;
 mod migrations;
