@@ -134,10 +134,13 @@ async fn traced(on: Profile, change: impl FnOnce(&mut App)) -> (TestApp, Collect
     (TestApp::build(on, &settings, change).await, collector)
 }
 
-/// NF-2: the caller's trace goes on to the marketplace.
+/// NF-2: the caller's trace goes on to the marketplace, over the task that outlives the caller.
 #[rstest]
 #[tokio::test]
-async fn a_request_is_a_span_of_its_callers_trace(#[values(Embedded, Server)] on: Profile) {
+async fn a_request_is_a_span_of_its_callers_trace(
+    #[values(Embedded, Server)] on: Profile,
+    #[values(None, Some("key-1"))] idempotency_key: Option<&str>,
+) {
     let marketplace = Receiver::answering(|| {
         Response::builder()
             .status(StatusCode::UNAUTHORIZED)
@@ -150,6 +153,9 @@ async fn a_request_is_a_span_of_its_callers_trace(#[values(Embedded, Server)] on
     let body = json!({ "syncToken": store.token, "receipt": "order-1" });
     let request = app.http.post(app.server.url("/orders/import")).json(&body);
     let request = request.header("traceparent", format!("00-{TRACE}-{CALLER}-01"));
+    let request = idempotency_key.into_iter().fold(request, |request, key| {
+        request.header("idempotency-key", key)
+    });
     app.send(request.header("x-request-id", "r-1")).await;
 
     let spans = collector.spans(&app.app).await;
