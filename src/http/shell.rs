@@ -105,7 +105,8 @@ impl<E: Endpoint + 'static> Wrapped<E> {
                 .with("request.id", id.to_owned())
         };
         let work = async {
-            let response = self.serve(request).await;
+            // In a box: a future that is wrapped again and again takes its size each time.
+            let response = Box::pin(self.serve(request)).await;
             let status = response.status();
             traces::note("http.response.status_code", i64::from(status.as_u16()));
             if status.is_server_error() {
