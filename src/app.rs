@@ -24,6 +24,7 @@ use crate::marketplace::Imports;
 use crate::marketplace::connector::{Connector, MockClient, http_client};
 use crate::metrics::Metrics;
 use crate::retry::{Backoff, Jitter};
+use crate::traces::Traces;
 use crate::webhooks::{Guard, Lanes, Sender};
 
 /// How long an import waits for somebody else's outcome before it answers "in progress".
@@ -65,6 +66,8 @@ pub struct App {
     pub lease_times: LeaseTimes,
     /// What operators watch.
     pub metrics: Metrics,
+    /// What caused what.
+    pub traces: Traces,
     /// Work that goes on when its caller goes away; a shutdown waits for it.
     pub tasks: TaskTracker,
     /// Fires when the process shuts down.
@@ -197,6 +200,7 @@ impl App {
     ) -> reqwest::Result<Self> {
         let guard = Guard::new(settings.webhook.allow_private_targets);
         let webhooks = Sender::new(guard, settings.callback.timeout)?;
+        let traces = Traces::new(&settings.traces);
         Ok(Self {
             settings,
             db,
@@ -212,6 +216,7 @@ impl App {
             import_wait: IMPORT_WAIT,
             lease_times: LeaseTimes::default(),
             metrics: Metrics::default(),
+            traces,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         })

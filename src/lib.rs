@@ -25,6 +25,7 @@ pub mod schedule;
 pub mod service;
 pub mod timestamp;
 mod tls;
+pub mod traces;
 pub mod webhooks;
 pub mod worker;
 

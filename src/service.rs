@@ -210,6 +210,7 @@ impl Service {
             while self.parts.join_next().await.is_some() {}
             app.tasks.close();
             app.tasks.wait().await;
+            app.traces.close().await;
             app.db.close().await;
         };
         let patience = app.settings.shutdown_timeout;
@@ -232,6 +233,7 @@ pub fn site(app: &Arc<App>) -> BoxEndpoint<'static> {
         access: access.clone(),
         limits: Limits::default(),
         observer: Some(Arc::new(move |served| watched.metrics.http_request(served))),
+        traces: app.traces.clone(),
     };
     let api = (
         MarketplaceApi::new(app.clone()),

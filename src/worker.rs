@@ -23,6 +23,7 @@ use crate::marketplace;
 use crate::metrics::JobOutcome;
 use crate::schedule::housekeeping::tidy_up;
 use crate::schedule::tick::run_every;
+use crate::traces::{self, NewSpan};
 use crate::webhooks;
 
 /// How often a failed job looks whether the database is back.
@@ -100,7 +101,15 @@ pub async fn sync_store(app: &App, job: SyncStore, stop: &CancellationToken) -> 
     let job_id = job.identity();
     let store_id = job.store_id;
     let timer = app.metrics.sync_job();
-    let error = match marketplace::sync_store(app, job, stop).await {
+    let span = || NewSpan::job(SyncStore::NAME, None).with("store.id", store_id.to_string());
+    let work = async {
+        let ended = marketplace::sync_store(app, job, stop).await;
+        if ended.is_err() {
+            traces::note_failure("failed");
+        }
+        ended
+    };
+    let error = match app.traces.within(span, work).await {
         Ok(outcome) => {
             timer.ended(outcome);
             return Ok(());

@@ -26,6 +26,7 @@ use crate::logs::LogFormat;
 use crate::marketplace::connector::Credentials;
 use crate::marketplace::model::Marketplace;
 use crate::retry::Backoff;
+use crate::traces::TraceSettings;
 
 /// Where the embedded profile keeps its data.
 pub const DEFAULT_DATABASE_URL: &str = "sqlite:data/marketplace-sync.db";
@@ -63,6 +64,8 @@ pub struct Settings {
     pub callback: CallbackSettings,
     /// Endpoints of subscribers.
     pub webhook: WebhookSettings,
+    /// Where traces go.
+    pub traces: TraceSettings,
     /// `LOG_FORMAT`: `json` or `pretty`.
     pub log_format: LogFormat,
     /// `RUST_LOG`: which log lines are written.
@@ -284,6 +287,7 @@ impl Settings {
             sync: read.sync()?,
             callback: read.callback()?,
             webhook: read.webhook(loopback)?,
+            traces: read.traces()?,
             log_format: read.log_format()?,
             log_filter: read.text("RUST_LOG"),
             shutdown_timeout: read.seconds("SHUTDOWN_TIMEOUT_SECONDS", "30")?,
@@ -422,6 +426,7 @@ mod tests {
         for (name, value) in [
             ("PORT", "70000"),
             ("METRICS_PORT", "many"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318"),
             ("SYNC_CHUNK_SIZE", "0"),
             ("SYNC_CRON", "whenever"),
             ("SYNC_CRON", "0 0 0 1 1 * 2020"),

@@ -19,6 +19,7 @@ use crate::logs::LogFormat;
 use crate::marketplace::connector::Credentials;
 use crate::marketplace::model::Marketplace;
 use crate::retry::Backoff;
+use crate::traces::TraceSettings;
 
 /// The cron parser shows the place with several lines; its last one says what is wrong.
 fn last_line(text: &str) -> &str {
@@ -118,6 +119,16 @@ impl Reader<'_> {
             bail!("`REDIS_URL` must start with `redis://` or `rediss://`");
         }
         Ok((database.into(), redis.map(SecretString::from)))
+    }
+
+    /// Where traces go, if anywhere.
+    pub(super) fn traces(&self) -> Result<TraceSettings> {
+        let endpoint = self.text("OTEL_EXPORTER_OTLP_ENDPOINT");
+        let endpoint = endpoint.map(|url| http_url(&url)).transpose();
+        Ok(TraceSettings {
+            endpoint: endpoint.context("`OTEL_EXPORTER_OTLP_ENDPOINT` cannot be used")?,
+            service_name: self.or("OTEL_SERVICE_NAME", crate::logs::SERVICE)?,
+        })
     }
 
     /// The listener for metrics, if there is to be one.

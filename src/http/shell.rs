@@ -21,6 +21,8 @@ use super::limits::Limits;
 use super::problem::Problem;
 use super::request_id;
 use super::routes::{Entry, Routes};
+use crate::metrics::known_method;
+use crate::traces::{self, NewSpan, Traces};
 
 /// The status of a request whose client left before the answer.
 const CLIENT_LEFT: u16 = 499;
@@ -52,6 +54,8 @@ pub struct Shell {
     pub limits: Limits,
     /// Hears of every request.
     pub observer: Option<Observer>,
+    /// A span for every request.
+    pub traces: Traces,
 }
 
 /// Surrounds an endpoint; the result answers every request and never fails.
@@ -77,7 +81,7 @@ impl<E: Endpoint + 'static> Endpoint for Wrapped<E> {
         let id = request_id::take_or_make(&request, || (self.shell.new_id)().to_string());
         // An error span, so that the id is there whatever level the log is set to.
         let span = error_span!("request", requestId = %id);
-        let mut response = request_id::scope(id.clone(), self.serve(request))
+        let mut response = request_id::scope(id.clone(), self.traced(request, &id))
             .instrument(span)
             .await;
         let headers = response.headers_mut();
@@ -90,6 +94,29 @@ impl<E: Endpoint + 'static> Endpoint for Wrapped<E> {
 }
 
 impl<E: Endpoint + 'static> Wrapped<E> {
+    async fn traced(&self, request: Request, id: &str) -> Response {
+        let traceparent = request.header(traces::HEADER).map(ToOwned::to_owned);
+        let method = request.method().clone();
+        let template = self.routes.find(request.uri().path());
+        let template = template.map(|route| route.template.as_str());
+        let span = || {
+            let method = known_method(&method);
+            NewSpan::request(method, template, traceparent.as_deref())
+                .with("request.id", id.to_owned())
+        };
+        let work = async {
+            // In a box: a future that is wrapped again and again takes its size each time.
+            let response = Box::pin(self.serve(request)).await;
+            let status = response.status();
+            traces::note("http.response.status_code", i64::from(status.as_u16()));
+            if status.is_server_error() {
+                traces::note_failure(status.as_str().to_owned());
+            }
+            response
+        };
+        self.shell.traces.within(span, work).await
+    }
+
     async fn serve(&self, request: Request) -> Response {
         let method = request.method().clone();
         let path = request.uri().path().to_owned();

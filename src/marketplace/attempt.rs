@@ -15,6 +15,7 @@ use super::model::{RowOutcome, Store, SyncLogId, SyncLogStatus};
 use super::money::Money;
 use crate::App;
 use crate::retry::Backoff;
+use crate::traces::{self, NewSpan};
 
 /// The marketplace says that the receipt is not one of its orders.
 const INVALID_RECEIPT: &str = "invalid_receipt";
@@ -62,10 +63,18 @@ pub(super) async fn attempt(
         credentials_override: None,
     };
     let started = Instant::now();
-    let answer = AssertUnwindSafe(app.connector.validate(request))
-        .catch_unwind()
-        .await;
-    let outcome = outcome(&answer);
+    let span = || NewSpan::call("ask marketplace").with("marketplace", store.marketplace.as_str());
+    let call = async {
+        let answer = AssertUnwindSafe(app.connector.validate(request));
+        let answer = answer.catch_unwind().await;
+        let outcome = outcome(&answer);
+        traces::note("outcome", outcome);
+        if !matches!(outcome, "valid" | "invalid") {
+            traces::note_failure(outcome);
+        }
+        (answer, outcome)
+    };
+    let (answer, outcome) = app.traces.within(span, call).await;
     app.metrics
         .marketplace_request(store.marketplace, outcome, started.elapsed());
     match answer {

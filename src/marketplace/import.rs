@@ -27,6 +27,7 @@ use super::status::sync_status;
 use super::stores::access_token;
 use crate::App;
 use crate::db;
+use crate::traces;
 
 /// How long a claim lasts at least.
 const CLAIM: Duration = Duration::from_secs(30);
@@ -77,7 +78,8 @@ pub(crate) async fn import_receipts(
             app: app.clone(),
             store,
         };
-        let work = app.tasks.spawn(async move { work.run(missing).await });
+        let work = traces::carried(async move { work.run(missing).await });
+        let work = app.tasks.spawn(work);
         known.extend(work.await.map_err(|_| Error::Interrupted)??);
     }
     Ok(receipts

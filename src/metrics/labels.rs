@@ -94,7 +94,7 @@ pub(super) const ORDERS: &str = "orders";
 pub(super) const CALLBACKS: &str = "callbacks";
 
 /// Anybody may send any method; the label has those that there are.
-pub(super) fn known_method(method: &Method) -> &'static str {
+pub(crate) fn known_method(method: &Method) -> &'static str {
     const KNOWN: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
     let known = KNOWN.into_iter().find(|known| *known == method.as_str());
     known.unwrap_or("other")

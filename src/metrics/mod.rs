@@ -22,6 +22,7 @@ mod readings;
 mod recorded;
 
 pub use endpoint::{endpoint, pages};
+pub(crate) use labels::known_method;
 pub use labels::{DeliveryOutcome, JobOutcome};
 pub use readings::{Pace, Reading, Readings, Schedule};
 pub use recorded::{JobTimer, Metrics};

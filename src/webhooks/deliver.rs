@@ -33,6 +33,7 @@ use super::settle::settle;
 use super::sign::{SigningSecret, reference_headers, standard_headers};
 use crate::App;
 use crate::db::{self, Tx};
+use crate::traces::{self, NewSpan};
 
 /// How much longer than a request its lease lasts: time to write down what came of it.
 const LEASE_MARGIN: TimeDelta = TimeDelta::seconds(10);
@@ -80,14 +81,36 @@ pub(crate) async fn deliver_callback(
         warn!(event = "outbox_not_found", outboxId = %id, "event {id} does not exist any more");
         return Ok(());
     };
+    let span = || {
+        let span = NewSpan::job(DeliverCallback::NAME, event.traceparent.as_deref());
+        span.with("event.id", id.to_string())
+            .with("event.name", event.event.as_str())
+    };
+    let work = async {
+        let ended = run(app, &job, &event, stop).await;
+        if ended.is_err() {
+            traces::note_failure("failed");
+        }
+        ended
+    };
+    app.traces.within(span, work).await
+}
+
+async fn run(
+    app: &App,
+    job: &DeliverCallback,
+    event: &OwedEvent,
+    stop: &CancellationToken,
+) -> sqlx::Result<()> {
+    let id = event.id;
     let mut counts = Counts::default();
     let mut state = (event.status, None);
     if event.status == CallbackStatus::Pending {
-        state = rounds(app, &event, stop, &mut counts).await?;
+        state = rounds(app, event, stop, &mut counts).await?;
     }
     let (status, next_retry_at) = state;
     if counts.sent > 0 {
-        log_deliveries(&event, counts, next_retry_at);
+        log_deliveries(event, counts, next_retry_at);
     }
     info!(event = "callback_job_completed", queue = DeliverCallback::QUEUE, jobId = job.identity(), outboxId = %id, %status, "ran the job of event {id}");
     Ok(())
@@ -257,7 +280,23 @@ async fn send(
         .into_iter()
         .chain(standard_headers(event.id, now, &body, secrets))
         .collect();
-    app.webhooks.post(&delivery.target_url, headers, body).await
+    let span = || {
+        let endpoint = delivery.endpoint_id.to_string();
+        NewSpan::call("call webhook").with("endpoint.id", endpoint)
+    };
+    let call = async {
+        let traceparent = traces::traceparent().map(|it| (traces::HEADER, it));
+        let headers = headers.into_iter().chain(traceparent);
+        let sent = app.webhooks.post(&delivery.target_url, headers, body).await;
+        if let Ok(reply) = &sent.reply {
+            traces::note("http.response.status_code", i64::from(reply.status));
+        }
+        if sent.result() != "success" {
+            traces::note_failure(sent.result());
+        }
+        sent
+    };
+    app.traces.within(span, call).await
 }
 
 /// Everything that is written after a request.

@@ -22,6 +22,7 @@ use marketplace_sync::http::limits::Limits;
 use marketplace_sync::http::problem::Problem;
 use marketplace_sync::http::shell::Shell;
 use marketplace_sync::http::{Tag, document, site};
+use marketplace_sync::traces::Traces;
 use poem::http::{HeaderMap, Method, StatusCode};
 use poem::listener::TcpAcceptor;
 use poem::{Endpoint, Request, Response, Server};
@@ -141,6 +142,7 @@ fn shell() -> Shell {
         new_id: Arc::new(move || Uuid::from_u128(next.fetch_add(1, Ordering::Relaxed).into())),
         access: Access::anonymous(),
         limits: Limits::default(),
+        traces: Traces::default(),
         observer: None,
     }
 }

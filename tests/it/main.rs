@@ -26,5 +26,6 @@ mod sql;
 mod stores;
 mod support;
 mod sync;
+mod traces;
 mod webhooks;
 mod wire;

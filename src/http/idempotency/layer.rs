@@ -15,6 +15,7 @@ use super::KEY_HEADER;
 use super::claim::RENEW_EVERY;
 use super::once::{Answer, Keyed, Progress};
 use crate::http::request_id;
+use crate::traces;
 
 /// Calls the endpoint; `template` is the path of the route, if there is one.
 pub(in crate::http) async fn call<E: Endpoint + 'static>(
@@ -35,7 +36,7 @@ pub(in crate::http) async fn call<E: Endpoint + 'static>(
     let work = async move { run(&*endpoint, request, &keyed).await };
     let id = request_id::current().unwrap_or_default();
     let work = request_id::scope(id, work).instrument(Span::current());
-    match tokio::spawn(work).await {
+    match tokio::spawn(traces::carried(work)).await {
         Ok(outcome) => outcome,
         // A panic goes on where it would have gone; nobody else ends the task.
         Err(error) => resume_unwind(error.into_panic()),

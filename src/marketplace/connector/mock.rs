@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::{Connector, ConnectorError, ReceiptRequest, ReplyBody, Verdict, reply};
 use crate::clock::Clock;
 use crate::marketplace::model::Marketplace;
+use crate::traces;
 
 /// A Basic Auth pair.
 #[derive(Clone, Debug)]
@@ -80,9 +81,11 @@ impl MockClient {
             .or_else(|| self.configured(request.marketplace))
             .ok_or_else(|| not_configured(request.marketplace))?;
         let url = format!("{}/mock/{}/validate", self.base_url, request.marketplace);
-        let response = self
-            .http
-            .post(url)
+        let mut question = self.http.post(url);
+        if let Some(traceparent) = traces::traceparent() {
+            question = question.header(traces::HEADER, traceparent);
+        }
+        let response = question
             .timeout(self.timeout)
             .basic_auth(
                 &credentials.username,

@@ -7,6 +7,7 @@ use sqlx::{FromRow, query, query_as, query_scalar};
 use uuid::Uuid;
 
 use crate::db::{Tx, on, sql};
+use crate::traces;
 use crate::webhooks::attempt::Outcome;
 use crate::webhooks::model::{DeliveryId, EndpointId, EventType};
 use crate::webhooks::outbox::CallbackStatus;
@@ -28,6 +29,8 @@ pub(crate) struct OwedEvent {
     pub(crate) organization_id: String,
     pub(crate) store_id: StoreId,
     pub(crate) event: EventType,
+    /// What it is part of.
+    pub(crate) traceparent: Option<String>,
     pub(crate) payload: Json<Envelope>,
     pub(crate) status: CallbackStatus,
     pub(crate) attempt: i32,
@@ -92,11 +95,12 @@ pub(crate) async fn insert_event(
 ) -> sqlx::Result<bool> {
     on!(tx, conn => query(sql!(
         "INSERT INTO callback_outbox (id, organization_id, store_id, event, payload, status,
-             attempt, enqueued_until, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8, $8)
+             attempt, enqueued_until, traceparent, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $9, $8, $8)
          ON CONFLICT (id) DO NOTHING"))
         .bind(event.id).bind(event.organization_id).bind(event.store_id)
         .bind(event.event).bind(Json(envelope)).bind(status).bind(enqueued_until).bind(now)
+        .bind(traces::traceparent())
         .execute(conn).await.map(|done| done.rows_affected() == 1))
 }
 
@@ -119,7 +123,7 @@ pub(crate) async fn insert_delivery(
 /// An event with what its subscribers receive.
 pub(crate) async fn owed_event(tx: &mut Tx, id: OutboxId) -> sqlx::Result<Option<OwedEvent>> {
     on!(tx, conn => query_as(sql!(
-        "SELECT id, organization_id, store_id, event, payload, status, attempt
+        "SELECT id, organization_id, store_id, event, traceparent, payload, status, attempt
          FROM callback_outbox
          WHERE id = $1"))
         .bind(id)
