@@ -24,6 +24,7 @@ use crate::http::limits::Limits;
 use crate::http::shell::Shell;
 use crate::ids::Ids;
 use crate::service::{Role, Roles};
+use crate::traces::Traces;
 
 /// Connections that say nothing are closed after this.
 const IDLE_CONNECTION: Duration = Duration::from_secs(75);
@@ -128,6 +129,7 @@ fn shell() -> Shell {
         access: Access::anonymous(),
         limits: Limits::default(),
         observer: None,
+        traces: Traces::default(),
     }
 }
 
