@@ -46,7 +46,8 @@ async fn a_run_announces_nothing_to_an_endpoint_that_is_deleted_meanwhile(
         let endpoint = app.subscribe("sync.completed", URL).await;
         let store = app.register(&format!("shop-{waits}")).await;
         app.insert_row(store, "r1", "failed", 3600).await;
-        let (run, (), ended) = interrupted(waits, app.run(store), delete(&app, endpoint)).await;
+        let (run, (), ended) =
+            Box::pin(interrupted(waits, app.run(store), delete(&app, endpoint))).await;
         run.unwrap();
         assert_eq!(
             app.event_names(store).await,
