@@ -170,11 +170,23 @@ impl Sweep<'_> {
             after = (last.due_at, last.delivery_id);
             left -= limit;
             match self.enqueue(&due, room).await? {
-                Progress::Done if due.len() == limit as usize => sleep(PACE).await,
+                Progress::Done if due.len() == limit as usize => {}
                 progress => return Ok(progress),
+            }
+            sleep(PACE).await;
+            // By now somebody sends to it, and brings the rest as fast as it is taken.
+            if self.is_busy(endpoint).await? {
+                return Ok(Progress::Done);
             }
         }
         Ok(Progress::Done)
+    }
+
+    async fn is_busy(&self, endpoint: &DueEndpoint) -> sqlx::Result<bool> {
+        let mut tx = self.app.db.read().await?;
+        let is_busy = queries::is_busy(&mut tx, endpoint.id, self.now).await?;
+        tx.save().await?;
+        Ok(is_busy)
     }
 
     async fn look_for_room(&mut self) -> Result<usize, QueueError> {

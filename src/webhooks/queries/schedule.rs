@@ -67,6 +67,22 @@ pub(crate) async fn due_endpoints(
         .fetch_all(conn).await)
 }
 
+/// Whether a request to an endpoint is on the way, from whatever process.
+pub(crate) async fn is_busy(
+    tx: &mut Tx,
+    endpoint: EndpointId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    on!(tx, conn => query_scalar(sql!(
+        "SELECT EXISTS (
+             SELECT 1
+             FROM callback_deliveries
+             WHERE endpoint_id = $1 AND lease_token IS NOT NULL AND lease_expires_at > $2
+         )"))
+        .bind(endpoint).bind(now)
+        .fetch_one(conn).await)
+}
+
 /// A page of events behind the cursor that are due to an endpoint and not being sent to it, the
 /// longest due first.
 pub(crate) async fn due_events(
