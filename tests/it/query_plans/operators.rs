@@ -209,7 +209,7 @@ const HOT: &[Hot] = &[
     },
     Hot {
         name: "hurry_first_delivery",
-        part: "SET next_attempt_at = $2 WHERE id = ( SELECT",
+        part: "SET next_attempt_at = $2, updated_at = $2 WHERE id = ( SELECT",
         arguments: "STORE, NOW",
         postgres: &[
             "callback_deliveries_pending_endpoint_idx",

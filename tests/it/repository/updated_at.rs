@@ -114,6 +114,8 @@ fn no_update_forgets_updated_at() {
         "lease_expires_at",
         "enqueued_until",
         "paused_until",
+        // An operator's, not a change of the store.
+        "paused_at",
         "consecutive_failures",
         "open_until",
         // The same token, encrypted with another key.

@@ -31,7 +31,8 @@ async fn a_delivery_that_is_killed_anywhere_is_finished_by_the_next_pass(
         app.subscribe("sync.completed", &subscriber.url(path)).await;
     }
     let mut repeated = 0;
-    for waits in 0..MANY {
+    let mut waits = 0;
+    for _ in 0..10 * MANY {
         let event = app.owe_events(store, 1).await[0];
         // A process of its own: what it had in memory is gone with it.
         let process = app.other_process().await;
@@ -51,11 +52,15 @@ async fn a_delivery_that_is_killed_anywhere_is_finished_by_the_next_pass(
         }
         if outcome.is_some() {
             assert!(waits > 10, "it never waited");
-            assert!(repeated > 0, "no kill came between request and outcome");
-            return;
+            if repeated > 0 {
+                return;
+            }
+            // How often it waits depends on who is faster: once more.
+            waits = 0;
         }
+        waits += 1;
     }
-    panic!("it never got to its end");
+    panic!("no kill came between request and outcome");
 }
 
 /// killed before its commit an event was never there; after it, it arrives. The same for
