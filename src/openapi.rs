@@ -24,11 +24,10 @@ use crate::webhooks::callbacks_api::CallbacksApi;
 /// Any text without U+0000, which no database column takes.
 const STORABLE: &str = "^[^\\u0000]*$";
 
-/// An answer that holds what a later request needs: the operation it leads to, where the request
+/// An answer (200) that holds what a later request needs: the operation it leads to, where the request
 /// wants the value, and where the answer has it.
 struct Lead {
     from: &'static str,
-    status: &'static str,
     to: &'static str,
     /// `path.id`, `query.organizationId`, or `body.syncToken`.
     values: &'static [(&'static str, &'static str)],
@@ -76,12 +75,7 @@ const fn lead(
     to: &'static str,
     values: &'static [(&'static str, &'static str)],
 ) -> Lead {
-    Lead {
-        from,
-        status: "200",
-        to,
-        values,
-    }
+    Lead { from, to, values }
 }
 
 /// The document of every route; `access` is who may call, and with anonymous access a key may
@@ -237,7 +231,7 @@ fn add_link(document: &mut Value, lead: &Lead) {
     let from = operations(document)
         .find(|operation| operation["operationId"] == lead.from)
         .expect("a link leads from an operation");
-    from["responses"][lead.status]["links"][lead.to] = link;
+    from["responses"]["200"]["links"][lead.to] = link;
 }
 
 #[cfg(test)]

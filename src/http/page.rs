@@ -106,6 +106,15 @@ impl PageRequest {
     pub fn look_ahead(&self) -> i64 {
         i64::from(self.limit) + 1
     }
+
+    /// Cuts what was found with [`Self::look_ahead`] to a page; tells behind which place the next
+    /// one begins, if there is more.
+    pub fn cut<R>(&self, found: &mut Vec<R>, place: impl Fn(&R) -> Cursor) -> Option<Cursor> {
+        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let has_more = found.len() > limit;
+        found.truncate(limit);
+        found.last().filter(|_| has_more).map(place)
+    }
 }
 
 /// A page of a list.
@@ -124,12 +133,9 @@ impl<T: Type + ParseFromJSON + ToJSON> Page<T> {
     where
         T: From<R>,
     {
-        let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
-        let has_more = found.len() > limit;
-        found.truncate(limit);
-        let last = found.last().filter(|_| has_more);
+        let next = page.cut(&mut found, place);
         Self {
-            next_cursor: last.map(|last| place(last).to_string()).into(),
+            next_cursor: next.map(|next| next.to_string()).into(),
             items: found.into_iter().map(T::from).collect(),
         }
     }

@@ -103,11 +103,3 @@ pub(super) async fn oldest_due_delivery(
         .bind(now)
         .fetch_one(conn).await)
 }
-
-/// The last tick that any process took.
-pub(super) async fn last_tick(tx: &mut Tx, schedule: &str) -> sqlx::Result<Option<DateTime<Utc>>> {
-    on!(tx, conn => query_scalar(sql!(
-        "SELECT MAX(tick) FROM schedule_ticks WHERE schedule = $1"))
-        .bind(schedule)
-        .fetch_one(conn).await)
-}

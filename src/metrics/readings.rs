@@ -13,6 +13,7 @@ use tracing::debug;
 
 use super::queries::{self, Counts};
 use crate::App;
+use crate::schedule;
 
 /// How long a part may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -184,7 +185,7 @@ async fn read_database(app: &App) -> sqlx::Result<Database> {
         (CALLBACK.name, app.settings.callback.cron.as_str()),
         (HOUSEKEEPING.name, HOUSEKEEPING.default_cron),
     ] {
-        let tick = queries::last_tick(&mut tx, name).await?;
+        let tick = schedule::last_tick(&mut tx, name).await?;
         schedules.push(Schedule {
             name,
             age: tick.map(|tick| since(tick, now)),

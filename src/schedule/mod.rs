@@ -12,5 +12,5 @@ pub(crate) mod tick;
 
 pub use housekeeping::tidy_up;
 pub use queries::claim_tick;
-pub(crate) use queries::{Position, position, set_position};
+pub(crate) use queries::{Position, last_tick, position, set_position};
 pub use tick::run_every;

@@ -1,7 +1,7 @@
 //! Every statement about ticks, positions and queue epochs.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, query, query_as};
+use sqlx::{FromRow, query, query_as, query_scalar};
 use uuid::Uuid;
 
 use crate::db::{Db, Tx, on, sql};
@@ -54,6 +54,14 @@ pub(crate) async fn has_tick_since(
         .fetch_optional(conn).await.map(|row| row.is_some()))?;
     tx.save().await?;
     Ok(found)
+}
+
+/// The last tick of a schedule that any process took.
+pub(crate) async fn last_tick(tx: &mut Tx, schedule: &str) -> sqlx::Result<Option<DateTime<Utc>>> {
+    on!(tx, conn => query_scalar(sql!(
+        "SELECT tick FROM schedule_ticks WHERE schedule = $1 ORDER BY tick DESC LIMIT 1"))
+        .bind(schedule)
+        .fetch_optional(conn).await)
 }
 
 /// Forgets ticks before this instant.

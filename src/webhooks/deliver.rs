@@ -22,11 +22,11 @@ use tracing::{error, info, warn};
 
 use super::attempt::Outcome;
 use super::breaker;
-use super::enqueue::enqueue_events;
+use super::enqueue::{enqueue_events, next_events};
 use super::lanes::{Lane, width};
 use super::outbox::CallbackStatus;
 use super::queries::deliveries::{AttemptRow, DeliveryLease, DueDelivery, OwedEvent};
-use super::queries::{deliveries, schedule};
+use super::queries::{deliveries, endpoints, schedule};
 use super::secrets::{SecretUnreadable, signing_secrets};
 use super::send::Sent;
 use super::settle::settle;
@@ -40,6 +40,9 @@ const LEASE_MARGIN: TimeDelta = TimeDelta::seconds(10);
 /// Events that are enqueued when one has left its lane: more than one, so that an endpoint that
 /// is back is served by all its lanes soon.
 const BROUGHT_AT_ONCE: usize = 2;
+
+/// The `inactive_reason` of an endpoint that said that it is no more; wire format.
+const GONE: &str = "gone";
 
 /// A delivery that is ours to send.
 struct Parcel {
@@ -332,7 +335,7 @@ impl Write<'_> {
             .lanes
             .free(self.delivery.endpoint_id, width(self.delivery.is_ordered))
             + 1;
-        let next = next_events(&mut tx, self.delivery, room, now).await?;
+        let next = next_in_lane(&mut tx, self.delivery, room, now).await?;
         tx.save().await?;
         Ok(Some(next))
     }
@@ -354,7 +357,7 @@ impl Write<'_> {
             deliveries::open_breaker(tx, endpoint, until).await?;
             warn!(event = "webhook_paused", endpointId = %endpoint, consecutiveFailures = failures, until = %until, "webhook {endpoint} failed {failures} times in a row and is left in peace");
         }
-        if self.outcome.is_gone && deliveries::deactivate_gone(tx, endpoint, now).await? {
+        if self.outcome.is_gone && endpoints::deactivate(tx, endpoint, GONE, now).await? {
             warn!(event = "webhook_gone", endpointId = %endpoint, "webhook {endpoint} says that it is no more: nothing is sent to it until it is activated again");
         }
         Ok(())
@@ -386,29 +389,22 @@ async fn bring_next(app: &App, delivery: &DueDelivery) -> sqlx::Result<()> {
         .lanes
         .free(delivery.endpoint_id, width(delivery.is_ordered));
     let mut tx = app.db.read().await?;
-    let next = next_events(&mut tx, delivery, room, app.clock.now()).await?;
+    let next = next_in_lane(&mut tx, delivery, room, app.clock.now()).await?;
     tx.save().await?;
     enqueue_events(app, &next).await;
     Ok(())
 }
 
-/// What an endpoint is owed next, if its lane has room; not more than a few events, because
-/// whoever leaves a lane does the same.
-async fn next_events(
+/// What the endpoint of a delivery is owed next, if its lane has room; not more than a few events,
+/// because whoever leaves a lane does the same.
+async fn next_in_lane(
     tx: &mut Tx,
     delivery: &DueDelivery,
     room: usize,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<OutboxId>> {
-    let endpoint = delivery.endpoint_id;
-    if delivery.is_ordered {
-        let first = schedule::first_event(tx, endpoint, now).await?;
-        return Ok(first.iter().map(|event| event.outbox_id).collect());
-    }
-    match room.min(BROUGHT_AT_ONCE) {
-        0 => Ok(Vec::new()),
-        limit => schedule::waiting_events(tx, endpoint, now, limit).await,
-    }
+    let limit = room.min(BROUGHT_AT_ONCE);
+    next_events(tx, delivery.endpoint_id, delivery.is_ordered, limit, now).await
 }
 
 /// The job ends: its slot is free. Tells how the event stands.

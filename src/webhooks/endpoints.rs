@@ -148,7 +148,7 @@ pub(crate) async fn get_endpoint(
     id: EndpointId,
 ) -> Result<Endpoint, Error> {
     let mut tx = app.db.read().await?;
-    let endpoint = present_endpoint(&mut tx, organization_id, id).await?;
+    let endpoint = own_present_endpoint(&mut tx, organization_id, id).await?;
     tx.save().await?;
     Ok(endpoint)
 }
@@ -166,15 +166,24 @@ async fn own_endpoint(
 }
 
 /// One that is deleted is not there any more, unless it is registered again.
-async fn present_endpoint(
+pub(super) async fn present_endpoint(tx: &mut Tx, id: EndpointId) -> Result<Endpoint, Error> {
+    endpoints::endpoint_by_id(tx, id)
+        .await?
+        .filter(|endpoint| endpoint.deleted_at.is_none())
+        .ok_or(Error::EndpointNotFound)
+}
+
+/// The same, of an organization.
+async fn own_present_endpoint(
     tx: &mut Tx,
     organization_id: &str,
     id: EndpointId,
 ) -> Result<Endpoint, Error> {
-    let endpoint = own_endpoint(tx, organization_id, id).await?;
-    match endpoint.deleted_at {
-        None => Ok(endpoint),
-        Some(_) => Err(Error::EndpointNotFound),
+    let endpoint = present_endpoint(tx, id).await?;
+    if endpoint.organization_id == organization_id {
+        Ok(endpoint)
+    } else {
+        Err(Error::EndpointNotFound)
     }
 }
 
@@ -188,7 +197,7 @@ pub(crate) async fn change_endpoint(
     let now = app.clock.now();
     let mut tx = app.db.write().await?;
     endpoints::lock_organization(&mut tx, organization_id).await?;
-    let mut endpoint = present_endpoint(&mut tx, organization_id, id).await?;
+    let mut endpoint = own_present_endpoint(&mut tx, organization_id, id).await?;
     match change.is_active {
         Some(true) if !endpoint.is_active => {
             reactivate(app, &mut tx, &mut endpoint, now).await?;
@@ -238,7 +247,7 @@ pub(crate) async fn rotate_secret(
     let now = app.clock.now();
     let secret = SigningSecret::generate();
     endpoints::lock_organization(tx, organization_id).await?;
-    present_endpoint(tx, organization_id, id).await?;
+    own_present_endpoint(tx, organization_id, id).await?;
     endpoints::expire_current_secret(tx, id, now + SECRET_OVERLAP).await?;
     endpoints::forget_old_secrets(tx, id, OLD_SECRETS, now).await?;
     insert_secret(app, tx, id, &secret, now).await?;
@@ -264,7 +273,7 @@ pub(crate) async fn test_endpoint(
 ) -> Result<Sent, Error> {
     let now = app.clock.now();
     let mut tx = app.db.read().await?;
-    let endpoint = present_endpoint(&mut tx, organization_id, id).await?;
+    let endpoint = own_present_endpoint(&mut tx, organization_id, id).await?;
     let secrets = signing_secrets(app, &mut tx, id, now).await?;
     tx.save().await?;
     let Ok(secrets) = secrets else {

@@ -5,11 +5,15 @@
 
 use std::fmt::Display;
 
+use chrono::{DateTime, Utc};
 use jobs::{DeliverCallback, OutboxId, QueueError};
 use tracing::{debug, warn};
 
+use super::model::EndpointId;
+use super::queries::schedule;
 use super::record::Recorded;
 use crate::App;
+use crate::db::Tx;
 use crate::schedule::slots;
 
 /// Pushes the job of an event that was recorded.
@@ -22,6 +26,25 @@ pub(crate) async fn enqueue_recorded(app: &App, recorded: Recorded) {
         Ok(pushed) => log_failure(&[id], &pushed),
         // The job is in the queue; its slot ends sooner than it need.
         Err(error) => debug!(%error, "failed to keep the slot of event {id}"),
+    }
+}
+
+/// What an endpoint is owed next: the first event of an ordered one, else up to `limit` that
+/// wait.
+pub(super) async fn next_events(
+    tx: &mut Tx,
+    endpoint: EndpointId,
+    is_ordered: bool,
+    limit: usize,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<OutboxId>> {
+    if is_ordered {
+        let first = schedule::first_event(tx, endpoint, now).await?;
+        return Ok(first.iter().map(|event| event.outbox_id).collect());
+    }
+    match limit {
+        0 => Ok(Vec::new()),
+        limit => schedule::waiting_events(tx, endpoint, now, limit).await,
     }
 }
 

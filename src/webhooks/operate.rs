@@ -4,16 +4,13 @@
 //! events are kept for it. Its organization may activate it, as any that is inactive. Everything
 //! here may be done twice.
 
-use jobs::OutboxId;
-
 use super::breaker;
-use super::endpoints::reactivate;
-use super::enqueue::enqueue_events;
+use super::endpoints::{present_endpoint, reactivate};
+use super::enqueue::{enqueue_events, next_events};
 use super::error::Error;
 use super::model::{Endpoint, EndpointId};
-use super::queries::{endpoints, operate as queries, schedule};
+use super::queries::{endpoints, operate as queries};
 use crate::App;
-use crate::db::Tx;
 
 /// The `inactive_reason` of an endpoint that an operator paused; wire format.
 const PAUSED: &str = "paused";
@@ -44,7 +41,7 @@ impl From<sqlx::Error> for OperateError {
 pub async fn pause_endpoint(app: &App, id: EndpointId) -> Result<bool, OperateError> {
     let mut tx = app.db.write().await?;
     present_endpoint(&mut tx, id).await?;
-    let is_changed = queries::deactivate(&mut tx, id, PAUSED, app.clock.now()).await?;
+    let is_changed = endpoints::deactivate(&mut tx, id, PAUSED, app.clock.now()).await?;
     tx.save().await?;
     Ok(is_changed)
 }
@@ -88,27 +85,15 @@ pub async fn probe_endpoint(app: &App, id: EndpointId) -> Result<bool, OperateEr
     Ok(was_open)
 }
 
-async fn present_endpoint(tx: &mut Tx, id: EndpointId) -> Result<Endpoint, Error> {
-    let endpoint = endpoints::endpoint_by_id(tx, id).await?;
-    endpoint
-        .filter(|endpoint| endpoint.deleted_at.is_none())
-        .ok_or(Error::EndpointNotFound)
-}
-
 /// Enqueues what the endpoint is owed first, if anything is due. Best effort: the next tick does
 /// the same.
 async fn bring_events(app: &App, endpoint: &Endpoint) -> sqlx::Result<()> {
     let now = app.clock.now();
     let mut tx = app.db.read().await?;
-    let due: Vec<OutboxId> = if endpoint.is_ordered {
-        let first = schedule::first_event(&mut tx, endpoint.id, now).await?;
-        first.iter().map(|event| event.outbox_id).collect()
-    } else {
-        let failures = queries::consecutive_failures(&mut tx, endpoint.id).await?;
-        let is_probe = breaker::is_tripped(failures.unwrap_or_default());
-        let limit = if is_probe { 1 } else { BROUGHT_AT_ONCE };
-        schedule::waiting_events(&mut tx, endpoint.id, now, limit).await?
-    };
+    let failures = queries::consecutive_failures(&mut tx, endpoint.id).await?;
+    let is_probe = breaker::is_tripped(failures.unwrap_or_default());
+    let limit = if is_probe { 1 } else { BROUGHT_AT_ONCE };
+    let due = next_events(&mut tx, endpoint.id, endpoint.is_ordered, limit, now).await?;
     tx.save().await?;
     enqueue_events(app, &due).await;
     Ok(())

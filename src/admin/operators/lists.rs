@@ -53,15 +53,13 @@ struct Found<Id> {
     next: Option<Cursor>,
 }
 
-impl<Id: Copy> Found<Id> {
+impl<Id> Found<Id> {
     /// Of what was found with [`PageRequest::look_ahead`].
-    fn of(found: &[(Id, Cursor)], page: PageRequest) -> Self {
-        let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
-        let has_more = found.len() > limit;
-        let shown = &found[..found.len().min(limit)];
+    fn of(mut found: Vec<(Id, Cursor)>, page: PageRequest) -> Self {
+        let next = page.cut(&mut found, |(_, place)| *place);
         Self {
-            ids: shown.iter().map(|(id, _)| *id).collect(),
-            next: shown.last().filter(|_| has_more).map(|(_, place)| *place),
+            ids: found.into_iter().map(|(id, _)| id).collect(),
+            next,
         }
     }
 }
@@ -112,7 +110,7 @@ async fn find_stores(
         StoreState::DeadLetters => {
             let found = stores::with_dead_letters(tx, after.id, limit).await?;
             let found: Vec<_> = found.iter().map(|id| (*id, by_id(id.0))).collect();
-            return Ok(Found::of(&found, page));
+            return Ok(Found::of(found, page));
         }
         StoreState::All => stores::all(tx, after, limit).await?,
         StoreState::Failing => stores::failing(tx, after, limit).await?,
@@ -123,7 +121,7 @@ async fn find_stores(
         id: store.id.0,
     };
     let found: Vec<_> = found.iter().map(|it| (it.id, place(it))).collect();
-    Ok(Found::of(&found, page))
+    Ok(Found::of(found, page))
 }
 
 /// Of the next stores that wait for anything, those that have been due for a while. The page may
@@ -224,7 +222,7 @@ pub(super) async fn list_endpoints(
         _ => by_id(endpoint.id.0),
     };
     let found: Vec<(EndpointId, Cursor)> = found.iter().map(|it| (it.id, place(it))).collect();
-    let found = Found::of(&found, page);
+    let found = Found::of(found, page);
     let mut items = Vec::with_capacity(found.ids.len());
     for id in found.ids {
         let details = endpoints::details(&mut tx, id, COUNT_LIMIT + 1).await?;
@@ -267,7 +265,7 @@ pub(super) async fn list_dead_orders(
         None => dead_letters::orders(&mut tx, before, limit).await?,
     };
     tx.save().await?;
-    let next = cut(&mut found, page, |order| Cursor {
+    let next = page.cut(&mut found, |order| Cursor {
         at: order.dead_at,
         id: order.id.0,
     });
@@ -293,7 +291,7 @@ pub(super) async fn list_dead_callbacks(
     let mut tx = app.db.read().await?;
     let mut found = dead_letters::callbacks(&mut tx, before, page.look_ahead()).await?;
     tx.save().await?;
-    let next = cut(&mut found, page, |event| Cursor {
+    let next = page.cut(&mut found, |event| Cursor {
         at: event.created_at,
         id: event.id.0,
     });
@@ -309,12 +307,4 @@ pub(super) async fn list_dead_callbacks(
         given_up_at: event.updated_at.into(),
     });
     Ok(listed(items.collect(), next))
-}
-
-/// Cuts what was found to a page; tells where the next one begins.
-fn cut<T>(found: &mut Vec<T>, page: PageRequest, place: impl Fn(&T) -> Cursor) -> Option<Cursor> {
-    let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
-    let has_more = found.len() > limit;
-    found.truncate(limit);
-    found.last().filter(|_| has_more).map(place)
 }

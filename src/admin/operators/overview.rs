@@ -15,6 +15,7 @@ use super::views::{
     StoreCounts, TickView,
 };
 use crate::App;
+use crate::schedule;
 
 /// An order that has been due for so long is overdue.
 pub(super) const OVERDUE: TimeDelta = TimeDelta::minutes(10);
@@ -30,10 +31,10 @@ pub(super) async fn overview(app: &App) -> sqlx::Result<Overview> {
     let waiting = stores::waiting(&mut tx, Uuid::nil(), now, COUNT_LIMIT + 1).await?;
     let of_callbacks = counts::callbacks(&mut tx, COUNT_LIMIT + 1, now).await?;
     let mut ticks = Vec::new();
-    for schedule in SCHEDULES {
-        let last = counts::last_tick(&mut tx, schedule.name).await?;
+    for known in SCHEDULES {
+        let last = schedule::last_tick(&mut tx, known.name).await?;
         ticks.push(TickView {
-            schedule: schedule.name,
+            schedule: known.name,
             last_tick_at: last.map(Into::into),
         });
     }

@@ -278,20 +278,6 @@ pub(crate) async fn open_breaker(
         .execute(conn).await.map(|_| ()))
 }
 
-/// Makes an endpoint inactive that said that it is no more; tells whether it was active.
-pub(crate) async fn deactivate_gone(
-    tx: &mut Tx,
-    id: EndpointId,
-    now: DateTime<Utc>,
-) -> sqlx::Result<bool> {
-    on!(tx, conn => query(sql!(
-        "UPDATE webhook_endpoints
-         SET is_active = FALSE, inactive_reason = 'gone', updated_at = $2
-         WHERE id = $1 AND is_active"))
-        .bind(id).bind(now)
-        .execute(conn).await.map(|done| done.rows_affected() == 1))
-}
-
 /// How the deliveries of an event stand.
 pub(crate) async fn delivery_states(tx: &mut Tx, id: OutboxId) -> sqlx::Result<Vec<DeliveryState>> {
     on!(tx, conn => query_as(sql!(

@@ -134,6 +134,21 @@ pub(crate) async fn update_endpoint(
         .execute(conn).await.map(|_| ()))
 }
 
+/// Makes an endpoint inactive for a reason; tells whether it was active.
+pub(crate) async fn deactivate(
+    tx: &mut Tx,
+    id: EndpointId,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    on!(tx, conn => query(sql!(
+        "UPDATE webhook_endpoints
+         SET is_active = FALSE, inactive_reason = $2, updated_at = $3
+         WHERE id = $1 AND is_active AND deleted_at IS NULL"))
+        .bind(id).bind(reason).bind(now)
+        .execute(conn).await.map(|done| done.rows_affected() == 1))
+}
+
 /// Deletes an endpoint: nothing is sent to it any more.
 pub(crate) async fn mark_deleted(
     tx: &mut Tx,

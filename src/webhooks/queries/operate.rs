@@ -6,21 +6,6 @@ use sqlx::{query, query_scalar};
 use crate::db::{Tx, on, sql};
 use crate::webhooks::model::EndpointId;
 
-/// Makes an endpoint inactive for a reason; tells whether it was active.
-pub(crate) async fn deactivate(
-    tx: &mut Tx,
-    id: EndpointId,
-    reason: &str,
-    now: DateTime<Utc>,
-) -> sqlx::Result<bool> {
-    on!(tx, conn => query(sql!(
-        "UPDATE webhook_endpoints
-         SET is_active = FALSE, inactive_reason = $2, updated_at = $3
-         WHERE id = $1 AND is_active AND deleted_at IS NULL"))
-        .bind(id).bind(reason).bind(now)
-        .execute(conn).await.map(|done| done.rows_affected() == 1))
-}
-
 /// How often an endpoint failed in a row.
 pub(crate) async fn consecutive_failures(tx: &mut Tx, id: EndpointId) -> sqlx::Result<Option<i32>> {
     on!(tx, conn => query_scalar(sql!(

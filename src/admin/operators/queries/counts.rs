@@ -1,7 +1,7 @@
 //! Counts, each up to a limit.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, query_as, query_scalar};
+use sqlx::{FromRow, query_as};
 use uuid::Uuid;
 
 use crate::db::{Tx, on, sql};
@@ -87,12 +87,4 @@ pub(crate) async fn callbacks(
                  ORDER BY id LIMIT $1) AS head) AS paused"))
         .bind(limit).bind(DateTime::UNIX_EPOCH).bind(now).bind(Uuid::nil())
         .fetch_one(conn).await)
-}
-
-/// The last tick of a schedule that any process took.
-pub(crate) async fn last_tick(tx: &mut Tx, schedule: &str) -> sqlx::Result<Option<DateTime<Utc>>> {
-    on!(tx, conn => query_scalar(sql!(
-        "SELECT tick FROM schedule_ticks WHERE schedule = $1 ORDER BY tick DESC LIMIT 1"))
-        .bind(schedule)
-        .fetch_optional(conn).await)
 }
