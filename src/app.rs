@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::config::{Listener, Settings};
 use crate::db::{Db, DbError};
+use crate::http::rates::Rates;
 use crate::ids::Ids;
 use crate::keys::StartWithoutKey;
 use crate::lease::LeaseTimes;
@@ -45,6 +46,8 @@ pub struct App {
     pub lanes: Lanes,
     /// Spreads the retries of deliveries.
     pub jitter: Jitter,
+    /// How often somebody may call.
+    pub rates: Rates,
     /// Whether an API key was seen: anonymous access by default ends with the first.
     pub key_exists: Arc<AtomicBool>,
     /// Callers that wait for an import of this process.
@@ -114,6 +117,9 @@ impl App {
     ) -> reqwest::Result<Self> {
         let guard = Guard::new(settings.webhook.allow_private_targets);
         let webhooks = Sender::new(guard, settings.callback.timeout)?;
+        let rates = &settings.rates;
+        let proxies = rates.proxies.clone();
+        let rates = Rates::new(rates.per_key, rates.per_address, proxies, &clock);
         Ok(Self {
             settings,
             db,
@@ -124,6 +130,7 @@ impl App {
             webhooks,
             lanes: Lanes::default(),
             jitter: Jitter::system(),
+            rates,
             key_exists: Arc::default(),
             imports: Imports::default(),
             import_wait: IMPORT_WAIT,

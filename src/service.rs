@@ -220,6 +220,7 @@ pub fn site(app: &Arc<App>) -> BoxEndpoint<'static> {
     let shell = Shell {
         new_id: Arc::new(move || ids.ids.new_id(ids.clock.now())),
         access: access.clone(),
+        rates: app.rates.clone(),
         limits: Limits::default(),
         observer: None,
     };

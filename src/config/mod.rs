@@ -17,6 +17,7 @@ use secrecy::{ExposeSecret, SecretString};
 use self::reader::Reader;
 pub(crate) use self::reader::environment;
 use crate::http::auth::ListedKey;
+use crate::http::client::TrustedProxies;
 use crate::logs::LogFormat;
 use crate::marketplace::connector::Credentials;
 use crate::marketplace::model::Marketplace;
@@ -44,6 +45,8 @@ pub struct Settings {
     pub admin_password: Option<SecretString>,
     /// `AUTH`, `API_KEYS`: who may call.
     pub auth: AuthSettings,
+    /// How often they may.
+    pub rates: RateSettings,
     /// The mock marketplace and the client that calls it.
     pub mock: MockSettings,
     /// `MARKETPLACE_TIMEOUT_MS`: one marketplace call, connect and read.
@@ -98,6 +101,17 @@ pub struct AuthSettings {
     pub mode: AuthMode,
     /// `API_KEYS`: keys that count beside the stored ones.
     pub listed: Vec<ListedKey>,
+}
+
+/// How often somebody may call.
+#[derive(Clone, Debug)]
+pub struct RateSettings {
+    /// `RATE_LIMIT_PER_KEY`: requests a second of one API key or sync token; 0: no limit.
+    pub per_key: u32,
+    /// `RATE_LIMIT_PER_IP`: requests a second of one address; 0: no limit.
+    pub per_address: u32,
+    /// `TRUSTED_PROXIES`: whose `X-Forwarded-For` is believed.
+    pub proxies: TrustedProxies,
 }
 
 /// Whether a key is needed.
@@ -236,6 +250,7 @@ impl Settings {
             redis_url,
             queue_prefix: read.or("QUEUE_PREFIX", "")?,
             auth: read.auth(loopback)?,
+            rates: read.rates(loopback)?,
             admin_password: read.text("ADMIN_PASSWORD").map(SecretString::from),
             mock: read.mock(loopback)?,
             marketplace_timeout: read.milliseconds("MARKETPLACE_TIMEOUT_MS", "10000")?,
@@ -364,6 +379,9 @@ mod tests {
             ("SYNC_ROW_CONCURRENCY", "many"),
             ("AUTH", "perhaps"),
             ("API_KEYS", "nonsense"),
+            ("RATE_LIMIT_PER_KEY", "-1"),
+            ("RATE_LIMIT_PER_IP", "many"),
+            ("TRUSTED_PROXIES", "10.0.0.0/99"),
             ("LOG_FORMAT", "xml"),
             ("MOCK_MARKETPLACE_ENABLED", "maybe"),
             ("MOCK_API_BASE_URL", "ftp://x"),
@@ -406,6 +424,19 @@ mod tests {
             let anonymous = mode(&[host, listed, ("AUTH", "anonymous")]);
             assert_eq!(anonymous, AuthMode::Anonymous);
         }
+    }
+
+    #[test]
+    fn calls_are_limited_where_others_can_call() {
+        let rates = |pairs: &[(&str, &str)]| {
+            let rates = settings(pairs).unwrap().rates;
+            (rates.per_key, rates.per_address)
+        };
+        let public = ("HOST", "0.0.0.0");
+        assert_eq!(rates(&[]), (0, 0));
+        assert_eq!(rates(&[public]), (100, 200));
+        assert_eq!(rates(&[public, ("RATE_LIMIT_PER_IP", "0")]), (100, 0));
+        assert_eq!(rates(&[("RATE_LIMIT_PER_KEY", "7")]), (7, 0));
     }
 
     #[test]

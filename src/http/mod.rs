@@ -6,6 +6,7 @@
 
 pub mod auth;
 pub mod body;
+pub mod client;
 mod errors;
 pub mod fields;
 pub mod health;
@@ -15,6 +16,7 @@ pub mod nullable;
 pub mod page;
 pub mod problem;
 mod problem_document;
+pub mod rates;
 pub mod request_id;
 pub mod routes;
 pub mod shell;

@@ -18,6 +18,7 @@ use super::auth::Access;
 use super::errors;
 use super::limits::Limits;
 use super::problem::Problem;
+use super::rates::Rates;
 use super::request_id;
 use super::routes::{Entry, Routes};
 
@@ -47,6 +48,8 @@ pub struct Shell {
     pub new_id: Arc<dyn Fn() -> Uuid + Send + Sync>,
     /// Who may call.
     pub access: Access,
+    /// How often they may.
+    pub rates: Rates,
     /// What a request may cost.
     pub limits: Limits,
     /// Hears of every request.
@@ -112,9 +115,14 @@ impl<E: Endpoint> Wrapped<E> {
         method: &Method,
         route: Option<&Entry>,
     ) -> Response {
+        let visitor = match self.shell.rates.admit(&request) {
+            Ok(visitor) => visitor,
+            Err(problem) => return problem.into_response(),
+        };
         if let Err(problem) = self.shell.limits.check(&request) {
             return problem.into_response();
         }
+        request.set_data(visitor);
         request.set_data(self.shell.access.clone());
         request.set_data(self.shell.limits);
         let work = AssertUnwindSafe(self.endpoint.call(request)).catch_unwind();

@@ -22,6 +22,7 @@ use crate::http::fields::{self, Fields, FromFields};
 use crate::http::kind::IMPORT_IN_PROGRESS;
 use crate::http::nullable::Nullable;
 use crate::http::problem::Problem;
+use crate::http::rates::Credential;
 use crate::timestamp::Timestamp;
 
 /// Receipts a batch.
@@ -338,6 +339,7 @@ impl MarketplaceApi {
             sync_token,
             receipt,
         } = body.0;
+        self.app.rates.spend(Credential::Token(sync_token))?;
         let mut imported = import_receipts(&self.app, SyncToken(sync_token), vec![receipt]).await?;
         match imported.pop() {
             Some(Imported::InProgress) | None => Err(Problem::conflict(
@@ -369,6 +371,7 @@ impl MarketplaceApi {
             sync_token,
             receipts,
         } = body.0;
+        self.app.rates.spend(Credential::Token(sync_token))?;
         let imported = import_receipts(&self.app, SyncToken(sync_token), receipts.clone()).await?;
         let results = receipts
             .into_iter()
@@ -404,6 +407,7 @@ impl MarketplaceApi {
         let token = fields::check(&[("syncToken", token.as_deref())], |fields| {
             fields.uuid("syncToken")
         })?;
+        self.app.rates.spend(Credential::Token(token))?;
         Ok(Json(store_state(&self.app, SyncToken(token)).await?.into()))
     }
 }

@@ -20,6 +20,7 @@ use marketplace_sync::http::fields::{self, Fields, FromFields};
 use marketplace_sync::http::health::{Check, HealthApi};
 use marketplace_sync::http::limits::Limits;
 use marketplace_sync::http::problem::Problem;
+use marketplace_sync::http::rates::Rates;
 use marketplace_sync::http::shell::Shell;
 use marketplace_sync::http::{Tag, document, site};
 use poem::http::{HeaderMap, Method, StatusCode};
@@ -140,6 +141,7 @@ fn shell() -> Shell {
     Shell {
         new_id: Arc::new(move || Uuid::from_u128(next.fetch_add(1, Ordering::Relaxed).into())),
         access: Access::anonymous(),
+        rates: Rates::unlimited(),
         limits: Limits::default(),
         observer: None,
     }

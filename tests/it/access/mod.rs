@@ -1,6 +1,7 @@
 //! Who may call: keys and what they open.
 
 mod keys;
+mod rates;
 
 use chrono::{DateTime, Utc};
 use marketplace_sync::http::auth::Scope;
