@@ -20,6 +20,7 @@ use crate::keys::StartWithoutKey;
 use crate::lease::LeaseTimes;
 use crate::marketplace::Imports;
 use crate::marketplace::connector::{Connector, MockClient, http_client};
+use crate::metrics::Metrics;
 use crate::retry::Jitter;
 use crate::webhooks::{Guard, Lanes, Sender};
 
@@ -56,6 +57,8 @@ pub struct App {
     pub import_wait: Duration,
     /// How long the lease of a run lasts.
     pub lease_times: LeaseTimes,
+    /// What operators watch.
+    pub metrics: Metrics,
     /// Work that goes on when its caller goes away; a shutdown waits for it.
     pub tasks: TaskTracker,
     /// Fires when the process shuts down.
@@ -135,6 +138,7 @@ impl App {
             imports: Imports::default(),
             import_wait: IMPORT_WAIT,
             lease_times: LeaseTimes::default(),
+            metrics: Metrics::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         })

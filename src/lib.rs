@@ -12,6 +12,7 @@ pub mod keys;
 pub mod lease;
 pub mod logs;
 pub mod marketplace;
+pub mod metrics;
 pub mod openapi;
 pub mod rate;
 pub mod retry;

@@ -86,6 +86,10 @@ const fn lead(
 
 /// The document of every route; `access` is who may call, and with anonymous access a key may
 /// be left out.
+///
+/// # Panics
+///
+/// If what poem-openapi prints is no JSON, which would be its bug.
 pub fn document(access: &Access, with_mock_marketplace: bool) -> Value {
     type Own = (MarketplaceApi, WebhooksApi, CallbacksApi, HealthApi);
     let generated = if with_mock_marketplace {

@@ -41,6 +41,8 @@ pub struct Settings {
     pub public: Listener,
     /// `ADMIN_HOST`, `ADMIN_PORT`: the admin listener.
     pub admin: Listener,
+    /// `METRICS_HOST`, `METRICS_PORT`: a listener for metrics alone; none without a port.
+    pub metrics: Option<Listener>,
     /// `ADMIN_PASSWORD`: HTTP Basic, any user.
     pub admin_password: Option<SecretString>,
     /// `AUTH`, `API_KEYS`: who may call.
@@ -243,6 +245,7 @@ impl Settings {
             host: read.or("ADMIN_HOST", "127.0.0.1")?,
             port: read.or("ADMIN_PORT", "3001")?,
         };
+        let metrics = read.metrics()?;
         let (database_url, redis_url) = read.profile()?;
         let settings = Self {
             database_url,
@@ -262,6 +265,7 @@ impl Settings {
             shutdown_timeout: read.seconds("SHUTDOWN_TIMEOUT_SECONDS", "30")?,
             public,
             admin,
+            metrics,
         };
         if !settings.admin.is_loopback() && settings.admin_password.is_none() {
             bail!(
@@ -372,6 +376,7 @@ mod tests {
     fn a_bad_setting_is_named() {
         for (name, value) in [
             ("PORT", "70000"),
+            ("METRICS_PORT", "many"),
             ("SYNC_CHUNK_SIZE", "0"),
             ("SYNC_CRON", "whenever"),
             ("SYNC_CRON", "0 0 0 1 1 * 2020"),

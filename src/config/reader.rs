@@ -10,8 +10,8 @@ use reqwest::Url;
 use secrecy::SecretString;
 
 use super::{
-    AuthMode, AuthSettings, CallbackSettings, DEFAULT_DATABASE_URL, MockSettings, RateSettings,
-    SyncSettings, WebhookSettings,
+    AuthMode, AuthSettings, CallbackSettings, DEFAULT_DATABASE_URL, Listener, MockSettings,
+    RateSettings, SyncSettings, WebhookSettings,
 };
 use crate::http::auth::parse_keys;
 use crate::logs::LogFormat;
@@ -117,6 +117,17 @@ impl Reader<'_> {
             bail!("`REDIS_URL` must start with `redis://` or `rediss://`");
         }
         Ok((database.into(), redis.map(SecretString::from)))
+    }
+
+    /// The listener for metrics, if there is to be one.
+    pub(super) fn metrics(&self) -> Result<Option<Listener>> {
+        let host = self.or("METRICS_HOST", "127.0.0.1")?;
+        let port = self.text("METRICS_PORT");
+        port.map(|_| {
+            let port = self.or("METRICS_PORT", "")?;
+            Ok(Listener { host, port })
+        })
+        .transpose()
     }
 
     /// Who may call. Whether a key is stored is known only once the database is open.

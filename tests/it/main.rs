@@ -7,6 +7,7 @@ mod board;
 mod connector;
 mod http_contract;
 mod jobs;
+mod metrics;
 mod migrations;
 mod mock_marketplace;
 mod openapi;
