@@ -19,11 +19,12 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::admin::{self, LogStream};
+use crate::admin::{self, LogStream, Login};
 use crate::app::{App, StartError};
 use crate::config::{Listener, Settings};
 use crate::http::health::{Check, HealthApi};
 use crate::http::limits::Limits;
+use crate::http::listener::{ConnectionLimits, limited};
 use crate::http::shell::Shell;
 use crate::keys;
 use crate::marketplace::api::MarketplaceApi;
@@ -130,9 +131,15 @@ impl Service {
             checked.map_err(StartError::NoKey)?;
             let site = site(&service.app);
             service.serve(public, site);
-            let password = service.app.settings.admin_password.clone();
+            let settings = &service.app.settings;
+            let proxies = settings.rates.proxies.clone();
+            let login = Login::new(
+                settings.admin_password.as_ref(),
+                proxies,
+                &service.app.clock,
+            );
             let pages = Route::new().at("/metrics", metrics::endpoint(&service.app));
-            let board = admin::with_pages(pages, &service.app.queue, logs, password);
+            let board = admin::with_pages(pages, &service.app.queue, logs, login);
             service.serve(admin, board);
         }
         if let Some(listener) = metrics {
@@ -156,6 +163,9 @@ impl Service {
     fn serve(&mut self, acceptor: TcpAcceptor, endpoint: impl Endpoint + 'static) {
         let stop = self.stop.clone();
         let patience = self.app.settings.shutdown_timeout;
+        let limits = ConnectionLimits::of(self.app.settings.max_connections);
+        let (acceptor, connections) = limited(acceptor, limits);
+        let endpoint = connections.watch(endpoint);
         self.parts.spawn(async move {
             let server = Server::new_with_acceptor(acceptor).idle_timeout(IDLE_CONNECTION);
             let stopped = stop.cancelled_owned();

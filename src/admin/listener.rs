@@ -4,7 +4,10 @@ use jobs::Queue;
 use poem::{Endpoint, EndpointExt, Route, http::header, middleware::SetHeader};
 use secrecy::SecretString;
 
-use super::{LogStream, board, login, ui};
+use super::login::{self, Login};
+use super::{LogStream, board, origin, ui};
+use crate::clock::Clock;
+use crate::http::client::TrustedProxies;
 
 /// The board alone, its API and its log, behind a login when `password` is set.
 pub fn app(
@@ -12,7 +15,12 @@ pub fn app(
     logs: LogStream,
     password: Option<SecretString>,
 ) -> impl Endpoint + use<> {
-    with_pages(Route::new(), queue, logs, password)
+    let login = Login::new(
+        password.as_ref(),
+        TrustedProxies::default(),
+        &Clock::system(),
+    );
+    with_pages(Route::new(), queue, logs, login)
 }
 
 /// The admin listener's endpoint: further pages beside the board, all behind the same login.
@@ -20,12 +28,14 @@ pub fn with_pages(
     pages: Route,
     queue: &Queue,
     logs: LogStream,
-    password: Option<SecretString>,
+    login: Login,
 ) -> impl Endpoint + use<> {
+    let has_password = login.is_demanded();
     pages
         .nest("/api/v1", board::routes(queue, logs))
         .nest("/", ui::routes())
-        .around(login::demand(password))
+        .around(login::demand(login))
+        .around(origin::own_pages_only(has_password))
         .with(security_headers())
 }
 

@@ -14,7 +14,9 @@ mod board;
 mod events;
 mod listener;
 mod login;
+mod origin;
 mod ui;
 
 pub use events::{JOB_SPAN_FIELDS, LogStream};
 pub use listener::{app, with_pages};
+pub use login::Login;

@@ -43,6 +43,8 @@ pub struct Settings {
     pub admin: Listener,
     /// `METRICS_HOST`, `METRICS_PORT`: a listener for metrics alone; none without a port.
     pub metrics: Option<Listener>,
+    /// `MAX_CONNECTIONS`: open connections of one listener.
+    pub max_connections: usize,
     /// `ADMIN_PASSWORD`: HTTP Basic, any user.
     pub admin_password: Option<SecretString>,
     /// `AUTH`, `API_KEYS`: who may call.
@@ -252,6 +254,7 @@ impl Settings {
             database_max_connections: read.at_least("DATABASE_MAX_CONNECTIONS", "20", 2)?,
             redis_url,
             queue_prefix: read.or("QUEUE_PREFIX", "")?,
+            max_connections: read.at_least("MAX_CONNECTIONS", "800", 1)?,
             auth: read.auth(loopback)?,
             rates: read.rates(loopback)?,
             admin_password: read.text("ADMIN_PASSWORD").map(SecretString::from),
@@ -387,6 +390,7 @@ mod tests {
             ("RATE_LIMIT_PER_KEY", "-1"),
             ("RATE_LIMIT_PER_IP", "many"),
             ("TRUSTED_PROXIES", "10.0.0.0/99"),
+            ("MAX_CONNECTIONS", "0"),
             ("LOG_FORMAT", "xml"),
             ("MOCK_MARKETPLACE_ENABLED", "maybe"),
             ("MOCK_API_BASE_URL", "ftp://x"),

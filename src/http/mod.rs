@@ -12,6 +12,7 @@ pub mod fields;
 pub mod health;
 pub mod kind;
 pub mod limits;
+pub mod listener;
 pub mod nullable;
 pub mod page;
 pub mod problem;

@@ -172,7 +172,7 @@ impl Failures {
 }
 
 /// 429, in whole seconds that are enough.
-fn too_often(wait: Duration) -> Problem {
+pub(crate) fn too_often(wait: Duration) -> Problem {
     let seconds = wait.as_millis().div_ceil(1000).max(1);
     Problem::rate_limited(u64::try_from(seconds).unwrap_or(u64::MAX))
 }

@@ -1,5 +1,7 @@
 //! Who may call: keys and what they open.
 
+mod admin;
+mod connections;
 mod keys;
 mod rates;
 

@@ -1,6 +1,7 @@
 //! Where metrics are served, and what they are called.
 
-use marketplace_sync::admin::{self, LogStream};
+use marketplace_sync::admin::{self, LogStream, Login};
+use marketplace_sync::http::client::TrustedProxies;
 use marketplace_sync::metrics;
 use poem::Route;
 use reqwest::StatusCode;
@@ -45,8 +46,9 @@ async fn metrics_are_behind_the_login_of_the_admin_listener(
 ) {
     let app = TestApp::watched(on, &[]).await;
     let pages = Route::new().at("/metrics", metrics::endpoint(&app.app));
-    let password = Some(SecretString::from("hunter2"));
-    let board = admin::with_pages(pages, &app.app.queue, LogStream::new(), password);
+    let password = SecretString::from("hunter2");
+    let login = Login::new(Some(&password), TrustedProxies::default(), &app.clock);
+    let board = admin::with_pages(pages, &app.app.queue, LogStream::new(), login);
     let server = TestServer::start(board).await;
     let url = server.url("/metrics");
     let refused = app.http.get(url.clone()).send().await.unwrap();
