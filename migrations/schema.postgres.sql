@@ -71,6 +71,29 @@ CREATE TABLE callback_outbox (
     CONSTRAINT callback_outbox_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'success'::text, 'failed'::text])))
 );
 
+CREATE TABLE encryption_keys (
+    key_id text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT encryption_keys_pkey PRIMARY KEY (key_id)
+);
+
+CREATE TABLE idempotency_keys (
+    id uuid NOT NULL,
+    scope text NOT NULL,
+    route text NOT NULL,
+    idempotency_key text NOT NULL,
+    fingerprint text NOT NULL,
+    running_until timestamp with time zone NOT NULL,
+    status integer,
+    answer text,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    CONSTRAINT idempotency_keys_answer_is_whole CHECK (((status IS NULL) = (answer IS NULL))),
+    CONSTRAINT idempotency_keys_idempotency_key_check CHECK (((length(idempotency_key) >= 1) AND (length(idempotency_key) <= 255))),
+    CONSTRAINT idempotency_keys_identity_key UNIQUE (scope, route, idempotency_key),
+    CONSTRAINT idempotency_keys_pkey PRIMARY KEY (id)
+);
+
 CREATE TABLE queue_epochs (
     queue text NOT NULL,
     epoch uuid NOT NULL,
@@ -109,6 +132,7 @@ CREATE TABLE stores (
     lease_expires_at timestamp with time zone,
     enqueued_until timestamp with time zone,
     paused_until timestamp with time zone,
+    paused_at timestamp with time zone,
     CONSTRAINT stores_external_store_id_check CHECK (((external_store_id)::text <> ''::text)),
     CONSTRAINT stores_identity_key UNIQUE (organization_id, marketplace, external_store_id),
     CONSTRAINT stores_imported_success_count_check CHECK ((imported_success_count >= 0)),
@@ -200,17 +224,23 @@ CREATE INDEX callback_outbox_pending_idx ON public.callback_outbox USING btree (
 
 CREATE INDEX callback_outbox_store_id_idx ON public.callback_outbox USING btree (store_id, created_at, id);
 
+CREATE INDEX idempotency_keys_expires_at_idx ON public.idempotency_keys USING btree (expires_at, id);
+
 CREATE INDEX schedule_ticks_tick_idx ON public.schedule_ticks USING btree (tick);
 
 CREATE INDEX stores_created_at_id_idx ON public.stores USING btree (created_at, id);
 
 CREATE INDEX stores_lease_idx ON public.stores USING btree (lease_expires_at) WHERE (lease_expires_at IS NOT NULL);
 
+CREATE INDEX stores_paused_idx ON public.stores USING btree (created_at, id) WHERE (paused_at IS NOT NULL);
+
 CREATE INDEX stores_sync_status_idx ON public.stores USING btree (sync_status, created_at, id);
 
 CREATE INDEX sync_logs_batch_idx ON public.sync_logs USING btree (store_id, created_at, id, COALESCE(next_retry_at, created_at)) WHERE ((status <> 'success'::text) AND (dead_at IS NULL));
 
 CREATE INDEX sync_logs_dead_idx ON public.sync_logs USING btree (dead_at, id) WHERE (dead_at IS NOT NULL);
+
+CREATE INDEX sync_logs_dead_store_idx ON public.sync_logs USING btree (store_id, dead_at, id) WHERE (dead_at IS NOT NULL);
 
 CREATE INDEX sync_logs_due_idx ON public.sync_logs USING btree (store_id, COALESCE(next_retry_at, created_at)) WHERE ((status <> 'success'::text) AND (dead_at IS NULL));
 
@@ -219,6 +249,8 @@ CREATE INDEX sync_logs_rate_limited_idx ON public.sync_logs USING btree (store_i
 CREATE INDEX sync_logs_window_idx ON public.sync_logs USING btree (store_id, created_at DESC, id DESC, status) WHERE (status <> 'pending'::text);
 
 CREATE INDEX webhook_endpoints_inactive_idx ON public.webhook_endpoints USING btree (id) WHERE (NOT is_active);
+
+CREATE INDEX webhook_endpoints_open_idx ON public.webhook_endpoints USING btree (open_until, id) WHERE (open_until IS NOT NULL);
 
 CREATE INDEX webhook_secrets_endpoint_id_idx ON public.webhook_secrets USING btree (endpoint_id, created_at, id);
 

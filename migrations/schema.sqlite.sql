@@ -61,6 +61,34 @@ CREATE TABLE callback_outbox (
     updated_at TEXT NOT NULL
 , enqueued_until TEXT) STRICT;
 
+CREATE TABLE encryption_keys (
+    -- The beginning of the SHA-256 of the key.
+    key_id TEXT NOT NULL PRIMARY KEY,
+    created_at TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE idempotency_keys (
+    -- Of the request that runs, or ran; another one that takes over has another id.
+    id BLOB NOT NULL PRIMARY KEY,
+    -- Whose key it is: keys of two organizations, or of two stores, are not the same.
+    scope TEXT NOT NULL,
+    -- Method and path template.
+    route TEXT NOT NULL,
+    idempotency_key TEXT NOT NULL CHECK (LENGTH(idempotency_key) BETWEEN 1 AND 255),
+    -- SHA-256 of the request.
+    fingerprint TEXT NOT NULL,
+    -- Until when the request counts as running; renewed while it does.
+    running_until TEXT NOT NULL,
+    -- The answer; none while the request runs.
+    status INTEGER,
+    -- A secret: it may contain some.
+    answer TEXT,
+    created_at TEXT NOT NULL,
+    expires_at TEXT NOT NULL,
+    CONSTRAINT idempotency_keys_identity_key UNIQUE (scope, route, idempotency_key),
+    CONSTRAINT idempotency_keys_answer_is_whole CHECK ((status IS NULL) = (answer IS NULL))
+) STRICT;
+
 CREATE TABLE queue_epochs (
     queue TEXT NOT NULL PRIMARY KEY,
     epoch BLOB NOT NULL
@@ -98,7 +126,7 @@ CREATE TABLE stores (
     lease_token BLOB,
     lease_expires_at TEXT,
     enqueued_until TEXT,
-    paused_until TEXT,
+    paused_until TEXT, paused_at TEXT,
     CONSTRAINT stores_sync_token_key UNIQUE (sync_token),
     CONSTRAINT stores_identity_key UNIQUE (organization_id, marketplace, external_store_id)
 ) STRICT;
@@ -184,11 +212,16 @@ CREATE INDEX callback_outbox_pending_idx ON callback_outbox (created_at, id)
 
 CREATE INDEX callback_outbox_store_id_idx ON callback_outbox (store_id, created_at, id);
 
+CREATE INDEX idempotency_keys_expires_at_idx ON idempotency_keys (expires_at, id);
+
 CREATE INDEX schedule_ticks_tick_idx ON schedule_ticks (tick);
 
 CREATE INDEX stores_created_at_id_idx ON stores (created_at, id);
 
 CREATE INDEX stores_lease_idx ON stores (lease_expires_at) WHERE lease_expires_at IS NOT NULL;
+
+CREATE INDEX stores_paused_idx ON stores (created_at, id)
+    WHERE paused_at IS NOT NULL;
 
 CREATE INDEX stores_sync_status_idx ON stores (sync_status, created_at, id);
 
@@ -197,6 +230,9 @@ CREATE INDEX sync_logs_batch_idx
     WHERE status <> 'success' AND dead_at IS NULL;
 
 CREATE INDEX sync_logs_dead_idx ON sync_logs (dead_at, id)
+    WHERE dead_at IS NOT NULL;
+
+CREATE INDEX sync_logs_dead_store_idx ON sync_logs (store_id, dead_at, id)
     WHERE dead_at IS NOT NULL;
 
 CREATE INDEX sync_logs_due_idx ON sync_logs (store_id, (COALESCE(next_retry_at, created_at)))
@@ -210,5 +246,8 @@ CREATE INDEX sync_logs_window_idx ON sync_logs (store_id, created_at DESC, id DE
 
 CREATE INDEX webhook_endpoints_inactive_idx ON webhook_endpoints (id)
     WHERE NOT is_active;
+
+CREATE INDEX webhook_endpoints_open_idx ON webhook_endpoints (open_until, id)
+    WHERE open_until IS NOT NULL;
 
 CREATE INDEX webhook_secrets_endpoint_id_idx ON webhook_secrets (endpoint_id, created_at, id);

@@ -4,6 +4,7 @@
 //! 0 done, 1 failed, 2 a bad setting or argument, 3 the database or the queue is not usable
 //! (unreachable, locked, read-only, full), 4 the database is newer than this release.
 
+mod bench;
 mod client;
 mod dead_letters;
 mod demo;
@@ -64,12 +65,14 @@ enum Command {
     Reconcile(reconcile::Reconcile),
     /// List what was given up, or give it another chance.
     DeadLetters(dead_letters::DeadLetters),
-    /// Make, list and revoke API keys.
+    /// Make, list and revoke API keys; encrypt stored secrets with another key.
     Keys(keys::Keys),
     /// Receive events and show them, for trying deliveries.
     MockWebhook(mock_webhook::MockWebhook),
     /// Show that the service works: 0 if it does, 1 if not.
     Smoke(smoke::Smoke),
+    /// Measure the service.
+    Bench(bench::Bench),
 }
 
 /// Runs the command that the arguments name.
@@ -127,6 +130,12 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
             let layers = vec![place.log_layer()?, Box::new(logs.layer())];
             start_logs(&settings, LogOutput::Stderr, layers)?;
             command.run(settings, place, logs).await
+        }
+        Command::Bench(command) => {
+            let place = bench::place()?;
+            let settings = command.settings(&place).map_err(bad_setting)?;
+            start_logs(&settings, LogOutput::Stderr, Vec::new())?;
+            command.run(settings).await
         }
     }
 }
@@ -192,7 +201,7 @@ fn exit_code(error: &Error) -> u8 {
     match error.downcast_ref::<StartError>() {
         Some(StartError::Db(error)) => db(error),
         Some(StartError::Queue(_)) => UNAVAILABLE,
-        Some(StartError::Host(_) | StartError::NoKey(_)) => BAD_SETTING,
+        Some(StartError::Host(_) | StartError::NoKey(_) | StartError::MissingKey(_)) => BAD_SETTING,
         Some(StartError::Http(_)) => 1,
         None => error.downcast_ref::<DbError>().map_or(1, db),
     }

@@ -10,12 +10,15 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
 use self::reader::Reader;
 pub(crate) use self::reader::environment;
+use crate::encryption::Keyring;
 use crate::http::auth::ListedKey;
 use crate::http::client::TrustedProxies;
 use crate::logs::LogFormat;
@@ -51,6 +54,8 @@ pub struct Settings {
     pub auth: AuthSettings,
     /// How often they may.
     pub rates: RateSettings,
+    /// `TOKEN_ENCRYPTION_KEY`: what stored secrets are encrypted with.
+    pub encryption: Keyring,
     /// The mock marketplace and the client that calls it.
     pub mock: MockSettings,
     /// `MARKETPLACE_TIMEOUT_MS`: one marketplace call, connect and read.
@@ -199,6 +204,9 @@ impl Settings {
     /// Settings of the demo: everything embedded, in `folder`, with retries after seconds. Ports
     /// and logs are taken from the environment.
     pub fn for_demo(folder: &Path) -> Result<Self> {
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).context("there are no random bits")?;
+        let key = STANDARD.encode(key);
         let database_url = format!("sqlite:{}", folder.join("demo.db").display());
         Self::from_lookup(&|name| match name {
             "DATABASE_URL" => Some(database_url.clone()),
@@ -206,6 +214,7 @@ impl Settings {
             "SYNC_THROTTLE_SECONDS" => Some("0".to_owned()),
             "SYNC_BACKOFF_BASE_SECONDS" => Some("2".to_owned()),
             "CALLBACK_BACKOFF_SECONDS" => Some("1,2".to_owned()),
+            "TOKEN_ENCRYPTION_KEY" => Some(key.clone()),
             "PORT" | "ADMIN_PORT" | "LOG_FORMAT" => environment(name),
             "RUST_LOG" => environment(name).or_else(|| Some("warn".to_owned())),
             _ => None,
@@ -222,9 +231,32 @@ impl Settings {
             "PORT" | "ADMIN_PORT" | "SYNC_THROTTLE_SECONDS" => Some("0".to_owned()),
             "SYNC_BACKOFF_BASE_SECONDS" => Some("2".to_owned()),
             "CALLBACK_BACKOFF_SECONDS" => Some("1,2".to_owned()),
-            "REDIS_URL" | "QUEUE_PREFIX" | "LOG_FORMAT" | "RUST_LOG" => environment(name),
+            "REDIS_URL" | "QUEUE_PREFIX" | "TOKEN_ENCRYPTION_KEY" | "LOG_FORMAT" | "RUST_LOG" => {
+                environment(name)
+            }
             _ => None,
         })
+    }
+
+    /// Settings of a measurement: a database in `folder`, or the servers of the environment; a
+    /// queue of its own; logs only of what went wrong.
+    pub fn for_bench(folder: &Path, on_servers: bool) -> Result<Self> {
+        let file = format!("sqlite:{}", folder.join("bench.db").display());
+        let settings = Self::from_lookup(&|name| match name {
+            "DATABASE_URL" | "REDIS_URL" if on_servers => environment(name),
+            "DATABASE_URL" => Some(file.clone()),
+            "PORT" | "ADMIN_PORT" => Some("0".to_owned()),
+            // Every temporary folder has a name of its own.
+            "QUEUE_PREFIX" => Some(format!("{}:", folder.file_name()?.to_str()?)),
+            "RUST_LOG" => environment(name).or_else(|| Some("error".to_owned())),
+            "LOG_FORMAT" | "DATABASE_MAX_CONNECTIONS" => environment(name),
+            name if name.starts_with("CALLBACK_") => environment(name),
+            _ => None,
+        })?;
+        if settings.is_server_profile() != on_servers {
+            bail!("`DATABASE_URL` and `REDIS_URL` must name the servers of the server profile");
+        }
+        Ok(settings)
     }
 
     /// Settings of a command that is no service: only those of its logs are read.
@@ -257,6 +289,7 @@ impl Settings {
             max_connections: read.at_least("MAX_CONNECTIONS", "800", 1)?,
             auth: read.auth(loopback)?,
             rates: read.rates(loopback)?,
+            encryption: read.encryption(&public)?,
             admin_password: read.text("ADMIN_PASSWORD").map(SecretString::from),
             mock: read.mock(loopback)?,
             marketplace_timeout: read.milliseconds("MARKETPLACE_TIMEOUT_MS", "10000")?,
@@ -291,6 +324,9 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    /// Thirty-two bytes of zero.
+    const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
     fn settings(pairs: &[(&str, &str)]) -> Result<Settings> {
         Settings::from_lookup(&|name| {
@@ -365,12 +401,17 @@ mod tests {
             let settings = settings(pairs).unwrap();
             settings.webhook.allow_private_targets
         };
-        let public = [("HOST", "0.0.0.0"), ("AUTH", "anonymous")];
+        let public = [
+            ("HOST", "0.0.0.0"),
+            ("AUTH", "anonymous"),
+            ("TOKEN_ENCRYPTION_KEY", KEY),
+        ];
         assert!(is_allowed(&[]));
         assert!(!is_allowed(&public));
         assert!(is_allowed(&[
             public[0],
             public[1],
+            public[2],
             ("WEBHOOK_ALLOW_PRIVATE_TARGETS", "true"),
         ]));
     }
@@ -391,6 +432,8 @@ mod tests {
             ("RATE_LIMIT_PER_IP", "many"),
             ("TRUSTED_PROXIES", "10.0.0.0/99"),
             ("MAX_CONNECTIONS", "0"),
+            ("TOKEN_ENCRYPTION_KEY", "nonsense"),
+            ("TOKEN_ENCRYPTION_KEY", "c2hvcnQ="),
             ("LOG_FORMAT", "xml"),
             ("MOCK_MARKETPLACE_ENABLED", "maybe"),
             ("MOCK_API_BASE_URL", "ftp://x"),
@@ -419,9 +462,15 @@ mod tests {
         assert!(error.to_string().contains("REDIS_URL"));
     }
 
+    /// Settings that are fit for a public host as far as stored secrets go.
+    fn encrypting(pairs: &[(&str, &str)]) -> Settings {
+        let key = ("TOKEN_ENCRYPTION_KEY", KEY);
+        settings(&[pairs, &[key]].concat()).unwrap()
+    }
+
     #[test]
     fn a_key_is_needed_where_others_can_call_or_one_is_listed() {
-        let mode = |pairs: &[(&str, &str)]| settings(pairs).unwrap().auth.mode;
+        let mode = |pairs: &[(&str, &str)]| encrypting(pairs).auth.mode;
         let key = format!("org:{}", "0".repeat(64));
         let listed = ("API_KEYS", key.as_str());
         let (public, local) = (("HOST", "0.0.0.0"), ("HOST", "localhost"));
@@ -438,7 +487,7 @@ mod tests {
     #[test]
     fn calls_are_limited_where_others_can_call() {
         let rates = |pairs: &[(&str, &str)]| {
-            let rates = settings(pairs).unwrap().rates;
+            let rates = encrypting(pairs).rates;
             (rates.per_key, rates.per_address)
         };
         let public = ("HOST", "0.0.0.0");
@@ -452,7 +501,8 @@ mod tests {
     fn a_public_admin_host_needs_a_password_and_a_public_host_shows_no_mock() {
         let error = settings(&[("ADMIN_HOST", "0.0.0.0")]).unwrap_err();
         assert!(error.to_string().contains("ADMIN_PASSWORD"));
-        let open = settings(&[("HOST", "0.0.0.0"), ("AUTH", "anonymous")]).unwrap();
+        let open = [("HOST", "0.0.0.0"), ("AUTH", "anonymous")];
+        let open = settings(&[open[0], open[1], ("TOKEN_ENCRYPTION_KEY", KEY)]).unwrap();
         assert!(
             !open.mock.enabled,
             "the mock is off where others can call it"
@@ -464,6 +514,21 @@ mod tests {
     }
 
     #[test]
+    fn secrets_may_be_stored_plain_only_where_nobody_else_can_call() {
+        assert!(settings(&[]).unwrap().encryption.is_empty());
+        let keys = format!("{KEY}, {}8=", &KEY[..42]);
+        let two = settings(&[("TOKEN_ENCRYPTION_KEY", &keys)]).unwrap();
+        assert_eq!(two.encryption.current().unwrap().to_string(), "66687aad");
+        let public = [("HOST", "0.0.0.0"), ("AUTH", "anonymous")];
+        let error = settings(&public).unwrap_err().to_string();
+        assert!(
+            error.contains("`TOKEN_ENCRYPTION_KEY` must be set"),
+            "{error}"
+        );
+        assert!(error.contains("openssl rand -base64 32"), "{error}");
+    }
+
+    #[test]
     fn printing_the_settings_shows_no_secret() {
         let settings = settings(&[
             ("DATABASE_URL", "postgres://app:hunter2@localhost/x"),
@@ -471,8 +536,13 @@ mod tests {
             ("ADMIN_PASSWORD", "hunter2"),
             ("MOCK_ETSY_PASS", "hunter2"),
             ("WEBHOOK_SECRET", "hunter2"),
+            ("TOKEN_ENCRYPTION_KEY", KEY),
         ])
         .unwrap();
-        assert!(!format!("{settings:?}").contains("hunter2"));
+        let shown = format!("{settings:?}");
+        assert!(
+            !shown.contains("hunter2") && !shown.contains(KEY),
+            "{shown}"
+        );
     }
 }

@@ -5,12 +5,14 @@
 mod access;
 mod board;
 mod connector;
+mod encryption;
 mod http_contract;
 mod jobs;
 mod metrics;
 mod migrations;
 mod mock_marketplace;
 mod openapi;
+mod operators;
 mod orders;
 mod processes;
 mod query_plans;
