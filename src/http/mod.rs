@@ -10,6 +10,7 @@ pub mod client;
 mod errors;
 pub mod fields;
 pub mod health;
+pub mod idempotency;
 pub mod kind;
 pub mod limits;
 pub mod listener;

@@ -28,7 +28,7 @@ async fn admin(password: Option<&str>) -> Admin {
     let proxies = "127.0.0.1".parse().unwrap();
     let login = Login::new(password.as_ref(), proxies, &clock);
     let pages = Route::new().at("/admin/change", post(make_sync(|_| "changed")));
-    let endpoint = admin::with_pages(pages, &queue.queue, LogStream::new(), login);
+    let endpoint = admin::with_login(pages, &queue.queue, LogStream::new(), login);
     Admin {
         server: TestServer::start(endpoint).await,
         http: marketplace_sync::marketplace::connector::http_client(Duration::from_secs(30))

@@ -2,6 +2,7 @@
 
 mod admin;
 mod connections;
+mod isolation;
 mod keys;
 mod rates;
 

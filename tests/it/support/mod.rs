@@ -12,6 +12,7 @@ pub(crate) mod log;
 pub(crate) mod marketplace;
 pub(crate) mod outbox;
 pub(crate) mod process;
+pub(crate) mod promql;
 pub(crate) mod queues;
 pub(crate) mod receiver;
 pub(crate) mod runs;
