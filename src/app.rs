@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::config::{Listener, Settings};
 use crate::db::{Db, DbError, Trouble};
 use crate::encryption::{MissingKey, check_keys};
+use crate::http::rates::Rates;
 use crate::ids::Ids;
 use crate::keys::StartWithoutKey;
 use crate::lease::LeaseTimes;
@@ -56,6 +57,8 @@ pub struct App {
     pub lanes: Lanes,
     /// Spreads the retries of deliveries.
     pub jitter: Jitter,
+    /// How often somebody may call.
+    pub rates: Rates,
     /// Whether an API key was seen: anonymous access by default ends with the first.
     pub key_exists: Arc<AtomicBool>,
     /// Callers that wait for an import of this process.
@@ -201,6 +204,9 @@ impl App {
         let guard = Guard::new(settings.webhook.allow_private_targets);
         let webhooks = Sender::new(guard, settings.callback.timeout)?;
         let traces = Traces::new(&settings.traces);
+        let rates = &settings.rates;
+        let proxies = rates.proxies.clone();
+        let rates = Rates::new(rates.per_key, rates.per_address, proxies, &clock);
         Ok(Self {
             settings,
             db,
@@ -211,6 +217,7 @@ impl App {
             webhooks,
             lanes: Lanes::default(),
             jitter: Jitter::system(),
+            rates,
             key_exists: Arc::default(),
             imports: Imports::default(),
             import_wait: IMPORT_WAIT,

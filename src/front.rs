@@ -21,6 +21,8 @@ use crate::config::{Listener, Settings};
 use crate::http::Door;
 use crate::http::auth::Access;
 use crate::http::limits::Limits;
+use crate::http::listener::{ConnectionLimits, limited};
+use crate::http::rates::Rates;
 use crate::http::shell::Shell;
 use crate::ids::Ids;
 use crate::service::{Role, Roles};
@@ -64,20 +66,21 @@ impl Front {
             stop: CancellationToken::new(),
         };
         let patience = settings.shutdown_timeout;
+        let connections = ConnectionLimits::of(settings.max_connections);
         if let Some(acceptor) = public {
-            let public = front.serve(acceptor, patience)?;
+            let public = front.serve(acceptor, connections, patience)?;
             let address = public.address;
             info!(event = "listening", listener = "public", %address, "the API is at http://{address}/docs");
             front.public = Some(public);
         }
         if let Some(acceptor) = admin {
-            let admin = front.serve(acceptor, patience)?;
+            let admin = front.serve(acceptor, connections, patience)?;
             let address = admin.address;
             info!(event = "listening", listener = "admin", %address, "the board is at http://{address}/");
             front.admin = Some(admin);
         }
         if let Some(acceptor) = metrics {
-            let metrics = front.serve(acceptor, patience)?;
+            let metrics = front.serve(acceptor, connections, patience)?;
             let address = metrics.address;
             info!(event = "listening", listener = "metrics", %address, "metrics are at http://{address}/metrics");
             front.metrics = Some(metrics);
@@ -91,10 +94,17 @@ impl Front {
     }
 
     /// Serves until the process stops, then up to `patience` for requests under way.
-    fn serve(&mut self, acceptor: TcpAcceptor, patience: Duration) -> Result<Listening> {
+    fn serve(
+        &mut self,
+        acceptor: TcpAcceptor,
+        connections: ConnectionLimits,
+        patience: Duration,
+    ) -> Result<Listening> {
         let address = address_of(&acceptor)?;
+        let (acceptor, connections) = limited(acceptor, connections);
         let door = Door::closed(shell());
-        let (endpoint, stop) = (door.clone(), self.stop.clone());
+        let stop = self.stop.clone();
+        let endpoint = connections.watch(door.clone());
         self.parts.spawn(async move {
             let server = Server::new_with_acceptor(acceptor).idle_timeout(IDLE_CONNECTION);
             let stopped = stop.cancelled_owned();
@@ -129,6 +139,7 @@ fn shell() -> Shell {
         access: Access::anonymous(),
         limits: Limits::default(),
         observer: None,
+        rates: Rates::unlimited(),
         traces: Traces::default(),
     }
 }

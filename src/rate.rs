@@ -92,6 +92,13 @@ impl<K: Key> Limiter<K> {
         (!wait.is_zero()).then_some(wait)
     }
 
+    /// Whether a key has spent of an allowance of its own and does not have all of it again. Of one
+    /// that there is no place for nothing is known.
+    pub fn remembers(&self, key: &K) -> bool {
+        let full = self.cells.lock().of_key.get(key).copied();
+        full.is_some_and(|full| Duration::from(full) > self.now())
+    }
+
     fn now(&self) -> Duration {
         self.clock.monotonic().saturating_sub(self.start)
     }
@@ -243,6 +250,7 @@ mod tests {
         limiter.spend(&101).unwrap();
         assert!(limiter.spend(&102).is_err());
         assert!(limiter.wait(&103).is_some());
+        assert!(limiter.remembers(&99) && !limiter.remembers(&102));
         limiter.spend(&7).unwrap();
         assert_eq!(limiter.cells.lock().of_key.len(), 100);
 

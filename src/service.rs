@@ -18,7 +18,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::admin::{self, LogStream};
+use crate::admin::{self, LogStream, Login};
 use crate::app::{App, Patience, StartError};
 use crate::config::Settings;
 use crate::db::DbError;
@@ -135,11 +135,13 @@ impl Service {
             public.open(site(&app));
         }
         if let Some(admin) = front.admin {
-            let password = service.app.settings.admin_password.clone();
+            let settings = &app.settings;
+            let proxies = settings.rates.proxies.clone();
+            let login = Login::new(settings.admin_password.as_ref(), proxies, &app.clock);
             let pages = Route::new()
                 .at("/metrics", metrics::endpoint(&app))
                 .nest("/admin", admin::operators::routes(&app));
-            let board = admin::with_pages(pages, &app.queue, logs, password);
+            let board = admin::with_login(pages, &app.queue, logs, login);
             admin.open(board.map_to_response().boxed());
         }
         if let Some(listener) = front.metrics {
@@ -231,6 +233,7 @@ pub fn site(app: &Arc<App>) -> BoxEndpoint<'static> {
     let shell = Shell {
         new_id: Arc::new(move || ids.ids.new_id(ids.clock.now())),
         access: access.clone(),
+        rates: app.rates.clone(),
         limits: Limits::default(),
         observer: Some(Arc::new(move |served| watched.metrics.http_request(served))),
         traces: app.traces.clone(),

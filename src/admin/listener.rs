@@ -10,7 +10,10 @@ use poem::{
 };
 use secrecy::SecretString;
 
-use super::{LogStream, board, login, ui};
+use super::login::{self, Login};
+use super::{LogStream, board, origin, ui};
+use crate::clock::Clock;
+use crate::http::client::TrustedProxies;
 
 /// The board alone, its API and its log, behind a login when `password` is set.
 pub fn app(
@@ -21,17 +24,31 @@ pub fn app(
     with_pages(Route::new(), queue, logs, password)
 }
 
-/// The admin listener's endpoint: further pages beside the board, all behind the same login.
+/// Further pages beside the board, all behind the same login, which believes no proxy.
 pub fn with_pages(
     pages: Route,
     queue: &Queue,
     logs: LogStream,
     password: Option<SecretString>,
 ) -> impl Endpoint + use<> {
+    let (proxies, clock) = (TrustedProxies::default(), Clock::system());
+    let login = Login::new(password.as_ref(), proxies, &clock);
+    with_login(pages, queue, logs, login)
+}
+
+/// The admin listener's endpoint: further pages beside the board, all behind the same login.
+pub fn with_login(
+    pages: Route,
+    queue: &Queue,
+    logs: LogStream,
+    login: Login,
+) -> impl Endpoint + use<> {
+    let has_password = login.is_demanded();
     pages
         .nest("/api/v1", board::routes(queue, logs))
         .nest("/", ui::routes())
-        .around(login::demand(password))
+        .around(login::demand(login))
+        .around(origin::own_pages_only(has_password))
         .after(with_policy())
         .with(security_headers())
 }

@@ -2,9 +2,11 @@
 //!
 //! Browsers remember the answer for the page's own requests and for its event stream, so
 //! the board needs no login page. The password is compared in constant time, as a hash, so
-//! that its length does not show either.
+//! that its length does not show either. Whoever is wrong too often has to wait.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures::future::BoxFuture;
@@ -13,33 +15,79 @@ use poem::{
     http::{StatusCode, header},
 };
 use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-const CHALLENGE: &str = "Basic realm=\"marketplace-sync admin\", charset=\"UTF-8\"";
+use crate::clock::Clock;
+use crate::http::auth::KeyHash;
+use crate::http::client::TrustedProxies;
+use crate::http::rates::{Failures, too_often};
 
-/// A middleware for [`poem::EndpointExt::around`] that lets a request pass when no password
-/// is set or when it carries this one.
+const CHALLENGE: &str = "Basic realm=\"marketplace-sync admin\", charset=\"UTF-8\"";
+/// So many wrong passwords of an address at once, and one more each [`FAILURE_EVERY`].
+const FAILURES: NonZeroU32 = NonZeroU32::new(10).unwrap();
+const FAILURE_EVERY: Duration = Duration::from_secs(6);
+
+/// Who may pass.
+pub struct Login {
+    expected: Option<KeyHash>,
+    failures: Failures,
+    proxies: TrustedProxies,
+}
+
+impl Login {
+    /// Everybody when there is no password, else whoever has it.
+    pub fn new(password: Option<&SecretString>, proxies: TrustedProxies, clock: &Clock) -> Self {
+        Self {
+            expected: password.map(|password| KeyHash::of(password.expose_secret())),
+            failures: Failures::new(FAILURE_EVERY, FAILURES, clock),
+            proxies,
+        }
+    }
+
+    /// Whether there is a password.
+    pub(super) fn is_demanded(&self) -> bool {
+        self.expected.is_some()
+    }
+
+    fn check(&self, request: &Request) -> std::result::Result<(), Response> {
+        let Some(expected) = self.expected else {
+            return Ok(());
+        };
+        let network = self.proxies.client(request);
+        let waits = network.map(|network| self.failures.check(network));
+        if let Some(Err(wait)) = waits {
+            return Err(too_often(wait).into_response());
+        }
+        let given = given_password(request).map(|given| KeyHash::of_bytes(&given));
+        match given {
+            Some(given) if bool::from(given.ct_eq(&expected)) => Ok(()),
+            given => {
+                if let (Some(given), Some(network)) = (given, network) {
+                    self.failures.note(network, given);
+                }
+                Err(challenge())
+            }
+        }
+    }
+}
+
+/// A middleware for [`poem::EndpointExt::around`] that lets a request pass when it may.
 pub(super) fn demand<E>(
-    password: Option<SecretString>,
+    login: Login,
 ) -> impl Fn(Arc<E>, Request) -> BoxFuture<'static, Result<Response>> + Send + Sync
 where
     E: Endpoint + 'static,
 {
-    let expected = password.map(|password| digest(password.expose_secret().as_bytes()));
     move |endpoint, request| {
-        let may_pass = expected.is_none_or(|expected| {
-            given_password(&request)
-                .is_some_and(|given| bool::from(digest(&given).ct_eq(&expected)))
-        });
+        let checked = login.check(&request);
         Box::pin(async move {
-            if !may_pass {
-                return Ok(challenge());
+            match checked {
+                Ok(()) => {
+                    let answer = endpoint.call(request).await;
+                    answer.map(IntoResponse::into_response)
+                }
+                Err(refusal) => Ok(refusal),
             }
-            endpoint
-                .call(request)
-                .await
-                .map(IntoResponse::into_response)
         })
     }
 }
@@ -51,10 +99,6 @@ fn challenge() -> Response {
         .header(header::CACHE_CONTROL, "no-store")
         .content_type("text/plain; charset=utf-8")
         .body("The admin password is needed; the user name does not matter.\n")
-}
-
-fn digest(password: &[u8]) -> [u8; 32] {
-    Sha256::digest(password).into()
 }
 
 /// The password of `Authorization: Basic base64(user:password)`; a user name has no colon.

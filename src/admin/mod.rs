@@ -16,7 +16,9 @@ mod events;
 mod listener;
 mod login;
 pub mod operators;
+mod origin;
 mod ui;
 
 pub use events::{JOB_SPAN_FIELDS, LogStream};
-pub use listener::{app, with_pages};
+pub use listener::{app, with_login, with_pages};
+pub use login::Login;

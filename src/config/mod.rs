@@ -22,6 +22,7 @@ use self::reader::Reader;
 pub(crate) use self::reader::environment;
 use crate::encryption::Keyring;
 use crate::http::auth::ListedKey;
+use crate::http::client::TrustedProxies;
 use crate::logs::LogFormat;
 use crate::marketplace::connector::Credentials;
 use crate::marketplace::model::Marketplace;
@@ -48,10 +49,14 @@ pub struct Settings {
     pub admin: Listener,
     /// `METRICS_HOST`, `METRICS_PORT`: a listener for metrics alone; none without a port.
     pub metrics: Option<Listener>,
+    /// `MAX_CONNECTIONS`: open connections of one listener.
+    pub max_connections: usize,
     /// `ADMIN_PASSWORD`: HTTP Basic, any user.
     pub admin_password: Option<SecretString>,
     /// `AUTH`, `API_KEYS`: who may call.
     pub auth: AuthSettings,
+    /// How often they may.
+    pub rates: RateSettings,
     /// `TOKEN_ENCRYPTION_KEY`: what stored secrets are encrypted with.
     pub encryption: Keyring,
     /// The mock marketplace and the client that calls it.
@@ -110,6 +115,17 @@ pub struct AuthSettings {
     pub mode: AuthMode,
     /// `API_KEYS`: keys that count beside the stored ones.
     pub listed: Vec<ListedKey>,
+}
+
+/// How often somebody may call.
+#[derive(Clone, Debug)]
+pub struct RateSettings {
+    /// `RATE_LIMIT_PER_KEY`: requests a second of one API key or sync token; 0: no limit.
+    pub per_key: u32,
+    /// `RATE_LIMIT_PER_IP`: requests a second of one address; 0: no limit.
+    pub per_address: u32,
+    /// `TRUSTED_PROXIES`: whose `X-Forwarded-For` is believed.
+    pub proxies: TrustedProxies,
 }
 
 /// Whether a key is needed.
@@ -279,7 +295,9 @@ impl Settings {
             database_max_connections: read.at_least("DATABASE_MAX_CONNECTIONS", "20", 2)?,
             redis_url,
             queue_prefix: read.or("QUEUE_PREFIX", "")?,
+            max_connections: read.at_least("MAX_CONNECTIONS", "800", 1)?,
             auth: read.auth(loopback)?,
+            rates: read.rates(loopback)?,
             encryption: read.encryption(&public)?,
             admin_password: read.text("ADMIN_PASSWORD").map(SecretString::from),
             mock: read.mock(loopback)?,
@@ -434,6 +452,10 @@ mod tests {
             ("SYNC_ROW_CONCURRENCY", "many"),
             ("AUTH", "perhaps"),
             ("API_KEYS", "nonsense"),
+            ("RATE_LIMIT_PER_KEY", "-1"),
+            ("RATE_LIMIT_PER_IP", "many"),
+            ("TRUSTED_PROXIES", "10.0.0.0/99"),
+            ("MAX_CONNECTIONS", "0"),
             ("TOKEN_ENCRYPTION_KEY", "nonsense"),
             ("TOKEN_ENCRYPTION_KEY", "c2hvcnQ="),
             ("LOG_FORMAT", "xml"),
@@ -465,13 +487,15 @@ mod tests {
         assert!(error.to_string().contains("REDIS_URL"));
     }
 
+    /// Settings that are fit for a public host as far as stored secrets go.
+    fn encrypting(pairs: &[(&str, &str)]) -> Settings {
+        let key = ("TOKEN_ENCRYPTION_KEY", KEY);
+        settings(&[pairs, &[key]].concat()).unwrap()
+    }
+
     #[test]
     fn a_key_is_needed_where_others_can_call_or_one_is_listed() {
-        let encrypted = ("TOKEN_ENCRYPTION_KEY", KEY);
-        let mode = |pairs: &[_]| {
-            let pairs = [pairs, &[encrypted]].concat();
-            settings(&pairs).unwrap().auth.mode
-        };
+        let mode = |pairs: &[(&str, &str)]| encrypting(pairs).auth.mode;
         let key = format!("org:{}", "0".repeat(64));
         let listed = ("API_KEYS", key.as_str());
         let (public, local) = (("HOST", "0.0.0.0"), ("HOST", "localhost"));
@@ -483,6 +507,19 @@ mod tests {
             let anonymous = mode(&[host, listed, ("AUTH", "anonymous")]);
             assert_eq!(anonymous, AuthMode::Anonymous);
         }
+    }
+
+    #[test]
+    fn calls_are_limited_where_others_can_call() {
+        let rates = |pairs: &[(&str, &str)]| {
+            let rates = encrypting(pairs).rates;
+            (rates.per_key, rates.per_address)
+        };
+        let public = ("HOST", "0.0.0.0");
+        assert_eq!(rates(&[]), (0, 0));
+        assert_eq!(rates(&[public]), (100, 200));
+        assert_eq!(rates(&[public, ("RATE_LIMIT_PER_IP", "0")]), (100, 0));
+        assert_eq!(rates(&[("RATE_LIMIT_PER_KEY", "7")]), (7, 0));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use secrecy::SecretString;
 
 use super::{
     AuthMode, AuthSettings, CallbackSettings, DEFAULT_DATABASE_URL, Listener, MockSettings,
-    SyncSettings, WebhookSettings,
+    RateSettings, SyncSettings, WebhookSettings,
 };
 use crate::encryption::Keyring;
 use crate::http::auth::parse_keys;
@@ -155,6 +155,16 @@ impl Reader<'_> {
             Some(other) => bail!("`AUTH` is `{other}`: it must be `anonymous` or `required`"),
         };
         Ok(AuthSettings { mode, listed })
+    }
+
+    /// Somebody on this machine may call as often as they like.
+    pub(super) fn rates(&self, loopback: bool) -> Result<RateSettings> {
+        let default = |elsewhere| if loopback { "0" } else { elsewhere };
+        Ok(RateSettings {
+            per_key: self.or("RATE_LIMIT_PER_KEY", default("100"))?,
+            per_address: self.or("RATE_LIMIT_PER_IP", default("200"))?,
+            proxies: self.or("TRUSTED_PROXIES", "")?,
+        })
     }
 
     /// What stored secrets are encrypted with.

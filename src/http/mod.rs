@@ -7,6 +7,7 @@
 
 pub mod auth;
 pub mod body;
+pub mod client;
 mod door;
 mod errors;
 pub mod fields;
@@ -14,10 +15,12 @@ pub mod health;
 pub mod idempotency;
 pub mod kind;
 pub mod limits;
+pub mod listener;
 pub mod nullable;
 pub mod page;
 pub mod problem;
 mod problem_document;
+pub mod rates;
 pub mod request_id;
 pub mod routes;
 pub mod shell;

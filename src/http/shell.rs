@@ -19,6 +19,7 @@ use super::errors;
 use super::idempotency;
 use super::limits::Limits;
 use super::problem::Problem;
+use super::rates::Rates;
 use super::request_id;
 use super::routes::{Entry, Routes};
 use crate::metrics::known_method;
@@ -50,6 +51,8 @@ pub struct Shell {
     pub new_id: Arc<dyn Fn() -> Uuid + Send + Sync>,
     /// Who may call.
     pub access: Access,
+    /// How often they may.
+    pub rates: Rates,
     /// What a request may cost.
     pub limits: Limits,
     /// Hears of every request.
@@ -140,9 +143,14 @@ impl<E: Endpoint + 'static> Wrapped<E> {
         method: &Method,
         route: Option<&Entry>,
     ) -> Response {
+        let visitor = match self.shell.rates.admit(&request) {
+            Ok(visitor) => visitor,
+            Err(problem) => return problem.into_response(),
+        };
         if let Err(problem) = self.shell.limits.check(&request) {
             return problem.into_response();
         }
+        request.set_data(visitor);
         request.set_data(self.shell.access.clone());
         request.set_data(self.shell.limits);
         let template = route.map(|route| route.template.as_str());

@@ -23,6 +23,7 @@ use crate::http::idempotency::{Answer, Once, Scope};
 use crate::http::kind::IMPORT_IN_PROGRESS;
 use crate::http::nullable::Nullable;
 use crate::http::problem::Problem;
+use crate::http::rates::Credential;
 use crate::timestamp::Timestamp;
 
 /// Receipts a batch.
@@ -349,6 +350,7 @@ impl MarketplaceApi {
             sync_token,
             receipt,
         } = body.0;
+        self.app.rates.spend(Credential::Token(sync_token))?;
         self.begin(&once, SyncToken(sync_token)).await?;
         let mut imported = import_receipts(&self.app, SyncToken(sync_token), vec![receipt]).await?;
         match imported.pop() {
@@ -384,6 +386,7 @@ impl MarketplaceApi {
             sync_token,
             receipts,
         } = body.0;
+        self.app.rates.spend(Credential::Token(sync_token))?;
         self.begin(&once, SyncToken(sync_token)).await?;
         let imported = import_receipts(&self.app, SyncToken(sync_token), receipts.clone()).await?;
         if imported.contains(&Imported::InProgress) {
@@ -424,6 +427,7 @@ impl MarketplaceApi {
         let token = fields::check(&[("syncToken", token.as_deref())], |fields| {
             fields.uuid("syncToken")
         })?;
+        self.app.rates.spend(Credential::Token(token))?;
         Ok(Json(store_state(&self.app, SyncToken(token)).await?.into()))
     }
 }

@@ -20,6 +20,7 @@ use marketplace_sync::http::fields::{self, Fields, FromFields};
 use marketplace_sync::http::health::{Check, HealthApi};
 use marketplace_sync::http::limits::Limits;
 use marketplace_sync::http::problem::Problem;
+use marketplace_sync::http::rates::Rates;
 use marketplace_sync::http::shell::Shell;
 use marketplace_sync::http::{Tag, document, site};
 use marketplace_sync::traces::Traces;
@@ -141,6 +142,7 @@ fn shell() -> Shell {
     Shell {
         new_id: Arc::new(move || Uuid::from_u128(next.fetch_add(1, Ordering::Relaxed).into())),
         access: Access::anonymous(),
+        rates: Rates::unlimited(),
         limits: Limits::default(),
         traces: Traces::default(),
         observer: None,

@@ -6,7 +6,9 @@ use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use super::access::{Access, Grant, Scope};
+use super::listed::KeyHash;
 use crate::http::problem::Problem;
+use crate::http::rates::Visitor;
 
 /// The header of a key.
 pub const KEY_HEADER: &str = "x-api-key";
@@ -37,7 +39,16 @@ impl Caller {
             return Ok(Self(None));
         }
         let key = presented_key(request).ok_or_else(Problem::unauthorized)?;
-        let grant = access.grant(key).await?.ok_or_else(Problem::unknown_key)?;
+        let hash = KeyHash::of(key);
+        let visitor = request.data::<Visitor>();
+        visitor.map_or(Ok(()), Visitor::may_try)?;
+        let Some(grant) = access.grant(key).await? else {
+            if let Some(visitor) = visitor {
+                visitor.failed(hash);
+            }
+            return Err(Problem::unknown_key());
+        };
+        visitor.map_or(Ok(()), |visitor| visitor.spend(hash))?;
         if grant.scope < Scope::needed_by(request.method()) {
             return Err(Problem::read_only_key());
         }

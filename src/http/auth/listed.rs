@@ -16,7 +16,12 @@ pub struct KeyHash(pub [u8; 32]);
 impl KeyHash {
     /// The hash of a key as the caller sends it.
     pub fn of(key: &str) -> Self {
-        Self(Sha256::digest(key.as_bytes()).into())
+        Self::of_bytes(key.as_bytes())
+    }
+
+    /// The hash of what may be no text.
+    pub fn of_bytes(key: &[u8]) -> Self {
+        Self(Sha256::digest(key).into())
     }
 
     /// Reads 64 hexadecimal digits.

@@ -1,6 +1,10 @@
 //! Who may call: keys and what they open.
 
+mod admin;
+mod connections;
+mod isolation;
 mod keys;
+mod rates;
 
 use chrono::{DateTime, Utc};
 use marketplace_sync::http::auth::Scope;

@@ -1,0 +1,233 @@
+//! What a connection may cost, on real sockets with limits of a fraction of a second.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use marketplace_sync::http::listener::{ConnectionLimits, limited};
+use poem::endpoint::make;
+use poem::listener::TcpAcceptor;
+use poem::{Body, Request, Response, Server};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+const LIMITS: ConnectionLimits = ConnectionLimits {
+    connections: 3,
+    head_time: Duration::from_millis(400),
+    write_time: Duration::from_millis(400),
+};
+/// Longer than any limit.
+const LONG: Duration = Duration::from_millis(900);
+/// The longest a test waits for what must happen.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+struct Listening {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+    /// Hears of each answer without end that is given up.
+    given_up: mpsc::UnboundedReceiver<()>,
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Sent when it is dropped.
+struct GivenUp(mpsc::UnboundedSender<()>);
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        self.0.send(()).ok();
+    }
+}
+
+/// Reads the body, and answers with its length; `/slow` later, `/endless` without end.
+async fn listen() -> Listening {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (acceptor, connections) = limited(TcpAcceptor::from_tokio(listener).unwrap(), LIMITS);
+    let (give_up, given_up) = mpsc::unbounded_channel();
+    let endpoint = connections.watch(make(move |request: Request| {
+        let give_up = give_up.clone();
+        async move {
+            match request.uri().path() {
+                "/slow" => sleep(LONG).await,
+                "/endless" => {
+                    let guard = GivenUp(give_up);
+                    let bytes = futures::stream::repeat(vec![b'x'; 65_536]);
+                    let bytes = bytes.map(move |bytes| {
+                        let _ = &guard;
+                        Ok::<_, std::io::Error>(bytes)
+                    });
+                    return Ok(Response::builder().body(Body::from_bytes_stream(bytes)));
+                }
+                _ => {}
+            }
+            let body = request.into_body().into_bytes().await?;
+            Ok::<_, poem::Error>(Response::builder().body(format!("[{}]", body.len())))
+        }
+    }));
+    let task = tokio::spawn(async move {
+        let server = Server::new_with_acceptor(acceptor);
+        server.run(endpoint).await.unwrap();
+    });
+    Listening {
+        address,
+        task,
+        given_up,
+    }
+}
+
+impl Listening {
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+}
+
+/// Reads the answer to one request.
+async fn answer(stream: &mut TcpStream) -> String {
+    let mut text = String::new();
+    let read = async {
+        while !text.ends_with(']') {
+            let mut bytes = [0; 1024];
+            let size = stream.read(&mut bytes).await.unwrap();
+            assert!(size > 0, "closed after {text}");
+            text.push_str(std::str::from_utf8(&bytes[..size]).unwrap());
+        }
+    };
+    timeout(PATIENCE, read).await.expect("an answer");
+    text
+}
+
+/// Waits until the other side has closed, without an answer.
+async fn closed(stream: &mut TcpStream) {
+    let mut bytes = [0; 1024];
+    let read = timeout(PATIENCE, stream.read(&mut bytes)).await;
+    // Closed, or reset because there was something it had not read.
+    assert_eq!(read.expect("it is closed").unwrap_or(0), 0);
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_come_ends_the_connection() {
+    let listening = listen().await;
+    for beginning in [
+        &b""[..],
+        b"G",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n",
+        b"PRI * HTTP/2",
+    ] {
+        let mut stream = listening.connect().await;
+        stream.write_all(beginning).await.unwrap();
+        let start = Instant::now();
+        closed(&mut stream).await;
+        assert!(start.elapsed() > LIMITS.head_time / 2, "not at once");
+    }
+    // Connected, but no request: the preface and the settings of HTTP/2.
+    let mut stream = listening.connect().await;
+    stream
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+        .await
+        .unwrap();
+    let mut bytes = Vec::new();
+    let end = timeout(PATIENCE, stream.read_to_end(&mut bytes)).await;
+    end.expect("it is closed").ok();
+}
+
+/// Slowloris: something comes all the time, and never all of it.
+#[tokio::test]
+async fn a_head_that_trickles_ends_the_connection() {
+    let listening = listen().await;
+    let mut stream = listening.connect().await;
+    stream.write_all(GET).await.unwrap();
+    answer(&mut stream).await;
+    // Also the second on the same connection.
+    stream.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    let (mut read, mut write) = stream.split();
+    let trickle = async {
+        while write.write_all(b"X: 1\r\n").await.is_ok() {
+            sleep(Duration::from_millis(20)).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    let mut bytes = [0; 16];
+    tokio::select! {
+        () = trickle => {}
+        end = timeout(PATIENCE, read.read(&mut bytes)) => {
+            assert_eq!(end.expect("it is closed").unwrap_or(0), 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_head_may_take_longer() {
+    let listening = listen().await;
+    let mut stream = listening.connect().await;
+    // A connection that rests between requests.
+    for _ in 0..2 {
+        stream.write_all(GET).await.unwrap();
+        assert!(answer(&mut stream).await.ends_with("[0]"));
+        sleep(LONG).await;
+    }
+    // A body that takes its time, and one that comes behind the answer to its head.
+    let head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n";
+    stream.write_all(head).await.unwrap();
+    for _ in 0..3 {
+        sleep(LONG / 2).await;
+        stream.write_all(b"abc").await.unwrap();
+    }
+    assert!(answer(&mut stream).await.ends_with("[9]"));
+    // An answer that takes its time.
+    stream
+        .write_all(b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await
+        .unwrap();
+    assert!(answer(&mut stream).await.ends_with("[0]"));
+    stream.write_all(GET).await.unwrap();
+    assert!(answer(&mut stream).await.ends_with("[0]"));
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_takes_is_given_up() {
+    let mut listening = listen().await;
+    let mut stream = listening.connect().await;
+    stream
+        .write_all(b"GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await
+        .unwrap();
+    let mut bytes = [0; 4096];
+    assert!(stream.read(&mut bytes).await.unwrap() > 0);
+    let given_up = timeout(PATIENCE, listening.given_up.recv()).await;
+    given_up.expect("it is given up").unwrap();
+}
+
+#[tokio::test]
+async fn beyond_so_many_connections_others_wait_until_one_ends() {
+    let listening = listen().await;
+    let mut open = Vec::new();
+    for _ in 0..LIMITS.connections {
+        let mut stream = listening.connect().await;
+        stream.write_all(GET).await.unwrap();
+        answer(&mut stream).await;
+        open.push(stream);
+    }
+    let mut waiting = listening.connect().await;
+    waiting.write_all(GET).await.unwrap();
+    let early = timeout(LONG, waiting.read_u8()).await;
+    assert!(early.is_err(), "it waits");
+    open.pop();
+    assert!(answer(&mut waiting).await.ends_with("[0]"));
+    // Those that say nothing end by themselves, so that nobody can hold all the places.
+    let mut silent = listening.connect().await;
+    drop(open);
+    closed(&mut silent).await;
+    let mut next = listening.connect().await;
+    next.write_all(GET).await.unwrap();
+    assert!(answer(&mut next).await.ends_with("[0]"));
+}
