@@ -4,6 +4,7 @@
 //! 0 done, 1 failed, 2 a bad setting or argument, 3 the database or the queue is not usable
 //! (unreachable, locked, read-only, full), 4 the database is newer than this release.
 
+mod bench;
 mod client;
 mod dead_letters;
 mod demo;
@@ -67,6 +68,8 @@ enum Command {
     MockWebhook(mock_webhook::MockWebhook),
     /// Show that the service works: 0 if it does, 1 if not.
     Smoke(smoke::Smoke),
+    /// Measure the service.
+    Bench(bench::Bench),
 }
 
 /// Runs the command that the arguments name.
@@ -123,6 +126,12 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
             let layers = vec![place.log_layer()?, Box::new(logs.layer())];
             start_logs(&settings, LogOutput::Stderr, layers)?;
             command.run(settings, place, logs).await
+        }
+        Command::Bench(command) => {
+            let place = bench::place()?;
+            let settings = command.settings(&place).map_err(bad_setting)?;
+            start_logs(&settings, LogOutput::Stderr, Vec::new())?;
+            command.run(settings).await
         }
     }
 }

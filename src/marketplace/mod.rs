@@ -45,5 +45,5 @@ pub(crate) use order_states::order_states;
 pub use reconcile::Drift;
 pub(crate) use reconcile::reconcile;
 pub use schedule::{Pass, enqueue_due_stores};
-pub(crate) use stores::{clear_expired_leases, free_slot};
+pub(crate) use stores::{clear_expired_leases, free_slot, register_store};
 pub(crate) use sync::sync_store;

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::{import_at, post_at, worth};
 use crate::support::app::Profile::{Embedded, Server};
 use crate::support::app::{Profile, TestApp};
+use crate::support::dice::Dice;
 use crate::support::scripted_connector::{Reply, broken, invalid, rate_limited, unauthorized};
 use crate::support::server::TestServer;
 
@@ -47,19 +48,6 @@ async fn twenty_callers_get_one_order_and_one_text(
     assert_eq!(app.marketplace.calls_of("r1"), 1);
     assert_eq!(app.count("SELECT COUNT(*) FROM sync_logs").await, 1);
     assert_eq!(app.store_row(store).await.imported_success_count, 1);
-}
-
-/// Repeatable disorder.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, sides: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % sides
-    }
 }
 
 fn any_reply(dice: &mut Dice) -> Reply {

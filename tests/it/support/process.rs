@@ -176,8 +176,8 @@ impl Process {
     }
 
     /// Kills it as `kill -9` does.
-    pub(crate) async fn kill(self) -> Exit {
-        self.signal("KILL");
+    pub(crate) async fn kill(mut self) -> Exit {
+        self.child.kill().unwrap();
         self.exit().await
     }
 }

@@ -82,6 +82,8 @@ struct Shared {
 struct Script {
     answers: HashMap<String, VecDeque<Answer>>,
     received: Vec<Received>,
+    is_deaf: bool,
+    unheard: usize,
     in_flight: HashMap<String, usize>,
     most_in_flight: HashMap<String, usize>,
 }
@@ -135,6 +137,34 @@ impl Subscriber {
             .send_modify(|held| held.retain(|it| it != path));
     }
 
+    /// From now on requests get lost on their way here, or come again.
+    pub(crate) fn deafen(&self, is_deaf: bool) {
+        self.script(|script| {
+            script.is_deaf = is_deaf;
+            script.unheard = 0;
+        });
+    }
+
+    /// Waits until a request was lost on its way here.
+    pub(crate) async fn has_missed_one(&self) {
+        self.until(|script| script.unheard > 0).await;
+    }
+
+    /// Waits until a request to a path is in flight, or none.
+    pub(crate) async fn is_busy(&self, path: &str, is_busy: bool) {
+        self.until(|script| script.in_flight.get(path).is_some_and(|now| *now > 0) == is_busy)
+            .await;
+    }
+
+    async fn until(&self, is_so: impl Fn(&Script) -> bool) {
+        let mut changed = self.shared.changed.subscribe();
+        let wait = changed.wait_for(|()| self.script(|script| is_so(script)));
+        timeout(PATIENCE, wait)
+            .await
+            .expect("it never was so")
+            .unwrap();
+    }
+
     /// All requests to a path, in the order they came.
     pub(crate) fn received(&self, path: &str) -> Vec<Received> {
         self.script(|script| {
@@ -183,6 +213,10 @@ impl Shared {
         stream.set_nodelay(true).unwrap();
         let mut stream = BufReader::new(stream);
         while let Some(request) = read(&mut stream).await {
+            if self.is_lost() {
+                let _ = stream.read_u8().await;
+                return;
+            }
             let _flight = self.take_off(&request);
             let path = request.path.clone();
             let mut held = self.held.subscribe();
@@ -206,6 +240,16 @@ impl Shared {
                 return;
             }
         }
+    }
+
+    /// Whether a request is not heard.
+    fn is_lost(&self) -> bool {
+        let mut script = self.script.lock().unwrap();
+        script.unheard += usize::from(script.is_deaf);
+        let is_lost = script.is_deaf;
+        drop(script);
+        self.changed.send_replace(());
+        is_lost
     }
 
     fn next_answer(&self, path: &str) -> Answer {
