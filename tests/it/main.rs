@@ -4,6 +4,7 @@
 
 mod board;
 mod connector;
+mod faults;
 mod http_contract;
 mod jobs;
 mod migrations;
