@@ -1,5 +1,11 @@
 # syntax=docker/dockerfile:1
-FROM rust:1.95-bookworm AS build
+# The same commit makes the same binary: one toolchain, the versions of Cargo.lock, no time and no
+# path of the build in it. For an image that is the same to the byte, pin both bases by their digest
+# (--build-arg BUILD_IMAGE=rust@sha256:… --build-arg BASE_IMAGE=debian@sha256:…), and build with
+# --build-arg SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) and --output type=image,rewrite-timestamp=true.
+ARG BUILD_IMAGE=rust:1.95-bookworm
+ARG BASE_IMAGE=debian:bookworm-slim
+FROM ${BUILD_IMAGE} AS build
 WORKDIR /build
 COPY . .
 # The caches keep downloads and compiled dependencies between builds, outside the image; the binary
@@ -9,7 +15,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cargo build --profile dist --locked --bin marketplace-sync \
     && cp target/dist/marketplace-sync /usr/local/bin/
 
-FROM debian:bookworm-slim
+FROM ${BASE_IMAGE}
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/* \

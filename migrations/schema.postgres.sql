@@ -1,5 +1,23 @@
 -- Made from the migrations by `marketplace-sync export-schema`; do not edit.
 
+CREATE TABLE api_keys (
+    id uuid NOT NULL,
+    organization_id character varying(255) NOT NULL,
+    name character varying(255),
+    prefix character varying(16) NOT NULL,
+    hash character varying(64) NOT NULL,
+    scope text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone,
+    revoked_at timestamp with time zone,
+    last_used_at timestamp with time zone,
+    CONSTRAINT api_keys_hash_check CHECK ((length((hash)::text) = 64)),
+    CONSTRAINT api_keys_hash_key UNIQUE (hash),
+    CONSTRAINT api_keys_organization_id_check CHECK (((organization_id)::text <> ''::text)),
+    CONSTRAINT api_keys_pkey PRIMARY KEY (id),
+    CONSTRAINT api_keys_scope_check CHECK ((scope = ANY (ARRAY['read'::text, 'write'::text])))
+);
+
 CREATE TABLE callback_attempts (
     id uuid NOT NULL,
     delivery_id uuid NOT NULL,
@@ -155,6 +173,8 @@ CREATE TABLE webhook_secrets (
     expires_at timestamp with time zone,
     CONSTRAINT webhook_secrets_pkey PRIMARY KEY (id)
 );
+
+CREATE INDEX api_keys_organization_id_idx ON public.api_keys USING btree (organization_id, created_at, id);
 
 CREATE INDEX callback_attempts_delivery_id_idx ON public.callback_attempts USING btree (delivery_id, started_at, id);
 

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use jobs::{Queue, QueueOptions};
@@ -14,9 +15,11 @@ use crate::clock::Clock;
 use crate::config::{Listener, Settings};
 use crate::db::{Db, DbError};
 use crate::ids::Ids;
+use crate::keys::StartWithoutKey;
 use crate::lease::LeaseTimes;
 use crate::marketplace::Imports;
 use crate::marketplace::connector::{Connector, MockClient, http_client};
+use crate::metrics::Metrics;
 use crate::retry::Jitter;
 use crate::webhooks::{Guard, Lanes, Sender};
 
@@ -43,12 +46,16 @@ pub struct App {
     pub lanes: Lanes,
     /// Spreads the retries of deliveries.
     pub jitter: Jitter,
+    /// Whether an API key was seen: anonymous access by default ends with the first.
+    pub key_exists: Arc<AtomicBool>,
     /// Callers that wait for an import of this process.
     pub imports: Imports,
     /// How long an import waits for somebody else's outcome.
     pub import_wait: Duration,
     /// How long the lease of a run lasts.
     pub lease_times: LeaseTimes,
+    /// What operators watch.
+    pub metrics: Metrics,
     /// Work that goes on when its caller goes away; a shutdown waits for it.
     pub tasks: TaskTracker,
     /// Fires when the process shuts down.
@@ -67,6 +74,9 @@ pub enum StartError {
     /// It has no way out.
     #[error("the HTTP client cannot be set up: {0}")]
     Http(#[from] reqwest::Error),
+    /// Nobody could call it.
+    #[error(transparent)]
+    NoKey(#[from] StartWithoutKey),
     /// Nobody can say where it is.
     #[error("{0}")]
     Host(String),
@@ -117,9 +127,11 @@ impl App {
             webhooks,
             lanes: Lanes::default(),
             jitter: Jitter::system(),
+            key_exists: Arc::default(),
             imports: Imports::default(),
             import_wait: IMPORT_WAIT,
             lease_times: LeaseTimes::default(),
+            metrics: Metrics::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         })

@@ -6,8 +6,8 @@
 //!
 //! How an instant looks on the wire is the business of [`crate::timestamp`].
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
@@ -40,6 +40,19 @@ impl Clock {
             Source::System => system_now(),
             Source::Manual(at) => *lock(at),
         })
+    }
+
+    /// The time since some instant that stays the same. Unlike [`Clock::now`] the system's never
+    /// jumps: for what lasts seconds and must not be undone by somebody who sets the clock.
+    pub fn monotonic(&self) -> Duration {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        match &self.0 {
+            Source::System => START.elapsed(),
+            Source::Manual(at) => lock(at)
+                .signed_duration_since(DateTime::UNIX_EPOCH)
+                .to_std()
+                .unwrap_or_default(),
+        }
     }
 
     /// Sets a manual clock.

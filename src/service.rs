@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use poem::endpoint::BoxEndpoint;
 use poem::listener::{Acceptor, Listener as _, TcpAcceptor, TcpListener};
-use poem::{Endpoint, EndpointExt, Server};
+use poem::{Endpoint, EndpointExt, Route, Server};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -22,12 +22,13 @@ use tracing::{error, info, warn};
 use crate::admin::{self, LogStream};
 use crate::app::{App, StartError};
 use crate::config::{Listener, Settings};
-use crate::http::auth::Access;
 use crate::http::health::{Check, HealthApi};
 use crate::http::limits::Limits;
 use crate::http::shell::Shell;
+use crate::keys;
 use crate::marketplace::api::MarketplaceApi;
 use crate::marketplace::mock_api::MockMarketplaceApi;
+use crate::metrics;
 use crate::webhooks::api::WebhooksApi;
 use crate::webhooks::callbacks_api::CallbacksApi;
 use crate::worker;
@@ -88,6 +89,8 @@ pub struct Service {
     pub public: Option<SocketAddr>,
     /// Where its board is, if it has one.
     pub admin: Option<SocketAddr>,
+    /// Where its metrics are, if they have a listener of their own.
+    pub metrics: Option<SocketAddr>,
     logs: LogStream,
     stop: CancellationToken,
     parts: JoinSet<()>,
@@ -106,21 +109,35 @@ impl Service {
             Some((public, admin)) => (Some(address_of(public)?), Some(address_of(admin)?)),
             None => (None, None),
         };
+        let metrics = match &settings.metrics {
+            Some(listener) => Some(bind(listener, "METRICS_").await?),
+            None => None,
+        };
+        let metrics_address = metrics.as_ref().map(address_of).transpose()?;
         let app = Arc::new(App::connect(settings, public).await?);
         let mut service = Self {
             stop: app.stop.clone(),
             app,
             public,
             admin,
+            metrics: metrics_address,
             logs: logs.clone(),
             parts: JoinSet::new(),
         };
         if let Some((public, admin)) = listeners {
+            let checked = keys::check_start(&service.app).await;
+            let checked = checked.map_err(|error| StartError::Db(error.into()))?;
+            checked.map_err(StartError::NoKey)?;
             let site = site(&service.app);
             service.serve(public, site);
             let password = service.app.settings.admin_password.clone();
-            let board = admin::app(&service.app.queue, logs, password);
+            let pages = Route::new().at("/metrics", metrics::endpoint(&service.app));
+            let board = admin::with_pages(pages, &service.app.queue, logs, password);
             service.serve(admin, board);
+        }
+        if let Some(listener) = metrics {
+            let pages = metrics::pages(&service.app);
+            service.serve(listener, pages);
         }
         if roles.has(Role::Worker) {
             service
@@ -152,17 +169,14 @@ impl Service {
     }
 
     fn announce(&self) {
-        if matches!(self.app.settings.access, Access::Anonymous) {
-            warn!(
-                event = "anonymous_access",
-                "no API key is needed: whoever reaches the API may register stores"
-            );
-        }
         if let Some(public) = self.public {
             info!(event = "listening", listener = "public", address = %public, "the API is at http://{public}/docs");
         }
         if let Some(admin) = self.admin {
             info!(event = "listening", listener = "admin", address = %admin, "the board is at http://{admin}/");
+        }
+        if let Some(metrics) = self.metrics {
+            info!(event = "listening", listener = "metrics", address = %metrics, "metrics are at http://{metrics}/metrics");
         }
         info!(
             event = "started",
@@ -218,12 +232,13 @@ impl Service {
 
 /// The API of all domains.
 pub fn site(app: &Arc<App>) -> BoxEndpoint<'static> {
-    let ids = app.clone();
+    let (ids, watched) = (app.clone(), app.clone());
+    let access = keys::access(app);
     let shell = Shell {
         new_id: Arc::new(move || ids.ids.new_id(ids.clock.now())),
-        access: app.settings.access.clone(),
+        access: access.clone(),
         limits: Limits::default(),
-        observer: None,
+        observer: Some(Arc::new(move |served| watched.metrics.http_request(served))),
     };
     let api = (
         MarketplaceApi::new(app.clone()),
@@ -231,7 +246,7 @@ pub fn site(app: &Arc<App>) -> BoxEndpoint<'static> {
         CallbacksApi::new(app.clone()),
         health(app),
     );
-    let document = crate::openapi::document(&app.settings.access, app.settings.mock.enabled);
+    let document = crate::openapi::document(&access, app.settings.mock.enabled);
     if !app.settings.mock.enabled {
         return crate::http::site(api, &document, shell).boxed();
     }

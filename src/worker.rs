@@ -19,6 +19,7 @@ use tracing::{error, warn};
 
 use crate::App;
 use crate::marketplace;
+use crate::metrics::JobOutcome;
 use crate::schedule::housekeeping::tidy_up;
 use crate::schedule::tick::run_every;
 use crate::webhooks;
@@ -95,9 +96,15 @@ pub async fn run_callbacks_until_empty(app: &Arc<App>) -> Result<u64, QueueError
 pub async fn sync_store(app: &App, job: SyncStore, stop: &CancellationToken) -> Result<(), String> {
     let job_id = job.identity();
     let store_id = job.store_id;
-    let Err(error) = marketplace::sync_store(app, job, stop).await else {
-        return Ok(());
+    let timer = app.metrics.sync_job();
+    let error = match marketplace::sync_store(app, job, stop).await {
+        Ok(outcome) => {
+            timer.ended(outcome);
+            return Ok(());
+        }
+        Err(error) => error,
     };
+    timer.ended(JobOutcome::Failed);
     error!(event = "job_failed", queue = SyncStore::QUEUE, jobId = job_id, %error, "failed to run {job_id}");
     if let Err(error) = marketplace::free_slot(app, store_id).await {
         warn!(%error, storeId = %store_id, "failed to free the slot of store {store_id}; it ends by itself");
@@ -114,9 +121,12 @@ pub async fn deliver_callback(
 ) -> Result<(), String> {
     let job_id = job.identity();
     let outbox_id = job.outbox_id;
+    let timer = app.metrics.callback_job();
     let Err(error) = webhooks::deliver_callback(app, job, stop).await else {
+        timer.ended(JobOutcome::Completed);
         return Ok(());
     };
+    timer.ended(JobOutcome::Failed);
     error!(event = "job_failed", queue = DeliverCallback::QUEUE, jobId = job_id, %error, "failed to run {job_id}");
     if let Err(error) = webhooks::free_slot(app, outbox_id).await {
         warn!(%error, outboxId = %outbox_id, "failed to free the slot of event {outbox_id}; it ends by itself");
@@ -186,6 +196,7 @@ async fn pass_by_pass<J: Job, F, E: Display>(
             Ok(false) => return,
             Err(error) => {
                 error!(event = "scheduler_failed", schedule = name, %error, "the `{name}` pass failed");
+                app.metrics.pass_failed(name);
                 return;
             }
         }

@@ -94,6 +94,13 @@ pub fn previous_tick(cron: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     schedule.after(&end).next_back()
 }
 
+/// From the latest tick at or before `now` to the next one; none if the expression is wrong or
+/// has no two ticks.
+pub fn interval(cron: &str, now: DateTime<Utc>) -> Option<TimeDelta> {
+    let next = parse_cron(cron).ok()?.after(&now).next()?;
+    Some(next - previous_tick(cron, now)?)
+}
+
 /// Fires `on_tick` with the instant of each tick until `shutdown`, then waits for the last
 /// one.
 ///
@@ -249,6 +256,18 @@ mod tests {
             previous_tick(cron, at("2026-01-02T03:05:00Z")),
             Some(at("2026-01-02T03:05:00Z"))
         );
+    }
+
+    #[test]
+    fn an_interval_is_between_two_ticks() {
+        let seconds = |cron, now| interval(cron, at(now)).map(|it| it.num_seconds());
+        assert_eq!(seconds(SYNC.default_cron, "2026-01-02T03:04:30Z"), Some(30));
+        assert_eq!(
+            seconds(SYNC.default_cron, "2026-01-02T03:04:29.9Z"),
+            Some(30)
+        );
+        assert_eq!(seconds("0 0 3 * * *", "2026-01-02T03:04:30Z"), Some(86_400));
+        assert_eq!(seconds("nonsense", "2026-01-02T03:04:30Z"), None);
     }
 
     #[test]

@@ -6,16 +6,23 @@ use secrecy::SecretString;
 
 use super::{LogStream, board, login, ui};
 
-/// The admin listener's endpoint: the board, its API and its log, behind a login when
-/// `password` is set.
-///
-/// `/metrics` belongs next to the two routes below, so that it is behind the same login.
+/// The board alone, its API and its log, behind a login when `password` is set.
 pub fn app(
     queue: &Queue,
     logs: LogStream,
     password: Option<SecretString>,
 ) -> impl Endpoint + use<> {
-    Route::new()
+    with_pages(Route::new(), queue, logs, password)
+}
+
+/// The admin listener's endpoint: further pages beside the board, all behind the same login.
+pub fn with_pages(
+    pages: Route,
+    queue: &Queue,
+    logs: LogStream,
+    password: Option<SecretString>,
+) -> impl Endpoint + use<> {
+    pages
         .nest("/api/v1", board::routes(queue, logs))
         .nest("/", ui::routes())
         .around(login::demand(password))

@@ -5,6 +5,8 @@
 //! (`events`). It looks at jobs and never changes one: jobs are enqueued by the service
 //! only. When a password is set, `login` asks for it before anything is answered.
 //!
+//! Beside it are the pages of others ([`with_pages`]), such as `/metrics`.
+//!
 //! Left to others: binding the listener, demanding a password when the address is not
 //! loopback, and the numbers themselves ([`jobs::board`]).
 
@@ -15,4 +17,4 @@ mod login;
 mod ui;
 
 pub use events::{JOB_SPAN_FIELDS, LogStream};
-pub use listener::app;
+pub use listener::{app, with_pages};

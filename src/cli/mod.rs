@@ -10,6 +10,7 @@ mod dead_letters;
 mod demo;
 mod export_schema;
 mod flow;
+mod keys;
 mod migrate;
 pub mod mock_webhook;
 mod openapi;
@@ -64,6 +65,8 @@ enum Command {
     Reconcile(reconcile::Reconcile),
     /// List what was given up, or give it another chance.
     DeadLetters(dead_letters::DeadLetters),
+    /// Make, list and revoke API keys.
+    Keys(keys::Keys),
     /// Receive events and show them, for trying deliveries.
     MockWebhook(mock_webhook::MockWebhook),
     /// Show that the service works: 0 if it does, 1 if not.
@@ -116,6 +119,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::ExportSchema(command) => command.run(&one_shot()?).await,
         Command::Reconcile(command) => command.run(&one_shot()?).await,
         Command::DeadLetters(command) => command.run(one_shot()?).await,
+        Command::Keys(command) => command.run(&one_shot()?).await,
         Command::MockWebhook(command) => {
             start_logs(&tool()?, LogOutput::Stdout, Vec::new())?;
             command.run().await
@@ -197,7 +201,7 @@ fn exit_code(error: &Error) -> u8 {
     match error.downcast_ref::<StartError>() {
         Some(StartError::Db(error)) => db(error),
         Some(StartError::Queue(_)) => UNAVAILABLE,
-        Some(StartError::Host(_)) => BAD_SETTING,
+        Some(StartError::Host(_) | StartError::NoKey(_)) => BAD_SETTING,
         Some(StartError::Http(_)) => 1,
         None => error.downcast_ref::<DbError>().map_or(1, db),
     }

@@ -9,7 +9,7 @@ use crate::http::auth::Access;
 use crate::openapi;
 
 pub(super) fn run() -> Result<ExitCode> {
-    let document = openapi::document(&Access::listed(Vec::new()), true);
+    let document = openapi::document(&Access::by_key(Vec::new(), None), true);
     say(&serde_json::to_string_pretty(&document)?);
     Ok(ExitCode::SUCCESS)
 }

@@ -16,7 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use self::reader::Reader;
 pub(crate) use self::reader::environment;
-use crate::http::auth::Access;
+use crate::http::auth::ListedKey;
 use crate::logs::LogFormat;
 use crate::marketplace::connector::Credentials;
 use crate::marketplace::model::Marketplace;
@@ -40,10 +40,12 @@ pub struct Settings {
     pub public: Listener,
     /// `ADMIN_HOST`, `ADMIN_PORT`: the admin listener.
     pub admin: Listener,
+    /// `METRICS_HOST`, `METRICS_PORT`: a listener for metrics alone; none without a port.
+    pub metrics: Option<Listener>,
     /// `ADMIN_PASSWORD`: HTTP Basic, any user.
     pub admin_password: Option<SecretString>,
     /// `AUTH`, `API_KEYS`: who may call.
-    pub access: Access,
+    pub auth: AuthSettings,
     /// The mock marketplace and the client that calls it.
     pub mock: MockSettings,
     /// `MARKETPLACE_TIMEOUT_MS`: one marketplace call, connect and read.
@@ -89,6 +91,26 @@ impl Listener {
             .and_then(|mut addresses| addresses.next())
             .ok_or_else(|| anyhow!("`{}` is not an address of this machine", self.host))
     }
+}
+
+/// Who may call.
+#[derive(Clone, Debug)]
+pub struct AuthSettings {
+    /// `AUTH`: whether a key is needed.
+    pub mode: AuthMode,
+    /// `API_KEYS`: keys that count beside the stored ones.
+    pub listed: Vec<ListedKey>,
+}
+
+/// Whether a key is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthMode {
+    /// No.
+    Anonymous,
+    /// No, until one is made: the default where only this machine can call.
+    AnonymousWithoutKeys,
+    /// Yes: the default elsewhere.
+    Required,
 }
 
 /// The mock marketplace.
@@ -230,13 +252,14 @@ impl Settings {
             host: read.or("ADMIN_HOST", "127.0.0.1")?,
             port: read.or("ADMIN_PORT", "3001")?,
         };
+        let metrics = read.metrics()?;
         let (database_url, redis_url) = read.profile()?;
         let settings = Self {
             database_url,
             database_max_connections: read.at_least("DATABASE_MAX_CONNECTIONS", "20", 2)?,
             redis_url,
             queue_prefix: read.or("QUEUE_PREFIX", "")?,
-            access: read.access(loopback)?,
+            auth: read.auth(loopback)?,
             admin_password: read.text("ADMIN_PASSWORD").map(SecretString::from),
             mock: read.mock(loopback)?,
             marketplace_timeout: read.milliseconds("MARKETPLACE_TIMEOUT_MS", "10000")?,
@@ -248,6 +271,7 @@ impl Settings {
             shutdown_timeout: read.seconds("SHUTDOWN_TIMEOUT_SECONDS", "30")?,
             public,
             admin,
+            metrics,
         };
         if !settings.admin.is_loopback() && settings.admin_password.is_none() {
             bail!(
@@ -323,7 +347,7 @@ mod tests {
         assert!(!settings.is_server_profile());
         assert!(settings.public.is_loopback());
         assert!(settings.mock.enabled);
-        assert!(matches!(settings.access, Access::Anonymous));
+        assert_eq!(settings.auth.mode, AuthMode::AnonymousWithoutKeys);
         assert_eq!(settings.mock.credentials.len(), Marketplace::ALL.len());
     }
 
@@ -358,6 +382,7 @@ mod tests {
     fn a_bad_setting_is_named() {
         for (name, value) in [
             ("PORT", "70000"),
+            ("METRICS_PORT", "many"),
             ("SYNC_CHUNK_SIZE", "0"),
             ("SYNC_CRON", "whenever"),
             ("SYNC_CRON", "0 0 0 1 1 * 2020"),
@@ -394,9 +419,23 @@ mod tests {
     }
 
     #[test]
-    fn a_public_host_needs_keys_and_an_admin_password() {
-        let error = settings(&[("HOST", "0.0.0.0")]).unwrap_err();
-        assert!(error.to_string().contains("API_KEYS"));
+    fn a_key_is_needed_where_others_can_call_or_one_is_listed() {
+        let mode = |pairs: &[(&str, &str)]| settings(pairs).unwrap().auth.mode;
+        let key = format!("org:{}", "0".repeat(64));
+        let listed = ("API_KEYS", key.as_str());
+        let (public, local) = (("HOST", "0.0.0.0"), ("HOST", "localhost"));
+        assert_eq!(mode(&[local]), AuthMode::AnonymousWithoutKeys);
+        assert_eq!(mode(&[public]), AuthMode::Required);
+        assert_eq!(mode(&[listed]), AuthMode::Required);
+        for host in [public, local] {
+            assert_eq!(mode(&[host, ("AUTH", "required")]), AuthMode::Required);
+            let anonymous = mode(&[host, listed, ("AUTH", "anonymous")]);
+            assert_eq!(anonymous, AuthMode::Anonymous);
+        }
+    }
+
+    #[test]
+    fn a_public_admin_host_needs_a_password_and_a_public_host_shows_no_mock() {
         let error = settings(&[("ADMIN_HOST", "0.0.0.0")]).unwrap_err();
         assert!(error.to_string().contains("ADMIN_PASSWORD"));
         let open = settings(&[("HOST", "0.0.0.0"), ("AUTH", "anonymous")]).unwrap();

@@ -9,8 +9,11 @@ use anyhow::{Context, Result, anyhow, bail};
 use reqwest::Url;
 use secrecy::SecretString;
 
-use super::{CallbackSettings, DEFAULT_DATABASE_URL, MockSettings, SyncSettings, WebhookSettings};
-use crate::http::auth::{Access, parse_keys};
+use super::{
+    AuthMode, AuthSettings, CallbackSettings, DEFAULT_DATABASE_URL, Listener, MockSettings,
+    SyncSettings, WebhookSettings,
+};
+use crate::http::auth::parse_keys;
 use crate::logs::LogFormat;
 use crate::marketplace::connector::Credentials;
 use crate::marketplace::model::Marketplace;
@@ -116,22 +119,30 @@ impl Reader<'_> {
         Ok((database.into(), redis.map(SecretString::from)))
     }
 
-    pub(super) fn access(&self, loopback: bool) -> Result<Access> {
-        let keys = match self.text("API_KEYS") {
+    /// The listener for metrics, if there is to be one.
+    pub(super) fn metrics(&self) -> Result<Option<Listener>> {
+        let host = self.or("METRICS_HOST", "127.0.0.1")?;
+        let port = self.text("METRICS_PORT");
+        port.map(|_| {
+            let port = self.or("METRICS_PORT", "")?;
+            Ok(Listener { host, port })
+        })
+        .transpose()
+    }
+
+    /// Who may call. Whether a key is stored is known only once the database is open.
+    pub(super) fn auth(&self, loopback: bool) -> Result<AuthSettings> {
+        let listed = match self.text("API_KEYS") {
             Some(text) => parse_keys(&text).context("`API_KEYS` cannot be read")?,
             None => Vec::new(),
         };
-        match self.text("AUTH").as_deref() {
-            Some("anonymous") => Ok(Access::Anonymous),
-            None if loopback && keys.is_empty() => Ok(Access::Anonymous),
-            None | Some("required") if keys.is_empty() => bail!(
-                "`API_KEYS` must name at least one key. Make one with \
-                 `KEY=$(openssl rand -hex 24); echo \"key $KEY\"; \
-                 echo \"API_KEYS=my-organization:$(printf %s \"$KEY\" | sha256sum | cut -d' ' -f1)\"`"
-            ),
-            None | Some("required") => Ok(Access::listed(keys)),
+        let mode = match self.text("AUTH").as_deref() {
+            Some("anonymous") => AuthMode::Anonymous,
+            None if loopback && listed.is_empty() => AuthMode::AnonymousWithoutKeys,
+            Some("required") | None => AuthMode::Required,
             Some(other) => bail!("`AUTH` is `{other}`: it must be `anonymous` or `required`"),
-        }
+        };
+        Ok(AuthSettings { mode, listed })
     }
 
     pub(super) fn mock(&self, loopback: bool) -> Result<MockSettings> {

@@ -113,6 +113,17 @@ impl Db {
         on!(&mut tx, conn => sqlx::query(sql!("SELECT 1")).execute(conn).await.map(|_| ()))
     }
 
+    /// How many connections are open, and how many of them are idle.
+    pub fn connections(&self) -> (u32, usize) {
+        match self {
+            Self::Postgres(pool) => (pool.size(), pool.num_idle()),
+            Self::Sqlite { writer, readers } => (
+                writer.size() + readers.size(),
+                writer.num_idle() + readers.num_idle(),
+            ),
+        }
+    }
+
     /// Closes the pool; waits for connections in use.
     pub async fn close(&self) {
         match self {

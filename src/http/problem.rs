@@ -82,21 +82,36 @@ impl Problem {
         problem
     }
 
-    /// 401: no key, or a key nobody knows.
+    /// 401: no key.
     pub fn unauthorized() -> Self {
         Self::of(
             UNAUTHORIZED,
             "Send a valid key in X-API-Key, or as a bearer token",
         )
-        .header(
-            header::WWW_AUTHENTICATE,
-            HeaderValue::from_static("Bearer realm=\"marketplace-sync\""),
-        )
+        .challenge("Bearer realm=\"marketplace-sync\"")
+    }
+
+    /// 401: a key that nobody knows, or that is over; which of them it is, is not told.
+    pub fn unknown_key() -> Self {
+        Self::of(UNAUTHORIZED, "The key is not valid")
+            .challenge("Bearer realm=\"marketplace-sync\", error=\"invalid_token\"")
     }
 
     /// 403: a known key, for another organization.
     pub fn forbidden() -> Self {
         Self::of(FORBIDDEN, "The key belongs to another organization")
+    }
+
+    /// 403: a known key whose scope is `read`, on a request that may change something.
+    pub fn read_only_key() -> Self {
+        Self::of(FORBIDDEN, "The key may only read: its scope is `read`").challenge(
+            "Bearer realm=\"marketplace-sync\", error=\"insufficient_scope\", scope=\"write\"",
+        )
+    }
+
+    /// What to send instead (RFC 6750).
+    fn challenge(self, text: &'static str) -> Self {
+        self.header(header::WWW_AUTHENTICATE, HeaderValue::from_static(text))
     }
 
     /// 404 with the words of the reference: `Store not found`, `Webhook not found`.

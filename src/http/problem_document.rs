@@ -25,9 +25,12 @@ fn documented() -> Vec<(&'static str, Problem)> {
             "Something is wrong with the request; `details` says what.",
             Problem::validation(vec![missing]),
         ),
-        ("No API key, or an unknown one.", Problem::unauthorized()),
         (
-            "The API key belongs to another organization.",
+            "No API key, or one that is not valid.",
+            Problem::unauthorized(),
+        ),
+        (
+            "The API key belongs to another organization, or may only read.",
             Problem::forbidden(),
         ),
         (

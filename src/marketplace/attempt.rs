@@ -3,7 +3,7 @@
 //! An import and a run share this; they differ in what comes after a failure.
 
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use futures::FutureExt;
@@ -47,10 +47,14 @@ pub(super) async fn attempt(app: &App, store: &Store, receipt: &str) -> Attempt 
         access_token: Some(&store.access_token),
         credentials_override: None,
     };
-    match AssertUnwindSafe(app.connector.validate(request))
+    let started = Instant::now();
+    let answer = AssertUnwindSafe(app.connector.validate(request))
         .catch_unwind()
-        .await
-    {
+        .await;
+    let outcome = outcome(&answer);
+    app.metrics
+        .marketplace_request(store.marketplace, outcome, started.elapsed());
+    match answer {
         Ok(Ok(Verdict::Valid {
             order_id,
             money,
@@ -76,6 +80,18 @@ pub(super) async fn attempt(app: &App, store: &Store, receipt: &str) -> Attempt 
                 reason: INTERNAL.to_owned(),
             }
         }
+    }
+}
+
+/// What metrics call an answer.
+fn outcome<P>(answer: &Result<Result<Verdict, ConnectorError>, P>) -> &'static str {
+    match answer {
+        Ok(Ok(Verdict::Valid { .. })) => "valid",
+        Ok(Ok(Verdict::Invalid)) => "invalid",
+        Ok(Err(ConnectorError::RateLimited { .. })) => "rate_limited",
+        Ok(Err(ConnectorError::Auth { .. })) => "auth_error",
+        Ok(Err(ConnectorError::Marketplace { .. })) => "marketplace_error",
+        Err(_panic) => "internal_error",
     }
 }
 

@@ -5,6 +5,7 @@
 //! and the next pass goes on where this one stopped, so that nobody starves.
 
 use std::collections::HashSet;
+use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use jobs::{Job, QueueError, StoreId, SyncStore};
@@ -48,6 +49,7 @@ enum Page {
 
 /// One pass over all due stores.
 pub async fn enqueue_due_stores(app: &App) -> Result<Pass, Error> {
+    let started = Instant::now();
     slots::free_slots_of_lost_queue::<SyncStore>(app).await?;
     let start = schedule::position(&app.db, jobs::schedule::SYNC.name).await?;
     let mut pass = Pass::default();
@@ -89,6 +91,9 @@ pub async fn enqueue_due_stores(app: &App) -> Result<Pass, Error> {
         pass.enqueued_jobs,
         pass.scanned_stores
     );
+    let name = jobs::schedule::SYNC.name;
+    app.metrics
+        .pass(name, started.elapsed(), pass.enqueued_jobs);
     Ok(pass)
 }
 

@@ -31,6 +31,7 @@ use super::status::sync_status;
 use crate::App;
 use crate::db;
 use crate::lease::Lease;
+use crate::metrics::JobOutcome;
 use crate::webhooks::{self, EventType, Recorded};
 
 /// A run ends after so many batches; the scheduler brings the store back.
@@ -50,7 +51,7 @@ pub(crate) async fn sync_store(
     app: &App,
     job: SyncStore,
     stop: &CancellationToken,
-) -> Result<(), Error> {
+) -> Result<JobOutcome, Error> {
     let started = Instant::now();
     let store_id = job.store_id;
     let token = app.ids.new_id(app.clock.now());
@@ -68,7 +69,7 @@ pub(crate) async fn sync_store(
     match outcome {
         Err(Error::LeaseLost) => {
             warn!(event = "lock_lost", storeId = %store_id, "store {store_id} is another run's by now");
-            return Ok(());
+            return Ok(JobOutcome::LockLost);
         }
         // A database that is gone cannot be told; then the lease ends by itself.
         _ => {
@@ -91,23 +92,24 @@ pub(crate) async fn sync_store(
         durationMs = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         "synced store {store_id}"
     );
-    Ok(())
+    Ok(status.map_or(JobOutcome::Skipped, |_| JobOutcome::Completed))
 }
 
 /// The lease was not to be had.
-async fn skip(app: &App, store_id: StoreId) -> Result<(), Error> {
+async fn skip(app: &App, store_id: StoreId) -> Result<JobOutcome, Error> {
     let mut tx = app.db.read().await?;
     let store = stores::store_by_id(&mut tx, store_id).await?;
     tx.save().await?;
     match store {
         Some(_) => {
+            app.metrics.lock_contention();
             info!(event = "already_running", storeId = %store_id, "store {store_id} is being synced already");
         }
         None => {
             warn!(event = "store_not_found", storeId = %store_id, "store {store_id} does not exist any more");
         }
     }
-    Ok(())
+    Ok(JobOutcome::Skipped)
 }
 
 async fn run(
@@ -212,6 +214,7 @@ impl Run<'_> {
             let has_backlog = self.write(&batch, is_last, is_cut_short).await?;
             if is_last {
                 if has_backlog && iteration == MAX_BATCHES {
+                    self.app.metrics.backlog();
                     info!(
                         event = "remaining_backlog",
                         storeId = %self.store.id,
@@ -330,6 +333,7 @@ impl Run<'_> {
         (self.totals, self.status, self.imported) = (totals, status, imported);
         if counts.processed > 0 {
             self.log_batch(counts);
+            self.count_batch(counts, &batch.rows);
         }
         Ok(has_backlog)
     }
@@ -382,6 +386,12 @@ impl Run<'_> {
             rateLimitedCount = counts.rate_limited,
             "tried {} rows of store {}", counts.processed, self.store.id
         );
+    }
+
+    fn count_batch(&self, counts: Counts, rows: &[RowOutcome]) {
+        let metrics = &self.app.metrics;
+        metrics.sync_rows(counts.success, counts.failed, counts.rate_limited);
+        metrics.orders_given_up(rows.iter().filter(|row| row.dead_at.is_some()).count());
     }
 
     async fn announce_start(&self) -> Result<(), Error> {

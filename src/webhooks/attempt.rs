@@ -8,6 +8,7 @@ use reqwest::StatusCode;
 use super::outbox::CallbackStatus;
 use super::send::{Reply, Sent};
 use crate::config::CallbackSettings;
+use crate::metrics::DeliveryOutcome;
 use crate::retry::{Jitter, retry_after};
 use crate::timestamp;
 
@@ -70,6 +71,17 @@ impl Outcome {
                 Err(error) => error.to_string(),
             }),
             is_gone: http_status == Some(i32::from(StatusCode::GONE.as_u16())),
+        }
+    }
+}
+
+impl Outcome {
+    /// What metrics call it.
+    pub(super) fn counted_as(&self) -> DeliveryOutcome {
+        match self.status {
+            CallbackStatus::Success => DeliveryOutcome::Success,
+            CallbackStatus::Pending => DeliveryOutcome::Failure,
+            CallbackStatus::Failed => DeliveryOutcome::DeadLetter,
         }
     }
 }

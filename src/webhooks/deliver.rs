@@ -195,6 +195,7 @@ async fn deliver(app: &App, event: &OwedEvent, parcel: Parcel) -> sqlx::Result<C
     } = parcel;
     let started_at = app.clock.now();
     let sent = send(app, event, &delivery, &secrets, started_at).await;
+    app.metrics.callback_request(sent.result(), sent.duration);
     let outcome = Outcome::of(
         &sent,
         delivery.attempt,
@@ -225,6 +226,7 @@ async fn deliver(app: &App, event: &OwedEvent, parcel: Parcel) -> sqlx::Result<C
     // breaker.
     let was_turned_away = lane.leave();
     if next.is_some() {
+        app.metrics.delivery(outcome.counted_as());
         write.log_dead_letter();
     } else {
         warn!(event = "delivery_lease_lost", outboxId = %event.id, endpointId = %delivery.endpoint_id, "event {} is sent to webhook {} by somebody else by now", event.id, delivery.endpoint_id);

@@ -84,6 +84,9 @@ async fn give_up(app: &App, delivery: &FailedDelivery) -> sqlx::Result<bool> {
     let is_dead =
         given_up && outbox::give_up_event(&mut tx, delivery.outbox_id, &error, now).await?;
     tx.save().await?;
+    if given_up {
+        app.metrics.delivery_given_up();
+    }
     if is_dead {
         error!(event = "callback_dead_letter", outboxId = %delivery.outbox_id, lastError = error, "gave up event {}: {error}", delivery.outbox_id);
     }

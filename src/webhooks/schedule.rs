@@ -7,6 +7,7 @@
 //! ([`deliver`](super::deliver)).
 
 use std::collections::HashSet;
+use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use jobs::{DeliverCallback, OutboxId, QueueError};
@@ -47,6 +48,7 @@ pub struct CallbackPass {
 
 /// One pass over all endpoints that something is due to.
 pub async fn enqueue_due_events(app: &App) -> sqlx::Result<CallbackPass> {
+    let started = Instant::now();
     slots::free_slots_of_lost_queue::<DeliverCallback>(app).await?;
     let name = jobs::schedule::CALLBACK.name;
     let start = schedule::position(&app.db, name).await?;
@@ -77,6 +79,8 @@ pub async fn enqueue_due_events(app: &App) -> sqlx::Result<CallbackPass> {
         pass.enqueued_jobs,
         pass.scanned_outbox
     );
+    app.metrics
+        .pass(name, started.elapsed(), pass.enqueued_jobs);
     Ok(pass)
 }
 

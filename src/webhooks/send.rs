@@ -28,6 +28,20 @@ pub struct Sent {
     pub reply: Result<Reply, SendError>,
 }
 
+impl Sent {
+    /// One word for what came of it, for metrics.
+    pub fn result(&self) -> &'static str {
+        match &self.reply {
+            Ok(reply) if reply.is_success() => "success",
+            Ok(_) => "http_error",
+            Err(SendError::Timeout) => "timeout",
+            Err(SendError::AddressRefused) => "address_refused",
+            Err(SendError::ConnectionFailed) => "connection_failed",
+            Err(SendError::TransportFailed) => "transport_failed",
+        }
+    }
+}
+
 /// What an endpoint replied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {

@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use marketplace_sync::http::auth::{Access, Caller, KeyHash, ListedKey, Lookup};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use marketplace_sync::http::auth::{Access, Caller, Grant, KeyHash, ListedKey, Scope, StoredKeys};
 use marketplace_sync::http::body::JsonBody;
 use marketplace_sync::http::fields::{self, Fields, FromFields};
 use marketplace_sync::http::health::{Check, HealthApi};
@@ -137,7 +139,7 @@ fn shell() -> Shell {
     let next = AtomicU64::new(1);
     Shell {
         new_id: Arc::new(move || Uuid::from_u128(next.fetch_add(1, Ordering::Relaxed).into())),
-        access: Access::Anonymous,
+        access: Access::anonymous(),
         limits: Limits::default(),
         observer: None,
     }
@@ -697,21 +699,37 @@ async fn addresses_and_headers_have_limits() {
     assert_eq!(answer.problem(431)["error"], "headers_too_large");
 }
 
+/// Keeps `key-2` and `read-2` of `org-2`, and fails over `key-broken`.
+struct SomeKeys;
+
+impl StoredKeys for SomeKeys {
+    fn grant<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Grant>, Problem>> {
+        let scope = match key {
+            "key-2" => Ok(Some(Scope::Write)),
+            "read-2" => Ok(Some(Scope::Read)),
+            "key-broken" => Err(Problem::internal(&SqlError)),
+            _ => Ok(None),
+        };
+        let grant = |scope| Grant {
+            organization_id: "org-2".to_owned(),
+            scope,
+        };
+        let found = scope.map(|scope| scope.map(grant));
+        async move { found }.boxed()
+    }
+
+    fn exist(&self) -> BoxFuture<'_, Result<bool, Problem>> {
+        async { Ok(true) }.boxed()
+    }
+}
+
 fn keyed() -> impl Endpoint<Output = Response> {
     let listed = ListedKey {
         organization_id: "org-1".to_owned(),
         hash: KeyHash::of("key-1"),
     };
-    let stored: Lookup = Arc::new(|hash| {
-        Box::pin(async move {
-            if hash.0 == KeyHash::of("key-broken").0 {
-                return Err("the database is gone".into());
-            }
-            Ok((hash.0 == KeyHash::of("key-2").0).then(|| "org-2".to_owned()))
-        })
-    });
     let mut shell = shell();
-    shell.access = Access::listed_or_stored(vec![listed], stored);
+    shell.access = Access::by_key(vec![listed], Some(Arc::new(SomeKeys)));
     app_with(shell)
 }
 
@@ -763,6 +781,22 @@ async fn a_key_acts_for_its_organization_only() {
     assert_eq!(invalid.faults().len(), 4);
     let broken = post_as(&[("x-api-key", "key-broken")], own).await;
     broken.problem(500);
+}
+
+#[tokio::test]
+async fn a_key_that_may_only_read_is_refused_before_the_body_is_looked_at() {
+    let answer = post_as(&[("x-api-key", "read-2")], "nonsense".to_owned()).await;
+    let problem = answer.problem(403);
+    assert_eq!(problem["code"], "forbidden");
+    assert_eq!(
+        problem["detail"],
+        "The key may only read: its scope is `read`"
+    );
+    assert!(
+        answer
+            .header("www-authenticate")
+            .contains("insufficient_scope")
+    );
 }
 
 #[tokio::test]

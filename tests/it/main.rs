@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod access;
 mod board;
 mod connector;
 mod faults;
 mod http_contract;
 mod jobs;
+mod metrics;
 mod migrations;
 mod mock_marketplace;
 mod openapi;

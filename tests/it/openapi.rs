@@ -22,7 +22,7 @@ use crate::support::marketplace::{client, credentials, serve_mock_marketplace};
 use crate::support::server::TestServer;
 
 fn document() -> Value {
-    openapi::document(&Access::listed(Vec::new()), true)
+    openapi::document(&Access::by_key(Vec::new(), None), true)
 }
 
 /// One operation of the document.
@@ -305,7 +305,7 @@ fn check_references(document: &Value, value: &Value) {
 async fn the_running_service_serves_this_document_and_its_pages() {
     let app = TestApp::start(Embedded).await;
     let (status, served) = app.get("/openapi.json").await;
-    let expected = openapi::document(&Access::Anonymous, true);
+    let expected = openapi::document(&Access::anonymous(), true);
     assert_eq!((status, served), (StatusCode::OK, expected));
     let (status, page) = app.get("/docs").await;
     assert_eq!(status, StatusCode::OK);

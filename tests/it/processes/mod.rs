@@ -9,6 +9,7 @@ mod crash;
 mod demo;
 mod disk;
 mod footprint;
+mod keys;
 mod kills;
 mod queue_loss;
 mod refusals;

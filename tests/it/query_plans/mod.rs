@@ -5,6 +5,7 @@
 //! often enough for it to change from plans of these very values to the generic one, if that is
 //! what it would do with a prepared statement; SQLite before `ANALYZE`, which nobody runs on it, and after.
 
+mod keys;
 mod marketplace;
 mod webhooks;
 
@@ -111,7 +112,7 @@ struct Domain {
 #[tokio::test]
 async fn what_runs_all_the_time_runs_by_an_index(
     #[values(Embedded, Server)] on: Profile,
-    #[values(marketplace::DOMAIN, webhooks::DOMAIN)] domain: Domain,
+    #[values(marketplace::DOMAIN, webhooks::DOMAIN, keys::DOMAIN)] domain: Domain,
 ) {
     let database = TestDatabase::create(on).await;
     let db = Db::connect(database.url(), 2).await.unwrap();

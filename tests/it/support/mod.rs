@@ -17,6 +17,7 @@ pub(crate) mod process;
 pub(crate) mod queues;
 pub(crate) mod receiver;
 pub(crate) mod runs;
+pub(crate) mod scrape;
 pub(crate) mod scripted_connector;
 pub(crate) mod server;
 pub(crate) mod subscriber;

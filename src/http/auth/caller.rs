@@ -1,0 +1,104 @@
+//! The caller of a route, as an argument of it.
+
+use poem::http::header;
+use poem::{Request, RequestBody};
+use poem_openapi::registry::{MetaSecurityScheme, Registry};
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+
+use super::access::{Access, Grant, Scope};
+use crate::http::problem::Problem;
+
+/// The header of a key.
+pub const KEY_HEADER: &str = "x-api-key";
+
+/// Who is calling.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller(Option<Grant>);
+
+impl Caller {
+    /// The organization the caller's key acts for; `None` when access is anonymous.
+    pub fn organization_id(&self) -> Option<&str> {
+        self.0.as_ref().map(|grant| grant.organization_id.as_str())
+    }
+
+    /// Whether the caller may read and change what belongs to an organization; 403 if not.
+    pub fn may_act_for(&self, organization_id: &str) -> Result<(), Problem> {
+        match self.organization_id() {
+            Some(own) if own != organization_id => Err(Problem::forbidden()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Who sent a request, if they may send one like it.
+    async fn of(request: &Request) -> Result<Self, Problem> {
+        // A listener that was not told who may call lets nobody in.
+        let access = request.data::<Access>().ok_or_else(Problem::unauthorized)?;
+        if access.is_anonymous().await? {
+            return Ok(Self(None));
+        }
+        let key = presented_key(request).ok_or_else(Problem::unauthorized)?;
+        let grant = access.grant(key).await?.ok_or_else(Problem::unknown_key)?;
+        if grant.scope < Scope::needed_by(request.method()) {
+            return Err(Problem::read_only_key());
+        }
+        Ok(Self(Some(grant)))
+    }
+}
+
+/// The key of a request: `X-API-Key`, else the bearer token.
+fn presented_key(request: &Request) -> Option<&str> {
+    let key = request.header(KEY_HEADER).or_else(|| {
+        let (scheme, token) = request.header(header::AUTHORIZATION)?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    })?;
+    (!key.is_empty()).then_some(key)
+}
+
+const SCHEMES: [&str; 2] = ["ApiKey", "Bearer"];
+
+impl<'a> ApiExtractor<'a> for Caller {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        let scheme = MetaSecurityScheme {
+            ty: "apiKey",
+            description: Some(
+                "A key made with `marketplace-sync keys create`. One of scope `read` may only \
+                 GET.",
+            ),
+            name: Some("X-API-Key"),
+            key_in: Some("header"),
+            scheme: None,
+            bearer_format: None,
+            flows: None,
+            openid_connect_url: None,
+        };
+        let bearer = MetaSecurityScheme {
+            ty: "http",
+            description: Some("The same key as a bearer token."),
+            name: None,
+            key_in: None,
+            scheme: Some("bearer"),
+            bearer_format: None,
+            flows: None,
+            openid_connect_url: None,
+        };
+        registry.create_security_scheme(SCHEMES[0], scheme);
+        registry.create_security_scheme(SCHEMES[1], bearer);
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        SCHEMES.to_vec()
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _body: &mut RequestBody,
+        _options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        Ok(Self::of(request).await?)
+    }
+}
