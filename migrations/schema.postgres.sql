@@ -71,6 +71,29 @@ CREATE TABLE callback_outbox (
     CONSTRAINT callback_outbox_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'success'::text, 'failed'::text])))
 );
 
+CREATE TABLE encryption_keys (
+    key_id text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT encryption_keys_pkey PRIMARY KEY (key_id)
+);
+
+CREATE TABLE idempotency_keys (
+    id uuid NOT NULL,
+    scope text NOT NULL,
+    route text NOT NULL,
+    idempotency_key text NOT NULL,
+    fingerprint text NOT NULL,
+    running_until timestamp with time zone NOT NULL,
+    status integer,
+    answer text,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    CONSTRAINT idempotency_keys_answer_is_whole CHECK (((status IS NULL) = (answer IS NULL))),
+    CONSTRAINT idempotency_keys_idempotency_key_check CHECK (((length(idempotency_key) >= 1) AND (length(idempotency_key) <= 255))),
+    CONSTRAINT idempotency_keys_identity_key UNIQUE (scope, route, idempotency_key),
+    CONSTRAINT idempotency_keys_pkey PRIMARY KEY (id)
+);
+
 CREATE TABLE queue_epochs (
     queue text NOT NULL,
     epoch uuid NOT NULL,
@@ -199,6 +222,8 @@ CREATE INDEX callback_outbox_organization_id_idx ON public.callback_outbox USING
 CREATE INDEX callback_outbox_pending_idx ON public.callback_outbox USING btree (created_at, id) WHERE (status = 'pending'::text);
 
 CREATE INDEX callback_outbox_store_id_idx ON public.callback_outbox USING btree (store_id, created_at, id);
+
+CREATE INDEX idempotency_keys_expires_at_idx ON public.idempotency_keys USING btree (expires_at, id);
 
 CREATE INDEX schedule_ticks_tick_idx ON public.schedule_ticks USING btree (tick);
 

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::config::{Listener, Settings};
 use crate::db::{Db, DbError};
+use crate::encryption::{MissingKey, check_keys};
 use crate::ids::Ids;
 use crate::keys::StartWithoutKey;
 use crate::lease::LeaseTimes;
@@ -68,6 +69,9 @@ pub enum StartError {
     /// It has no database.
     #[error(transparent)]
     Db(#[from] DbError),
+    /// It could not read the secrets in it.
+    #[error(transparent)]
+    MissingKey(#[from] MissingKey),
     /// It has no queue.
     #[error("the queue is unreachable: {0}")]
     Queue(#[from] jobs::QueueError),
@@ -101,6 +105,8 @@ impl App {
             clock.clone(),
         );
         let db = open_database(&settings).await?;
+        let checked = check_keys(&db, &settings.encryption).await;
+        checked.map_err(DbError::from)??;
         let queue = open_queue(&settings, &db).await?;
         let client = Arc::new(client);
         Self::new(settings, db, queue, clock, Ids::system(), client).map_err(StartError::Http)

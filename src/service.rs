@@ -169,6 +169,12 @@ impl Service {
     }
 
     fn announce(&self) {
+        if self.app.settings.encryption.is_empty() {
+            warn!(
+                event = "unencrypted_secrets",
+                "`TOKEN_ENCRYPTION_KEY` is not set: secrets are stored as plain text"
+            );
+        }
         if let Some(public) = self.public {
             info!(event = "listening", listener = "public", address = %public, "the API is at http://{public}/docs");
         }

@@ -65,7 +65,7 @@ enum Command {
     Reconcile(reconcile::Reconcile),
     /// List what was given up, or give it another chance.
     DeadLetters(dead_letters::DeadLetters),
-    /// Make, list and revoke API keys.
+    /// Make, list and revoke API keys; encrypt stored secrets with another key.
     Keys(keys::Keys),
     /// Receive events and show them, for trying deliveries.
     MockWebhook(mock_webhook::MockWebhook),
@@ -201,7 +201,7 @@ fn exit_code(error: &Error) -> u8 {
     match error.downcast_ref::<StartError>() {
         Some(StartError::Db(error)) => db(error),
         Some(StartError::Queue(_)) => UNAVAILABLE,
-        Some(StartError::Host(_) | StartError::NoKey(_)) => BAD_SETTING,
+        Some(StartError::Host(_) | StartError::NoKey(_) | StartError::MissingKey(_)) => BAD_SETTING,
         Some(StartError::Http(_)) => 1,
         None => error.downcast_ref::<DbError>().map_or(1, db),
     }

@@ -10,12 +10,15 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
 use self::reader::Reader;
 pub(crate) use self::reader::environment;
+use crate::encryption::Keyring;
 use crate::http::auth::ListedKey;
 use crate::logs::LogFormat;
 use crate::marketplace::connector::Credentials;
@@ -46,6 +49,8 @@ pub struct Settings {
     pub admin_password: Option<SecretString>,
     /// `AUTH`, `API_KEYS`: who may call.
     pub auth: AuthSettings,
+    /// `TOKEN_ENCRYPTION_KEY`: what stored secrets are encrypted with.
+    pub encryption: Keyring,
     /// The mock marketplace and the client that calls it.
     pub mock: MockSettings,
     /// `MARKETPLACE_TIMEOUT_MS`: one marketplace call, connect and read.
@@ -183,6 +188,9 @@ impl Settings {
     /// Settings of the demo: everything embedded, in `folder`, with retries after seconds. Ports
     /// and logs are taken from the environment.
     pub fn for_demo(folder: &Path) -> Result<Self> {
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).context("there are no random bits")?;
+        let key = STANDARD.encode(key);
         let database_url = format!("sqlite:{}", folder.join("demo.db").display());
         Self::from_lookup(&|name| match name {
             "DATABASE_URL" => Some(database_url.clone()),
@@ -190,6 +198,7 @@ impl Settings {
             "SYNC_THROTTLE_SECONDS" => Some("0".to_owned()),
             "SYNC_BACKOFF_BASE_SECONDS" => Some("2".to_owned()),
             "CALLBACK_BACKOFF_SECONDS" => Some("1,2".to_owned()),
+            "TOKEN_ENCRYPTION_KEY" => Some(key.clone()),
             "PORT" | "ADMIN_PORT" | "LOG_FORMAT" => environment(name),
             "RUST_LOG" => environment(name).or_else(|| Some("warn".to_owned())),
             _ => None,
@@ -206,7 +215,9 @@ impl Settings {
             "PORT" | "ADMIN_PORT" | "SYNC_THROTTLE_SECONDS" => Some("0".to_owned()),
             "SYNC_BACKOFF_BASE_SECONDS" => Some("2".to_owned()),
             "CALLBACK_BACKOFF_SECONDS" => Some("1,2".to_owned()),
-            "REDIS_URL" | "QUEUE_PREFIX" | "LOG_FORMAT" | "RUST_LOG" => environment(name),
+            "REDIS_URL" | "QUEUE_PREFIX" | "TOKEN_ENCRYPTION_KEY" | "LOG_FORMAT" | "RUST_LOG" => {
+                environment(name)
+            }
             _ => None,
         })
     }
@@ -260,6 +271,7 @@ impl Settings {
             redis_url,
             queue_prefix: read.or("QUEUE_PREFIX", "")?,
             auth: read.auth(loopback)?,
+            encryption: read.encryption(&public)?,
             admin_password: read.text("ADMIN_PASSWORD").map(SecretString::from),
             mock: read.mock(loopback)?,
             marketplace_timeout: read.milliseconds("MARKETPLACE_TIMEOUT_MS", "10000")?,
@@ -294,6 +306,9 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    /// Thirty-two bytes of zero.
+    const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
     fn settings(pairs: &[(&str, &str)]) -> Result<Settings> {
         Settings::from_lookup(&|name| {
@@ -368,12 +383,17 @@ mod tests {
             let settings = settings(pairs).unwrap();
             settings.webhook.allow_private_targets
         };
-        let public = [("HOST", "0.0.0.0"), ("AUTH", "anonymous")];
+        let public = [
+            ("HOST", "0.0.0.0"),
+            ("AUTH", "anonymous"),
+            ("TOKEN_ENCRYPTION_KEY", KEY),
+        ];
         assert!(is_allowed(&[]));
         assert!(!is_allowed(&public));
         assert!(is_allowed(&[
             public[0],
             public[1],
+            public[2],
             ("WEBHOOK_ALLOW_PRIVATE_TARGETS", "true"),
         ]));
     }
@@ -390,6 +410,8 @@ mod tests {
             ("SYNC_ROW_CONCURRENCY", "many"),
             ("AUTH", "perhaps"),
             ("API_KEYS", "nonsense"),
+            ("TOKEN_ENCRYPTION_KEY", "nonsense"),
+            ("TOKEN_ENCRYPTION_KEY", "c2hvcnQ="),
             ("LOG_FORMAT", "xml"),
             ("MOCK_MARKETPLACE_ENABLED", "maybe"),
             ("MOCK_API_BASE_URL", "ftp://x"),
@@ -438,7 +460,8 @@ mod tests {
     fn a_public_admin_host_needs_a_password_and_a_public_host_shows_no_mock() {
         let error = settings(&[("ADMIN_HOST", "0.0.0.0")]).unwrap_err();
         assert!(error.to_string().contains("ADMIN_PASSWORD"));
-        let open = settings(&[("HOST", "0.0.0.0"), ("AUTH", "anonymous")]).unwrap();
+        let open = [("HOST", "0.0.0.0"), ("AUTH", "anonymous")];
+        let open = settings(&[open[0], open[1], ("TOKEN_ENCRYPTION_KEY", KEY)]).unwrap();
         assert!(
             !open.mock.enabled,
             "the mock is off where others can call it"
@@ -450,6 +473,21 @@ mod tests {
     }
 
     #[test]
+    fn secrets_may_be_stored_plain_only_where_nobody_else_can_call() {
+        assert!(settings(&[]).unwrap().encryption.is_empty());
+        let keys = format!("{KEY}, {}8=", &KEY[..42]);
+        let two = settings(&[("TOKEN_ENCRYPTION_KEY", &keys)]).unwrap();
+        assert_eq!(two.encryption.current().unwrap().to_string(), "66687aad");
+        let public = [("HOST", "0.0.0.0"), ("AUTH", "anonymous")];
+        let error = settings(&public).unwrap_err().to_string();
+        assert!(
+            error.contains("`TOKEN_ENCRYPTION_KEY` must be set"),
+            "{error}"
+        );
+        assert!(error.contains("openssl rand -base64 32"), "{error}");
+    }
+
+    #[test]
     fn printing_the_settings_shows_no_secret() {
         let settings = settings(&[
             ("DATABASE_URL", "postgres://app:hunter2@localhost/x"),
@@ -457,8 +495,13 @@ mod tests {
             ("ADMIN_PASSWORD", "hunter2"),
             ("MOCK_ETSY_PASS", "hunter2"),
             ("WEBHOOK_SECRET", "hunter2"),
+            ("TOKEN_ENCRYPTION_KEY", KEY),
         ])
         .unwrap();
-        assert!(!format!("{settings:?}").contains("hunter2"));
+        let shown = format!("{settings:?}");
+        assert!(
+            !shown.contains("hunter2") && !shown.contains(KEY),
+            "{shown}"
+        );
     }
 }

@@ -13,6 +13,7 @@ use super::{
     AuthMode, AuthSettings, CallbackSettings, DEFAULT_DATABASE_URL, Listener, MockSettings,
     SyncSettings, WebhookSettings,
 };
+use crate::encryption::Keyring;
 use crate::http::auth::parse_keys;
 use crate::logs::LogFormat;
 use crate::marketplace::connector::Credentials;
@@ -143,6 +144,23 @@ impl Reader<'_> {
             Some(other) => bail!("`AUTH` is `{other}`: it must be `anonymous` or `required`"),
         };
         Ok(AuthSettings { mode, listed })
+    }
+
+    /// What stored secrets are encrypted with.
+    pub(super) fn encryption(&self, public: &Listener) -> Result<Keyring> {
+        match self.text("TOKEN_ENCRYPTION_KEY") {
+            Some(list) => Keyring::parse(&list).context(
+                "`TOKEN_ENCRYPTION_KEY` must be one or more keys of 32 bytes in base64, as \
+                 `openssl rand -base64 32` makes them, separated by commas",
+            ),
+            None if public.is_loopback() => Ok(Keyring::default()),
+            None => bail!(
+                "`TOKEN_ENCRYPTION_KEY` must be set: `HOST` ({}) is reachable from outside, and \
+                 stored secrets are to be encrypted there. Make a key with \
+                 `openssl rand -base64 32`",
+                public.host
+            ),
+        }
     }
 
     pub(super) fn mock(&self, loopback: bool) -> Result<MockSettings> {

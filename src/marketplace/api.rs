@@ -414,9 +414,7 @@ impl From<Error> for Problem {
             Error::StoreNotFound => Self::not_found("Store not found"),
             // The process goes down, every connection is taken, or the database is away: it passes.
             Error::Interrupted | Error::Database(sqlx::Error::PoolTimedOut) => Self::unavailable(1),
-            error @ (Error::Database(_) | Error::LeaseLost | Error::Panicked) => {
-                Self::internal(&error)
-            }
+            error => Self::internal(&error),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use futures::FutureExt;
+use secrecy::SecretString;
 use tracing::error;
 
 use super::connector::{ConnectorError, ReceiptRequest, Verdict};
@@ -17,6 +18,8 @@ use crate::retry::Backoff;
 
 /// The marketplace says that the receipt is not one of its orders.
 const INVALID_RECEIPT: &str = "invalid_receipt";
+/// The marketplace was not asked: what opens it to us cannot be read.
+const ACCESS_TOKEN_UNREADABLE: &str = "access_token_unreadable";
 /// Something failed on our side of the call.
 const INTERNAL: &str = "MarketplaceError: internal error";
 
@@ -38,13 +41,24 @@ pub(super) enum Attempt {
     },
 }
 
-/// Asks the marketplace. Whatever goes wrong, also a panic, is an outcome of this row alone.
-pub(super) async fn attempt(app: &App, store: &Store, receipt: &str) -> Attempt {
+/// Asks the marketplace, unless there is no access token that could be read. Whatever goes wrong,
+/// also a panic, is an outcome of this row alone.
+pub(super) async fn attempt(
+    app: &App,
+    store: &Store,
+    access_token: Option<&SecretString>,
+    receipt: &str,
+) -> Attempt {
+    if access_token.is_none() {
+        return Attempt::Failed {
+            reason: ACCESS_TOKEN_UNREADABLE.to_owned(),
+        };
+    }
     let request = ReceiptRequest {
         marketplace: store.marketplace,
         receipt,
         currency: Some(&store.currency),
-        access_token: Some(&store.access_token),
+        access_token,
         credentials_override: None,
     };
     let started = Instant::now();

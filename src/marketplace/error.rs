@@ -1,6 +1,9 @@
 //! What can go wrong with stores and their orders.
 
+use jobs::StoreId;
+
 use crate::db::AsTransient;
+use crate::encryption::OpenError;
 
 /// Named for what is wrong.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +20,9 @@ pub enum Error {
     /// The process is going down.
     #[error("the work was interrupted")]
     Interrupted,
+    /// The marketplace cannot be asked about this store.
+    #[error("the access token of store {0} cannot be read: {1}")]
+    AccessTokenUnreadable(StoreId, OpenError),
     /// The database refused, or is away.
     #[error("the database failed: {0}")]
     Database(#[from] sqlx::Error),

@@ -16,6 +16,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream};
 use tokio::time::{Instant, timeout};
+use tracing::error;
 
 use super::attempt::{Attempt, attempt};
 use super::error::Error;
@@ -23,6 +24,7 @@ use super::model::{RowOutcome, Store, SyncLog, SyncLogId, SyncLogStatus, SyncTok
 use super::money::Money;
 use super::queries::{orders, stores};
 use super::status::sync_status;
+use super::stores::access_token;
 use crate::App;
 use crate::db;
 
@@ -258,10 +260,19 @@ impl Import {
             return Ok(());
         }
         let ids: Vec<SyncLogId> = claimed.iter().map(|claim| claim.id).collect();
+        let access_token = access_token(&self.app, &self.store)
+            .inspect_err(|error| {
+                error!(event = "access_token_unreadable", storeId = %self.store.id, %error, "failed to ask the marketplace: {error}");
+            })
+            .ok();
         let attempts: Vec<(Claimed, Attempt)> = stream::iter(claimed)
-            .map(|claim| async move {
-                let attempt = attempt(&self.app, &self.store, &claim.receipt).await;
-                (claim, attempt)
+            .map(|claim| {
+                let access_token = access_token.as_ref();
+                async move {
+                    let receipt = &claim.receipt;
+                    let attempt = attempt(&self.app, &self.store, access_token, receipt).await;
+                    (claim, attempt)
+                }
             })
             .buffer_unordered(self.app.settings.sync.row_concurrency)
             .collect()

@@ -42,6 +42,7 @@ pub use error::Error;
 pub use import::Imports;
 pub(crate) use model::OrderState;
 pub(crate) use order_states::order_states;
+pub(crate) use queries::stores::access_tokens;
 pub use reconcile::Drift;
 pub(crate) use reconcile::reconcile;
 pub use schedule::{Pass, enqueue_due_stores};

@@ -13,6 +13,10 @@ use uuid::Uuid;
 
 use super::money::Currency;
 use crate::db::json_instant;
+use crate::encryption::{Column, Sealed};
+
+/// Where access tokens are.
+pub(crate) const ACCESS_TOKEN: Column = Column("stores.access_token");
 
 /// A marketplace that stores can be registered on.
 #[derive(
@@ -165,7 +169,7 @@ pub struct Store {
     pub marketplace: Marketplace,
     /// The marketplace's credential for it.
     #[sqlx(try_from = "String")]
-    pub access_token: SecretString,
+    pub access_token: Sealed,
     /// ISO 4217.
     pub currency: String,
     /// How its newest orders went, as last written.

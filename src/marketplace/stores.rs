@@ -2,12 +2,15 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use jobs::StoreId;
+use secrecy::SecretString;
 
 use super::error::Error;
-use super::model::{NewStore, SyncStatus, SyncToken};
+use super::model::{ACCESS_TOKEN, NewStore, Store, SyncStatus, SyncToken};
 use super::queries::{orders, stores};
 use super::status::sync_status;
 use crate::App;
+use crate::db::Tx;
+use crate::encryption::hold_key;
 
 /// How a store is doing.
 #[derive(Clone, Debug)]
@@ -27,9 +30,37 @@ pub(crate) async fn register_store(
     let id = StoreId(app.ids.new_id(now));
     let token = SyncToken(app.ids.sync_token(now));
     let mut tx = app.db.write().await?;
-    let registered = stores::upsert_store(&mut tx, id, token, store, now).await?;
+    let registered = upsert_store(app, &mut tx, id, token, store, now).await?;
     tx.save().await?;
     Ok(registered)
+}
+
+/// The access token is sealed for the row that it comes to be in: of a store that is there
+/// already, it is another one than `id`.
+async fn upsert_store(
+    app: &App,
+    tx: &mut Tx,
+    id: StoreId,
+    token: SyncToken,
+    store: &NewStore,
+    now: DateTime<Utc>,
+) -> Result<(StoreId, SyncToken), Error> {
+    let keyring = &app.settings.encryption;
+    let seal = |id: StoreId| keyring.seal(ACCESS_TOKEN.of(id.0), &store.access_token);
+    hold_key(tx, keyring, now).await?;
+    let registered = stores::upsert_store(tx, id, token, store, &seal(id), now).await?;
+    if registered.0 != id {
+        stores::set_access_token(tx, registered.0, &seal(registered.0), now).await?;
+    }
+    Ok(registered)
+}
+
+/// The marketplace's credential for a store.
+pub(super) fn access_token(app: &App, store: &Store) -> Result<SecretString, Error> {
+    let keyring = &app.settings.encryption;
+    keyring
+        .open(ACCESS_TOKEN.of(store.id.0), &store.access_token)
+        .map_err(|error| Error::AccessTokenUnreadable(store.id, error))
 }
 
 /// How the store that `token` opens is doing, judged by its newest receipts.

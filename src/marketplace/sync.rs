@@ -15,6 +15,7 @@ use std::sync::OnceLock;
 use chrono::{DateTime, Utc};
 use futures::{FutureExt, StreamExt, stream};
 use jobs::{Job, OutboxId, StoreId, SyncStore};
+use secrecy::SecretString;
 use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +29,7 @@ use super::model::{DueRow, RowOutcome, Store, SyncLogId, SyncLogStatus, SyncStat
 use super::queries::orders::RowCursor;
 use super::queries::{orders, stores};
 use super::status::sync_status;
+use super::stores::access_token;
 use crate::App;
 use crate::db;
 use crate::lease::Lease;
@@ -131,10 +133,13 @@ async fn run(
     if is_paused || stop.is_cancelled() {
         return Ok((Counts::default(), Some(store.sync_status)));
     }
+    // Before any row is touched: they stay due until it can be read.
+    let access_token = access_token(app, &store)?;
     let mut run = Run {
         app,
         lease,
         stop,
+        access_token,
         status: store.sync_status,
         imported: store.imported_success_count,
         store,
@@ -170,6 +175,7 @@ struct Run<'a> {
     app: &'a App,
     lease: &'a Lease,
     stop: &'a CancellationToken,
+    access_token: SecretString,
     store: Store,
     cursor: RowCursor,
     totals: Counts,
@@ -249,7 +255,7 @@ impl Run<'_> {
                     if self.stop.is_cancelled() || pause.get().is_some() {
                         return None;
                     }
-                    let attempt = attempt(self.app, &self.store, &row.receipt).await;
+                    let attempt = self.ask(&row).await;
                     if matches!(
                         attempt,
                         Attempt::RateLimited {
@@ -277,6 +283,16 @@ impl Run<'_> {
                 .filter_map(|(_, attempt)| attempt.pause_until(now))
                 .max(),
         }
+    }
+
+    async fn ask(&self, row: &DueRow) -> Attempt {
+        attempt(
+            self.app,
+            &self.store,
+            Some(&self.access_token),
+            &row.receipt,
+        )
+        .await
     }
 
     fn outcome(&self, due: &DueRow, attempt: &Attempt, now: DateTime<Utc>) -> RowOutcome {

@@ -39,6 +39,7 @@ pub async fn tidy_up(app: &App) {
         expiredLeases = leases.unwrap_or_default(),
         purgedEvents = events.purged_events,
         expiredDeliveries = events.expired_deliveries,
+        purgedEndpoints = events.purged_endpoints,
         "tidied up"
     );
 }

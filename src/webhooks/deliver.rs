@@ -21,15 +21,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::attempt::Outcome;
+use super::breaker;
 use super::enqueue::enqueue_events;
 use super::lanes::{Lane, width};
 use super::outbox::CallbackStatus;
 use super::queries::deliveries::{AttemptRow, DeliveryLease, DueDelivery, OwedEvent};
 use super::queries::{deliveries, schedule};
+use super::secrets::{SecretUnreadable, signing_secrets};
 use super::send::Sent;
 use super::settle::settle;
 use super::sign::{SigningSecret, reference_headers, standard_headers};
-use super::{breaker, endpoints};
 use crate::App;
 use crate::db::{self, Tx};
 
@@ -43,7 +44,7 @@ const BROUGHT_AT_ONCE: usize = 2;
 struct Parcel {
     delivery: DueDelivery,
     lease: DeliveryLease,
-    secrets: Vec<SigningSecret>,
+    secrets: Result<Vec<SigningSecret>, SecretUnreadable>,
     lane: Lane,
 }
 
@@ -120,7 +121,7 @@ async fn rounds(
         if has_sent && !claimed.crowded.is_empty() {
             continue;
         }
-        let state = finish(app, event.id, counts.sent == 0).await?;
+        let state = finish(app, event.id).await?;
         // Whoever left a lane before the slot was free has not seen this event waiting.
         let has_room = |it: &DueDelivery| app.lanes.free(it.endpoint_id, width(it.is_ordered)) > 0;
         if !claimed.crowded.iter().any(has_room) {
@@ -158,7 +159,7 @@ async fn claim(app: &App, event: &OwedEvent) -> sqlx::Result<Claimed> {
             claimed.lost.push((delivery, lane));
             continue;
         }
-        let secrets = endpoints::signing_secrets(&mut tx, delivery.endpoint_id, now).await?;
+        let secrets = signing_secrets(app, &mut tx, delivery.endpoint_id, now).await?;
         claimed.parcels.push(Parcel {
             delivery,
             lease,
@@ -194,7 +195,10 @@ async fn deliver(app: &App, event: &OwedEvent, parcel: Parcel) -> sqlx::Result<C
         lane,
     } = parcel;
     let started_at = app.clock.now();
-    let sent = send(app, event, &delivery, &secrets, started_at).await;
+    let sent = match secrets {
+        Ok(secrets) => send(app, event, &delivery, &secrets, started_at).await,
+        Err(SecretUnreadable) => Sent::unsigned(),
+    };
     app.metrics.callback_request(sent.result(), sent.duration);
     let outcome = Outcome::of(
         &sent,
@@ -368,27 +372,13 @@ async fn next_events(
     }
 }
 
-/// The job ends: its slot is free. An event of which nothing could be sent may owe something to
-/// an endpoint that was deleted while it was recorded: then it is put right.
-async fn finish(
-    app: &App,
-    id: OutboxId,
-    has_sent_nothing: bool,
-) -> sqlx::Result<(CallbackStatus, Option<DateTime<Utc>>)> {
+/// The job ends: its slot is free. Tells how the event stands.
+async fn finish(app: &App, id: OutboxId) -> sqlx::Result<(CallbackStatus, Option<DateTime<Utc>>)> {
     let mut tx = app.db.write().await?;
     let state = schedule::free_slot(&mut tx, id).await?;
-    // None when it was deleted with its store meanwhile: nobody is owed it.
-    let mut state = state.unwrap_or((CallbackStatus::Success, None));
-    if has_sent_nothing && state.0 == CallbackStatus::Pending {
-        deliveries::drop_deleted(&mut tx, id).await?;
-        let settled = settle(&deliveries::delivery_states(&mut tx, id).await?);
-        if settled.status != CallbackStatus::Pending {
-            deliveries::write_event_state(&mut tx, id, &settled, app.clock.now()).await?;
-            state = (settled.status, None);
-        }
-    }
     tx.save().await?;
-    Ok(state)
+    // None when it was deleted with its store meanwhile: nobody is owed it.
+    Ok(state.unwrap_or((CallbackStatus::Success, None)))
 }
 
 /// Lets the next tick enqueue an event whose job failed.

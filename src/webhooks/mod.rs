@@ -7,6 +7,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`api`], [`callbacks_api`] | the routes: endpoints; events, their attempts, dead letters |
+//! | [`webhook_shapes`], [`callback_shapes`] | what they take and give |
 //! | [`mod@record`] | an event and who is owed it, in the caller's transaction |
 //! | [`enqueue`] | its job, after the commit |
 //! | [`deliver`] | what [`DeliverCallback`](jobs::DeliverCallback) does, top to bottom |
@@ -24,6 +25,7 @@
 pub mod api;
 mod attempt;
 mod breaker;
+mod callback_shapes;
 pub mod callbacks_api;
 mod deliver;
 pub(crate) mod endpoints;
@@ -37,9 +39,11 @@ mod queries;
 mod record;
 mod retention;
 mod schedule;
+mod secrets;
 pub mod send;
 mod settle;
 pub mod sign;
+mod webhook_shapes;
 
 pub(crate) use deliver::{deliver_callback, free_slot};
 pub(crate) use enqueue::enqueue_recorded;
@@ -47,6 +51,7 @@ pub use error::Error;
 pub use guard::Guard;
 pub use lanes::Lanes;
 pub(crate) use model::EventType;
+pub(crate) use queries::endpoints::sealed_secrets;
 pub(crate) use record::{NewEvent, Recorded, record};
 pub(crate) use retention::enforce_retention;
 pub use schedule::{CallbackPass, enqueue_due_events};

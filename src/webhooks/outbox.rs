@@ -15,7 +15,7 @@ use sqlx::FromRow;
 use sqlx::types::Json;
 
 use super::enqueue::enqueue_events;
-use super::model::{DeliveryId, EndpointId, EventType};
+use super::model::{DeliveryId, Endpoint, EndpointId, EventType};
 use super::queries::{endpoints, outbox};
 use crate::App;
 use crate::http::page::{Cursor, PageRequest};
@@ -214,6 +214,11 @@ pub(crate) async fn requeue(
 ) -> Result<(), RequeueError> {
     let now = app.clock.now();
     let mut tx = app.db.write().await?;
+    let owner = outbox::event_organization(&mut tx, id, organization_id)
+        .await?
+        .ok_or(RequeueError::CallbackNotFound)?;
+    // Before the event, as whoever deletes an endpoint.
+    endpoints::keep_endpoints(&mut tx, &owner).await?;
     let status = outbox::lock_event(&mut tx, id, organization_id)
         .await?
         .ok_or(RequeueError::CallbackNotFound)?;
@@ -240,13 +245,13 @@ pub(crate) async fn recover(
 ) -> Result<u64, RequeueError> {
     let mut tx = app.db.read().await?;
     let endpoint = endpoints::endpoint_by_id(&mut tx, endpoint_id).await?;
-    let is_theirs = endpoint.is_some_and(|endpoint| {
+    let is_theirs = |endpoint: &Endpoint| {
         endpoint.deleted_at.is_none()
             && organization_id.is_none_or(|own| own == endpoint.organization_id)
-    });
-    if !is_theirs {
-        return Err(RequeueError::WebhookNotFound);
-    }
+    };
+    let endpoint = endpoint
+        .filter(is_theirs)
+        .ok_or(RequeueError::WebhookNotFound)?;
     if dry_run {
         let count = outbox::count_failed_deliveries(&mut tx, endpoint_id, since).await?;
         return Ok(u64::try_from(count).unwrap_or_default());
@@ -265,27 +270,31 @@ pub(crate) async fn recover(
             at: last.created_at,
             id: last.id.0,
         };
-        recovered += requeue_missed(app, endpoint_id, &missed).await?;
+        recovered += requeue_missed(app, &endpoint, &missed).await?;
     }
 }
 
 async fn requeue_missed(
     app: &App,
-    endpoint_id: EndpointId,
+    endpoint: &Endpoint,
     missed: &[FailedDelivery],
 ) -> sqlx::Result<u64> {
     let mut ids: Vec<OutboxId> = missed.iter().map(|delivery| delivery.outbox_id).collect();
     // In the order of ids, so that two of us cannot wait for each other.
     ids.sort_unstable();
     let now = app.clock.now();
-    let mut requeued = 0;
+    let mut requeued = Vec::new();
     let mut tx = app.db.write().await?;
-    for id in &ids {
-        outbox::lock_event(&mut tx, *id, None).await?;
-        requeued += outbox::requeue_deliveries(&mut tx, *id, Some(endpoint_id), now).await?;
-        outbox::reopen_event(&mut tx, *id, now).await?;
+    endpoints::keep_endpoints(&mut tx, &endpoint.organization_id).await?;
+    for id in ids {
+        outbox::lock_event(&mut tx, id, None).await?;
+        // One, or none when somebody else was faster or the endpoint is deleted by now.
+        if outbox::requeue_deliveries(&mut tx, id, Some(endpoint.id), now).await? > 0 {
+            outbox::reopen_event(&mut tx, id, now).await?;
+            requeued.push(id);
+        }
     }
     tx.save().await?;
-    enqueue_events(app, &ids).await;
-    Ok(requeued)
+    enqueue_events(app, &requeued).await;
+    Ok(u64::try_from(requeued.len()).unwrap_or_default())
 }

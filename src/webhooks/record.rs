@@ -2,7 +2,8 @@
 //!
 //! The event is complete, and so is the list of who is owed it: a delivery for each endpoint that
 //! the organization has for such events, inactive ones included, for when they come back. An
-//! event that nobody subscribed to is done at once.
+//! event that nobody subscribed to is done at once. Until the commit none of those endpoints can be
+//! deleted, so nothing is owed to one that is.
 //!
 //! Its job is pushed after the commit ([`enqueue_recorded`](super::enqueue::enqueue_recorded)).
 
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::model::{DeliveryId, EventType};
 use super::outbox::CallbackStatus;
-use super::queries::deliveries;
+use super::queries::{deliveries, endpoints};
 use crate::App;
 use crate::db::Tx;
 use crate::timestamp::Timestamp;
@@ -56,7 +57,7 @@ pub(crate) struct Recorded {
     pub(super) slot: Option<DateTime<Utc>>,
 }
 
-/// Records an event and who is owed it. May be repeated with the same id.
+/// Records an event and who is owed it. May be repeated with the same id: what is there stays.
 pub(crate) async fn record(
     app: &App,
     tx: &mut Tx,
@@ -71,6 +72,7 @@ pub(crate) async fn record(
         store_id: event.store_id,
         data: event.data.clone(),
     };
+    endpoints::keep_endpoints(tx, event.organization_id).await?;
     let subscribers = deliveries::subscribers(tx, event.organization_id, event.event, now).await?;
     let status = if subscribers.is_empty() {
         CallbackStatus::Success
@@ -79,7 +81,9 @@ pub(crate) async fn record(
     };
     let is_due = subscribers.iter().any(|it| it.is_reachable);
     let slot = is_due.then(|| now + SLOT_BEFORE_PUSH);
-    deliveries::insert_event(tx, event, &envelope, status, slot, now).await?;
+    if !deliveries::insert_event(tx, event, &envelope, status, slot, now).await? {
+        return Ok(Recorded { id: event.id, slot });
+    }
     for subscriber in subscribers {
         let id = DeliveryId(app.ids.new_id(now));
         deliveries::insert_delivery(tx, id, event.id, subscriber.id, now).await?;

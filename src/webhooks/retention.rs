@@ -1,11 +1,11 @@
 //! How long events are kept: thirty days, in small steps, and dead letters until somebody deals
-//! with them.
+//! with them. A deleted endpoint is kept for as long, and while a delivery remembers it.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tracing::error;
 
 use super::outbox::FailedDelivery;
-use super::queries::outbox;
+use super::queries::{endpoints, outbox};
 use crate::App;
 
 /// How long an event is kept after everyone got it, and held for an inactive endpoint.
@@ -24,6 +24,8 @@ pub(crate) struct Retention {
     pub(crate) purged_events: u64,
     /// Deliveries that were given up because their endpoint stayed inactive.
     pub(crate) expired_deliveries: u64,
+    /// Endpoints that were deleted, with their secrets.
+    pub(crate) purged_endpoints: u64,
 }
 
 /// One round over what is older than it may be.
@@ -32,6 +34,7 @@ pub(crate) async fn enforce_retention(app: &App) -> sqlx::Result<Retention> {
     Ok(Retention {
         purged_events: purge_delivered(app, before).await?,
         expired_deliveries: give_up_held(app, before).await?,
+        purged_endpoints: purge_deleted(app, before).await?,
     })
 }
 
@@ -91,4 +94,24 @@ async fn give_up(app: &App, delivery: &FailedDelivery) -> sqlx::Result<bool> {
         error!(event = "callback_dead_letter", outboxId = %delivery.outbox_id, lastError = error, "gave up event {}: {error}", delivery.outbox_id);
     }
     Ok(given_up)
+}
+
+/// Forgets endpoints that were deleted before an instant. The rest of many comes with the next
+/// round.
+async fn purge_deleted(app: &App, before: DateTime<Utc>) -> sqlx::Result<u64> {
+    let mut tx = app.db.read().await?;
+    let forgotten = endpoints::forgotten_endpoints(&mut tx, before, BATCH).await?;
+    tx.save().await?;
+    let mut purged = 0;
+    for (id, organization_id) in forgotten {
+        if app.stop.is_cancelled() {
+            break;
+        }
+        let mut tx = app.db.write().await?;
+        // It may be registered again just now.
+        endpoints::lock_organization(&mut tx, &organization_id).await?;
+        purged += u64::from(endpoints::purge_endpoint(&mut tx, id, before).await?);
+        tx.save().await?;
+    }
+    Ok(purged)
 }

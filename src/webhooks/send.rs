@@ -29,6 +29,14 @@ pub struct Sent {
 }
 
 impl Sent {
+    /// Nothing is sent that cannot be signed.
+    pub(super) fn unsigned() -> Self {
+        Self {
+            duration: Duration::ZERO,
+            reply: Err(SendError::SecretUnreadable),
+        }
+    }
+
     /// One word for what came of it, for metrics.
     pub fn result(&self) -> &'static str {
         match &self.reply {
@@ -38,6 +46,7 @@ impl Sent {
             Err(SendError::AddressRefused) => "address_refused",
             Err(SendError::ConnectionFailed) => "connection_failed",
             Err(SendError::TransportFailed) => "transport_failed",
+            Err(SendError::SecretUnreadable) => "signing_secret_unreadable",
         }
     }
 }
@@ -72,6 +81,9 @@ pub enum SendError {
     /// No connection: the name is unknown, nobody listens, TLS failed.
     #[error("connection_failed")]
     ConnectionFailed,
+    /// Nothing was sent: the secret to sign it with cannot be read.
+    #[error("signing_secret_unreadable")]
+    SecretUnreadable,
     /// The connection broke, or what came was not HTTP.
     #[error("transport_failed")]
     TransportFailed,

@@ -5,6 +5,7 @@
 mod access;
 mod board;
 mod connector;
+mod encryption;
 mod faults;
 mod http_contract;
 mod jobs;

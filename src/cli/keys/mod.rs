@@ -1,8 +1,9 @@
-//! `keys`: API keys of organizations.
+//! `keys`: API keys of organizations, and the keys that stored secrets are encrypted with.
 
 mod create;
 mod list;
 mod revoke;
+mod rotate_encryption;
 
 use std::process::ExitCode;
 
@@ -11,7 +12,7 @@ use clap::{Args, Subcommand};
 
 use crate::config::Settings;
 
-/// Make, list and revoke API keys.
+/// Make, list and revoke API keys; encrypt stored secrets with another key.
 #[derive(Debug, Args)]
 pub(super) struct Keys {
     #[command(subcommand)]
@@ -26,6 +27,8 @@ enum Action {
     List(list::List),
     /// Revoke an API key: it opens nothing from now on.
     Revoke(revoke::Revoke),
+    /// Encrypt stored secrets with the first key of `TOKEN_ENCRYPTION_KEY`; print what was done.
+    RotateEncryption,
 }
 
 impl Keys {
@@ -34,6 +37,7 @@ impl Keys {
             Action::Create(command) => command.run(settings).await,
             Action::List(command) => command.run(settings).await,
             Action::Revoke(command) => command.run(settings).await,
+            Action::RotateEncryption => rotate_encryption::run(settings).await,
         }
     }
 }

@@ -2,13 +2,15 @@
 
 use chrono::{DateTime, Utc};
 use jobs::StoreId;
-use secrecy::ExposeSecret;
 use sqlx::{query, query_as, query_scalar};
 use uuid::Uuid;
 
 use crate::db::{Tx, on, sql};
+use crate::encryption::{Sealed, SealedColumn};
 use crate::lease::LeaseTable;
-use crate::marketplace::model::{Marketplace, NewStore, Store, SyncStatus, SyncToken};
+use crate::marketplace::model::{
+    ACCESS_TOKEN, Marketplace, NewStore, Store, SyncStatus, SyncToken,
+};
 
 /// Inserts a store, or updates the one that this organization has under this name already;
 /// its id, token and history stay.
@@ -17,6 +19,7 @@ pub async fn upsert_store(
     id: StoreId,
     token: SyncToken,
     store: &NewStore,
+    access_token: &Sealed,
     now: DateTime<Utc>,
 ) -> sqlx::Result<(StoreId, SyncToken)> {
     on!(tx, conn => query_as(sql!(
@@ -31,9 +34,22 @@ pub async fn upsert_store(
          RETURNING id, sync_token"))
         .bind(id).bind(&store.organization_id).bind(store.marketplace)
         .bind(&store.external_store_id).bind(&store.store_name)
-        .bind(store.access_token.expose_secret()).bind(&store.currency)
+        .bind(access_token.text()).bind(&store.currency)
         .bind(token).bind(now)
         .fetch_one(conn).await)
+}
+
+/// Writes the access token of a store.
+pub(crate) async fn set_access_token(
+    tx: &mut Tx,
+    id: StoreId,
+    access_token: &Sealed,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    on!(tx, conn => query(sql!(
+        "UPDATE stores SET access_token = $2, updated_at = $3 WHERE id = $1"))
+        .bind(id).bind(access_token.text()).bind(now)
+        .execute(conn).await.map(|_| ()))
 }
 
 /// The store that a token opens.
@@ -191,5 +207,21 @@ pub(crate) fn store_lease() -> LeaseTable {
              SET lease_token = NULL, lease_expires_at = NULL, enqueued_until = NULL
              WHERE id = $1 AND lease_token = $2"
         ),
+    }
+}
+
+/// What a rotation of keys needs to know of access tokens. It does not move `updated_at`.
+pub(crate) fn access_tokens() -> SealedColumn {
+    SealedColumn {
+        column: ACCESS_TOKEN,
+        page: sql!(
+            "SELECT id, access_token AS secret
+             FROM stores
+             WHERE id > $1 AND SUBSTR(access_token, 1, 16) <> $2
+             ORDER BY id
+             LIMIT $3"
+        ),
+        replace: sql!("UPDATE stores SET access_token = $3 WHERE id = $1 AND access_token = $2"),
+        find: sql!("SELECT 1 FROM stores WHERE SUBSTR(access_token, 1, 16) = $1 LIMIT 1"),
     }
 }

@@ -80,7 +80,8 @@ pub(crate) async fn subscribers(
         .fetch_all(conn).await)
 }
 
-/// Inserts an event with its complete payload and its enqueue slot, unless it is there already.
+/// Inserts an event with its complete payload and its enqueue slot, unless it is there already;
+/// tells whether it was not.
 pub(crate) async fn insert_event(
     tx: &mut Tx,
     event: &NewEvent<'_>,
@@ -88,7 +89,7 @@ pub(crate) async fn insert_event(
     status: CallbackStatus,
     enqueued_until: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
-) -> sqlx::Result<()> {
+) -> sqlx::Result<bool> {
     on!(tx, conn => query(sql!(
         "INSERT INTO callback_outbox (id, organization_id, store_id, event, payload, status,
              attempt, enqueued_until, created_at, updated_at)
@@ -96,10 +97,10 @@ pub(crate) async fn insert_event(
          ON CONFLICT (id) DO NOTHING"))
         .bind(event.id).bind(event.organization_id).bind(event.store_id)
         .bind(event.event).bind(Json(envelope)).bind(status).bind(enqueued_until).bind(now)
-        .execute(conn).await.map(|_| ()))
+        .execute(conn).await.map(|done| done.rows_affected() == 1))
 }
 
-/// Inserts what an endpoint is owed, unless it is there already.
+/// Inserts what an endpoint is owed.
 pub(crate) async fn insert_delivery(
     tx: &mut Tx,
     id: DeliveryId,
@@ -110,8 +111,7 @@ pub(crate) async fn insert_delivery(
     on!(tx, conn => query(sql!(
         "INSERT INTO callback_deliveries (id, outbox_id, endpoint_id, status, attempt, created_at,
              updated_at)
-         VALUES ($1, $2, $3, 'pending', 0, $4, $4)
-         ON CONFLICT (outbox_id, endpoint_id) DO NOTHING"))
+         VALUES ($1, $2, $3, 'pending', 0, $4, $4)"))
         .bind(id).bind(outbox_id).bind(endpoint_id).bind(now)
         .execute(conn).await.map(|_| ()))
 }
@@ -312,17 +312,5 @@ pub(crate) async fn write_event_state(
          WHERE id = $1"))
         .bind(id).bind(state.status).bind(state.attempt).bind(state.next_retry_at)
         .bind(&state.last_error).bind(now)
-        .execute(conn).await.map(|_| ()))
-}
-
-/// Drops what an event owes to endpoints that were deleted while it was recorded.
-pub(crate) async fn drop_deleted(tx: &mut Tx, id: OutboxId) -> sqlx::Result<()> {
-    on!(tx, conn => query(sql!(
-        "DELETE FROM callback_deliveries
-         WHERE outbox_id = $1 AND status = 'pending' AND EXISTS (
-             SELECT 1 FROM webhook_endpoints AS e
-             WHERE e.id = callback_deliveries.endpoint_id AND e.deleted_at IS NOT NULL
-         )"))
-        .bind(id)
         .execute(conn).await.map(|_| ()))
 }

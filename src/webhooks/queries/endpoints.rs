@@ -1,13 +1,13 @@
 //! Webhooks and their secrets.
 
 use chrono::{DateTime, Utc};
-use secrecy::ExposeSecret;
 use sqlx::{query, query_as, query_scalar};
 use uuid::Uuid;
 
 use crate::db::{Tx, on, sql};
+use crate::encryption::{Sealed, SealedColumn};
 use crate::webhooks::model::{Endpoint, EndpointId, EventType};
-use crate::webhooks::sign::SigningSecret;
+use crate::webhooks::secrets::SECRET;
 
 /// Lets the transactions that count an organization's endpoints happen one after the other.
 pub(crate) async fn lock_organization(tx: &mut Tx, organization_id: &str) -> sqlx::Result<()> {
@@ -16,6 +16,17 @@ pub(crate) async fn lock_organization(tx: &mut Tx, organization_id: &str) -> sql
     let sql = tx.pick(
         sql!(postgres: "SELECT 1 FROM pg_advisory_xact_lock(hashtextextended($1, 0))"),
         sql!(sqlite: "SELECT $1"),
+    );
+    on!(tx, conn => query(sql).bind(organization_id).execute(conn).await.map(|_| ()))
+}
+
+/// Until the end of the transaction the endpoints of an organization stay as they are: none is
+/// deleted while somebody writes what it is owed. Those who only do that do not wait for each other.
+pub(crate) async fn keep_endpoints(tx: &mut Tx, organization_id: &str) -> sqlx::Result<()> {
+    // SQLite has one writer anyway. See `lock_organization`.
+    let sql = tx.pick(
+        sql!(postgres: "SELECT 1 FROM pg_advisory_xact_lock_shared(hashtextextended($1, 0))"),
+        sql!(sqlite: "SELECT $1 AS organization_id"),
     );
     on!(tx, conn => query(sql).bind(organization_id).execute(conn).await.map(|_| ()))
 }
@@ -142,13 +153,13 @@ pub(crate) async fn insert_secret(
     tx: &mut Tx,
     id: Uuid,
     endpoint_id: EndpointId,
-    secret: &SigningSecret,
+    secret: &Sealed,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     on!(tx, conn => query(sql!(
         "INSERT INTO webhook_secrets (id, endpoint_id, secret, created_at)
          VALUES ($1, $2, $3, $4)"))
-        .bind(id).bind(endpoint_id).bind(secret.to_text().expose_secret()).bind(now)
+        .bind(id).bind(endpoint_id).bind(secret.text()).bind(now)
         .execute(conn).await.map(|_| ()))
 }
 
@@ -188,14 +199,14 @@ pub(crate) async fn forget_old_secrets(
         .execute(conn).await.map(|_| ()))
 }
 
-/// The secrets that sign for an endpoint now, the newest first.
+/// The secrets that sign for an endpoint now, with their ids, the newest first.
 pub(crate) async fn signing_secrets(
     tx: &mut Tx,
     endpoint_id: EndpointId,
     now: DateTime<Utc>,
-) -> sqlx::Result<Vec<String>> {
-    on!(tx, conn => query_scalar(sql!(
-        "SELECT secret
+) -> sqlx::Result<Vec<(Uuid, String)>> {
+    on!(tx, conn => query_as(sql!(
+        "SELECT id, secret
          FROM webhook_secrets
          WHERE endpoint_id = $1 AND (expires_at IS NULL OR expires_at > $2)
          ORDER BY created_at DESC, id DESC"))
@@ -257,4 +268,52 @@ pub(crate) async fn cancel_deliveries(tx: &mut Tx, id: EndpointId) -> sqlx::Resu
          WHERE endpoint_id = $1 AND status = 'pending'"))
         .bind(id)
         .execute(conn).await.map(|_| ()))
+}
+
+/// What a rotation of keys needs to know of signing secrets.
+pub(crate) fn sealed_secrets() -> SealedColumn {
+    SealedColumn {
+        column: SECRET,
+        page: sql!(
+            "SELECT id, secret
+             FROM webhook_secrets
+             WHERE id > $1 AND SUBSTR(secret, 1, 16) <> $2
+             ORDER BY id
+             LIMIT $3"
+        ),
+        replace: sql!("UPDATE webhook_secrets SET secret = $3 WHERE id = $1 AND secret = $2"),
+        find: sql!("SELECT 1 FROM webhook_secrets WHERE SUBSTR(secret, 1, 16) = $1 LIMIT 1"),
+    }
+}
+
+/// Endpoints that were deleted before an instant and that no delivery remembers, with their
+/// organizations.
+pub(crate) async fn forgotten_endpoints(
+    tx: &mut Tx,
+    before: DateTime<Utc>,
+    limit: i64,
+) -> sqlx::Result<Vec<(EndpointId, String)>> {
+    on!(tx, conn => query_as(sql!(
+        "SELECT e.id, e.organization_id
+         FROM webhook_endpoints AS e
+         WHERE NOT e.is_active AND e.deleted_at < $1
+           AND NOT EXISTS (SELECT 1 FROM callback_deliveries AS d WHERE d.endpoint_id = e.id)
+         ORDER BY e.id
+         LIMIT $2"))
+        .bind(before).bind(limit)
+        .fetch_all(conn).await)
+}
+
+/// Deletes the row of an endpoint and its secrets, if it is still deleted since before an instant.
+pub(crate) async fn purge_endpoint(
+    tx: &mut Tx,
+    id: EndpointId,
+    before: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    on!(tx, conn => query(sql!(
+        "DELETE FROM webhook_endpoints
+         WHERE id = $1 AND NOT is_active AND deleted_at < $2
+           AND NOT EXISTS (SELECT 1 FROM callback_deliveries AS d WHERE d.endpoint_id = $1)"))
+        .bind(id).bind(before)
+        .execute(conn).await.map(|done| done.rows_affected() == 1))
 }

@@ -110,6 +110,20 @@ pub(crate) async fn attempts(
         .fetch_all(conn).await)
 }
 
+/// Whose an event is, if it is of this organization.
+pub(crate) async fn event_organization(
+    tx: &mut Tx,
+    id: OutboxId,
+    organization_id: Option<&str>,
+) -> sqlx::Result<Option<String>> {
+    on!(tx, conn => query_scalar(sql!(
+        "SELECT organization_id
+         FROM callback_outbox
+         WHERE id = $1 AND (CAST($2 AS TEXT) IS NULL OR organization_id = $2)"))
+        .bind(id).bind(organization_id)
+        .fetch_optional(conn).await)
+}
+
 /// Locks an event of this organization for the rest of the transaction; gives its status.
 pub(crate) async fn lock_event(
     tx: &mut Tx,

@@ -111,7 +111,10 @@ async fn a_start_without_a_key_says_how_to_make_one(
     #[case] name: &str,
     #[case] value: &str,
 ) {
-    let installation = Installation::new(on, &[(name, value)]).await;
+    // Thirty-two bytes of zero: beyond this machine secrets are encrypted.
+    let encryption = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let settings = [(name, value), ("TOKEN_ENCRYPTION_KEY", encryption)];
+    let installation = Installation::new(on, &settings).await;
     let exit = run(&["serve"], &installation.environment).await;
     assert_eq!(exit.code, Some(2), "{exit:#?}");
     let complaint = exit.stderr.last().unwrap();

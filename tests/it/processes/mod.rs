@@ -14,6 +14,7 @@ mod kills;
 mod queue_loss;
 mod refusals;
 mod replicas;
+mod rotation;
 mod secrets;
 mod shutdown;
 
@@ -219,5 +220,23 @@ impl Installation {
             self.start("worker", "worker-2"),
         );
         vec![processes.0, processes.1, processes.2]
+    }
+}
+
+impl Installation {
+    /// One row that is due of each of ten stores.
+    async fn insert_rows_of_ten_stores(&self) {
+        let new_id = match self.on {
+            Profile::Embedded => "randomblob(16)",
+            Profile::Server => "gen_random_uuid()",
+        };
+        let sql = format!(
+            "INSERT INTO sync_logs (id, store_id, receipt, status, created_at, updated_at)
+             SELECT {new_id}, id, external_store_id || '-1', 'pending', $1, $1
+             FROM stores ORDER BY id LIMIT 10"
+        );
+        let earlier = Clock::system().now().trunc_subsecs(3) - TimeDelta::minutes(1);
+        on!(&self.db, pool => sqlx::query(AssertSqlSafe(sql.clone()))
+            .bind(earlier).execute(pool).await.map(|_| ()).unwrap());
     }
 }

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::Installation;
 use crate::support::app::Profile::{self, Embedded, Server};
-use crate::support::app::on;
+use crate::support::app::{on, store_body};
 use crate::support::process::{Environment, Exit, Process, environment, run};
 
 const BAD_SETTING: i32 = 2;
@@ -37,6 +37,8 @@ async fn refused(settings: &Environment) -> Exit {
 #[case("REDIS_URL", "redis://127.0.0.1:6379")]
 #[case("API_KEYS", "hunter2")]
 #[case("RUST_LOG", "[=hunter2")]
+#[case("TOKEN_ENCRYPTION_KEY", "hunter2")]
+#[case("TOKEN_ENCRYPTION_KEY", "aHVudGVyMg==")]
 #[tokio::test]
 async fn a_bad_setting_is_named(#[case] name: &str, #[case] value: &str) {
     let exit = refused(&environment(&[(name, value)])).await;
@@ -190,6 +192,74 @@ async fn a_file_that_another_process_holds_is_refused() {
     holder.close().await.unwrap();
     let exit = run(&["migrate"], &settings).await;
     assert_eq!(exit.code, Some(0), "it is free again: {exit:#?}");
+}
+
+/// Thirty-two bytes of zero and of one, and the id of the first.
+const KEYS: [&str; 2] = [
+    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+    "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=",
+];
+const KEY_ID: &str = "66687aad";
+
+#[tokio::test]
+async fn a_public_host_without_a_key_for_secrets_is_told_how_to_make_one() {
+    let settings = environment(&[("HOST", "0.0.0.0"), ("AUTH", "anonymous")]);
+    let exit = refused(&settings).await;
+    assert!(
+        exit.complaint()
+            .contains("`TOKEN_ENCRYPTION_KEY` must be set")
+            && exit.complaint().contains("openssl rand -base64 32"),
+        "{exit:#?}"
+    );
+    assert_eq!(exit.code, Some(BAD_SETTING));
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_start_without_a_key_that_secrets_are_encrypted_with_is_refused(
+    #[values(Embedded, Server)] on: Profile,
+) {
+    let installation = Installation::new(on, &[]).await;
+    let with_key = |keys: String| {
+        let mut settings = installation.environment.clone();
+        settings.push(("TOKEN_ENCRYPTION_KEY".to_owned(), keys));
+        settings
+    };
+    let start = |settings: Environment| async move {
+        let process = Process::start(&["serve", "--roles", "api"], &settings);
+        process.wait_for_event("started").await;
+        process
+    };
+    let process = start(with_key(KEYS[0].to_owned())).await;
+    assert_eq!(process.events("unencrypted_secrets").len(), 0);
+    let url = format!("http://{}/stores/register", process.address("public").await);
+    let request = installation.http().post(url).json(&store_body("shop"));
+    assert_eq!(request.send().await.unwrap().status(), 200);
+    process.kill().await;
+
+    for settings in [
+        installation.environment.clone(),
+        with_key(KEYS[1].to_owned()),
+    ] {
+        for command in [&["serve"][..], &["schedule", "sync"]] {
+            let exit = run(command, &settings).await;
+            let complaint = exit.complaint();
+            assert!(
+                complaint.contains("`TOKEN_ENCRYPTION_KEY` lacks"),
+                "{complaint}"
+            );
+            assert!(complaint.contains(KEY_ID), "{complaint}");
+            assert_eq!(exit.code, Some(BAD_SETTING));
+        }
+    }
+    start(with_key(format!("{},{}", KEYS[1], KEYS[0]))).await;
+}
+
+#[tokio::test]
+async fn secrets_that_are_stored_plain_are_warned_of() {
+    let installation = Installation::new(Embedded, &[]).await;
+    let process = installation.start_all().await;
+    assert_eq!(process.events("unencrypted_secrets").len(), 1);
 }
 
 #[rstest]

@@ -162,7 +162,7 @@ const HOT: &[Hot] = &[
     },
     Hot {
         name: "signing_secrets",
-        part: "SELECT secret FROM webhook_secrets WHERE endpoint_id = $1",
+        part: "SELECT id, secret FROM webhook_secrets WHERE endpoint_id = $1",
         arguments: "STORE, NOW",
         postgres: &["webhook_secrets_endpoint_id_idx"],
         sqlite: &["webhook_secrets_endpoint_id_idx"],

@@ -45,9 +45,16 @@ impl Repository {
         let id = StoreId(self.ids.new_id(now));
         let token = SyncToken(self.ids.sync_token(now));
         let mut tx = self.db.write().await.unwrap();
-        let created = stores::upsert_store(&mut tx, id, token, &new_store(name), now)
-            .await
-            .unwrap();
+        let created = stores::upsert_store(
+            &mut tx,
+            id,
+            token,
+            &new_store(name),
+            &"secret".to_owned().into(),
+            now,
+        )
+        .await
+        .unwrap();
         tx.save().await.unwrap();
         created
     }

@@ -163,7 +163,13 @@ impl TestApp {
 
     /// A second process on the same data: nothing in memory is shared.
     pub(crate) async fn other_process(&self) -> Arc<App> {
-        let settings = self.app.settings.clone();
+        self.other_process_with(|_| ()).await
+    }
+
+    /// The same with other settings.
+    pub(crate) async fn other_process_with(&self, change: impl FnOnce(&mut Settings)) -> Arc<App> {
+        let mut settings = self.app.settings.clone();
+        change(&mut settings);
         let db = Db::connect(self.database.url(), 12).await.unwrap();
         let queue = marketplace_sync::app::open_queue(&settings, &db)
             .await

@@ -259,3 +259,24 @@ pub(crate) async fn killed_after<T>(waits: usize, work: impl Future<Output = T>)
     })
     .await
 }
+
+/// Lets work go on until it has waited so many times; there it stands still while the other does
+/// what it can, for as long as it need not wait for the work. Then both go on to their ends. Tells
+/// what they came to, and whether the work had ended before.
+pub(crate) async fn interrupted<T, U>(
+    waits: usize,
+    work: impl Future<Output = T>,
+    other: impl Future<Output = U>,
+) -> (T, U, bool) {
+    let (mut work, mut other) = (pin!(work), pin!(other));
+    let before = killed_after(waits, work.as_mut()).await;
+    let ended = before.is_some();
+    let meanwhile = tokio::time::timeout(Duration::from_millis(30), other.as_mut()).await;
+    let (before, meanwhile) = match (before, meanwhile) {
+        (None, Err(_)) => tokio::join!(work, other),
+        (None, Ok(meanwhile)) => (work.await, meanwhile),
+        (Some(before), Err(_)) => (before, other.await),
+        (Some(before), Ok(meanwhile)) => (before, meanwhile),
+    };
+    (before, meanwhile, ended)
+}

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use jobs::{DeliverCallback, Job};
-use reqwest::StatusCode;
 use rstest::rstest;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -452,36 +451,4 @@ async fn a_job_whose_event_is_gone_only_says_so(#[values(Embedded, Server)] on: 
         panic!("one line")
     };
     assert_eq!(line["outboxId"], event.to_string());
-}
-
-/// An endpoint that was deleted while an event was recorded is owed nothing, and nothing waits
-/// for it for ever.
-#[rstest]
-#[tokio::test]
-async fn what_is_owed_to_a_deleted_endpoint_is_dropped(#[values(Embedded, Server)] on: Profile) {
-    let app = TestApp::start(on).await;
-    let subscriber = Subscriber::start().await;
-    let store = app.register("shop").await;
-    let endpoint = app
-        .subscribe("sync.completed", &subscriber.url("/webhook"))
-        .await;
-    let [before, while_deleted] = app.owe_events(store, 2).await[..] else {
-        panic!("two events")
-    };
-    app.execute("UPDATE callback_outbox SET created_at = created_at")
-        .await;
-    let url = app
-        .server
-        .url(&format!("/webhooks/{endpoint}?organizationId=org-1"));
-    let (status, _) = app.send(app.http.delete(url)).await;
-    assert_eq!(status, StatusCode::NO_CONTENT);
-    assert_eq!(app.outbox_row(before).await.status, "success");
-    // As if its transaction had begun before the deletion.
-    let late = app.owe_events(store, 1).await[0];
-    assert_eq!(app.sweep().await.scanned_outbox, 0);
-    for event in [before, while_deleted, late] {
-        app.deliver(event).await.unwrap();
-        assert_eq!(app.outbox_row(event).await.status, "success");
-    }
-    assert_eq!(subscriber.count("/webhook"), 0);
 }

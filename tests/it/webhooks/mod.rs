@@ -3,6 +3,7 @@
 mod breaker;
 mod callbacks;
 mod dead_letters;
+mod deletion;
 mod deliver;
 mod endpoints;
 mod fairness;

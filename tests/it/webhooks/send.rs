@@ -4,22 +4,23 @@
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use marketplace_sync::marketplace::connector::http_client;
 use marketplace_sync::webhooks::guard::GuardError;
 use marketplace_sync::webhooks::send::SendError;
 use marketplace_sync::webhooks::{Guard, Sender};
 use poem::http::StatusCode;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rstest::rstest;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{ORGANIZATION, register, registered};
 use crate::support::app::Profile::{Embedded, Server};
 use crate::support::app::{Profile, TestApp};
 use crate::support::marketplace::PATIENCE;
+use crate::support::process::{Process, environment};
 use crate::support::receiver::Receiver;
 
 /// Names as the test says; they may change.
@@ -151,7 +152,11 @@ async fn private_targets_are_refused_unless_the_setting_allows_them(
             StatusCode::BAD_REQUEST,
         ),
         (
-            &[("HOST", "0.0.0.0"), ("AUTH", "anonymous")],
+            &[
+                ("HOST", "0.0.0.0"),
+                ("AUTH", "anonymous"),
+                ("TOKEN_ENCRYPTION_KEY", KEY),
+            ],
             StatusCode::BAD_REQUEST,
         ),
     ] {
@@ -181,47 +186,44 @@ async fn an_endpoint_that_says_nothing_is_a_time_out() {
     assert_eq!(post(&sender, &url).await, Err(SendError::Timeout));
 }
 
-const RECEIVER: &str = "TEST_RECEIVER_URL";
+/// Thirty-two bytes of zero.
+const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
-/// reqwest reads the environment of the process, so this one starts itself with another.
+/// reqwest would read the environment of the process, so this is one with proxies in it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_of_the_environment_is_not_used() {
     let receiver = Receiver::start().await;
     let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
     proxy.set_nonblocking(true).unwrap();
     let proxy_url = format!("http://{}", proxy.local_addr().unwrap());
-    let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args([
-        "--exact",
-        "webhooks::send::sends_what_its_parent_asks_for",
-        "--ignored",
-    ]);
-    for name in [
+    let proxies = [
         "HTTP_PROXY",
         "http_proxy",
         "HTTPS_PROXY",
         "https_proxy",
         "ALL_PROXY",
         "all_proxy",
-    ] {
-        child.env(name, &proxy_url);
-    }
-    for name in ["NO_PROXY", "no_proxy", "REQUEST_METHOD"] {
-        child.env_remove(name);
-    }
-    let output = child.env(RECEIVER, receiver.url()).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
+    ];
+    let settings = [("PORT", "0"), ("ADMIN_PORT", "0"), ("LOG_FORMAT", "json")];
+    let proxies = proxies.map(|name| (name, proxy_url.as_str()));
+    let process = Process::start(
+        &["serve", "--roles", "api"],
+        &environment(&[&settings[..], &proxies].concat()),
+    );
+    let base = format!("http://{}", process.address("public").await);
+    let http = http_client(PATIENCE).unwrap();
+    let post = async |path: &str, body: &Value| -> Value {
+        let request = http.post(format!("{base}{path}")).json(body);
+        request.send().await.unwrap().json().await.unwrap()
+    };
+    let webhook = json!({
+        "organizationId": ORGANIZATION, "event": "sync.completed", "targetUrl": receiver.url(),
+    });
+    let webhook = post("/webhooks/register", &webhook).await;
+    let id = webhook["id"].as_str().unwrap();
+    let path = format!("/webhooks/{id}/test?organizationId={ORGANIZATION}");
+    let answer = post(&path, &json!({})).await;
+    assert_eq!(answer["status"], 200, "{answer}");
     assert_eq!(receiver.received().len(), 1);
     assert_eq!(proxy.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
-}
-
-#[tokio::test]
-#[ignore = "started by a_proxy_of_the_environment_is_not_used"]
-async fn sends_what_its_parent_asks_for() {
-    #[expect(clippy::disallowed_methods, reason = "the word of the parent")]
-    let Ok(url) = std::env::var(RECEIVER) else {
-        return;
-    };
-    let sender = Sender::new(Guard::new(true), Duration::from_secs(2)).unwrap();
-    assert_eq!(post(&sender, &url).await, Ok(200));
 }
