@@ -6,7 +6,9 @@
 
 #![expect(clippy::print_stdout, reason = "figures to read")]
 
+mod clock;
 mod database;
+mod disk;
 mod outside;
 mod proof;
 mod pulse;

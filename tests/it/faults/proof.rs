@@ -3,9 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use marketplace_sync::db::Db;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
+use super::disk::SmallDisk;
 use super::site::WEBHOOKS;
 use crate::processes::Installation;
 use crate::support::app::on;
@@ -28,30 +30,41 @@ pub(super) struct Tally {
     pub(super) sent_again: usize,
 }
 
-/// Waits until nothing is left to do.
-pub(super) async fn wait_until_done(installation: &Installation) -> Duration {
-    let left = "SELECT (SELECT COUNT(*) FROM sync_logs WHERE status <> 'success')
-         + (SELECT COUNT(*) FROM callback_outbox WHERE status = 'pending')
-         + (SELECT COUNT(*) FROM stores WHERE lease_token IS NOT NULL)";
+/// Waits until nothing is left to do; tells how long that took, or what is left.
+pub(super) async fn wait_until_done(
+    installation: &mut Installation,
+    disk: Option<&SmallDisk>,
+) -> Result<Duration, String> {
     let started = Instant::now();
     loop {
-        let left = installation.count(left).await;
-        if left == 0 {
-            return started.elapsed();
+        if let Some(disk) = disk
+            && let Some(db) = disk.look().await
+        {
+            installation.db = db;
+        }
+        let left = left(&installation.db).await;
+        if left == Some(0) {
+            return Ok(started.elapsed());
         }
         if started.elapsed() > PATIENCE {
-            panic!(
-                "{left} are left after {PATIENCE:?}: {}",
-                state(installation).await
-            );
+            let state = state(&installation.db).await;
+            return Err(format!("{left:?} are left after {PATIENCE:?}: {state}"));
         }
-        sleep(Duration::from_millis(100)).await;
+        sleep(Duration::from_millis(200)).await;
     }
 }
 
+/// How much is left to do, if that can be seen.
+async fn left(db: &Db) -> Option<i64> {
+    let left = "SELECT (SELECT COUNT(*) FROM sync_logs WHERE status <> 'success')
+         + (SELECT COUNT(*) FROM callback_outbox WHERE status = 'pending')
+         + (SELECT COUNT(*) FROM stores WHERE lease_token IS NOT NULL)";
+    on!(db, pool => sqlx::query_scalar(left).fetch_one(pool).await.ok())
+}
+
 /// How what is left stands, for whoever has to find out why.
-async fn state(installation: &Installation) -> String {
-    let rows: Vec<(String, i64)> = on!(&installation.db, pool => sqlx::query_as(
+async fn state(db: &Db) -> String {
+    let rows: Vec<(String, i64)> = on!(db, pool => sqlx::query_as(
         "SELECT 'order ' || status || ' ' || COALESCE(error_details, ''), COUNT(*) FROM sync_logs
          WHERE status <> 'success' GROUP BY 1
          UNION ALL SELECT 'event ' || status || ' ' || COALESCE(last_error, ''), COUNT(*)

@@ -69,23 +69,25 @@ impl Pulse {
         self.pace(from).await
     }
 
-    /// Waits until the pace is again what it was before; tells how long after `ended` it was.
-    pub(super) async fn is_back(&self, before: Pace, ended: Instant) -> Duration {
+    /// Waits until the pace is again what it was before; tells how long after `ended` it was, or
+    /// how it was instead.
+    pub(super) async fn is_back(&self, before: Pace, ended: Instant) -> Result<Duration, String> {
         let mut paces = Vec::new();
         let mut from = ended;
         while from <= ended + BACK_WITHIN {
             let pace = self.pace(from).await;
             if pace.is_back_at(before) {
-                return from - ended;
+                return Ok(from - ended);
             }
             paces.push(pace);
             from += BEAT;
         }
-        panic!(
-            "not back at {before:?} within {BACK_WITHIN:?}: {:?} … {:?}",
-            paces.first(),
-            paces.last()
-        );
+        let of = |count: fn(&Pace) -> usize| paces.iter().step_by(10).map(count).collect();
+        let orders: Vec<usize> = of(|pace| pace.orders);
+        let deliveries: Vec<usize> = of(|pace| pace.deliveries);
+        Err(format!(
+            "not back at {before:?} within {BACK_WITHIN:?}: {orders:?} orders, {deliveries:?} deliveries"
+        ))
     }
 
     async fn pace(&self, from: Instant) -> Pace {

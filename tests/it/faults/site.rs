@@ -8,6 +8,7 @@ use reqwest::StatusCode;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
+use super::disk::SmallDisk;
 use super::proof::{self, Tally};
 use super::pulse::{Pulse, WINDOW};
 use super::shoppers::{SHOPS, Shoppers};
@@ -15,7 +16,7 @@ use crate::processes::Installation;
 use crate::support::app::Profile;
 use crate::support::faulty_line::FaultyLine;
 use crate::support::postgres_server::PostgresServer;
-use crate::support::process::{Process, environment};
+use crate::support::process::{Environment, Process, environment};
 use crate::support::queues::RedisServer;
 use crate::support::subscriber::Subscriber;
 
@@ -43,8 +44,16 @@ pub(super) struct Site {
     pub(super) postgres: Option<PostgresServer>,
     pub(super) subscriber: Arc<Subscriber>,
     pub(super) fleet: Vec<Process>,
+    pub(super) disk: Option<SmallDisk>,
     shoppers: Shoppers,
     pulse: Pulse,
+}
+
+/// What a site stands on, beside what all stand on.
+#[derive(Default)]
+struct Ground {
+    postgres: Option<PostgresServer>,
+    disk: Option<SmallDisk>,
 }
 
 fn settings() -> [(&'static str, &'static str); 7] {
@@ -77,15 +86,24 @@ fn roles(on: Profile) -> &'static [(&'static str, &'static str)] {
 
 impl Site {
     pub(super) async fn open(on: Profile) -> Self {
-        Self::open_on(on, None).await
+        Self::open_on(on, Ground::default()).await
     }
 
     /// On a PostgreSQL of its own.
     pub(super) async fn open_on_own_postgres() -> Self {
-        Self::open_on(Profile::Server, Some(PostgresServer::start())).await
+        let postgres = Some(PostgresServer::start());
+        let disk = None;
+        Self::open_on(Profile::Server, Ground { postgres, disk }).await
     }
 
-    async fn open_on(on: Profile, postgres: Option<PostgresServer>) -> Self {
+    /// With its file on a disk of its own.
+    pub(super) async fn open_on_disk(disk: SmallDisk) -> Self {
+        let (postgres, disk) = (None, Some(disk));
+        Self::open_on(Profile::Embedded, Ground { postgres, disk }).await
+    }
+
+    async fn open_on(on: Profile, ground: Ground) -> Self {
+        let Ground { postgres, disk } = ground;
         let redis = (on == Profile::Server).then(RedisServer::start);
         let redis_url = redis.as_ref().map(RedisServer::url);
         let mut installation = Installation::on_redis(on, redis_url.clone(), &settings()).await;
@@ -93,10 +111,15 @@ impl Site {
             installation.db = Db::connect(&server.url(), 2).await.unwrap();
             installation.db.migrate().await.unwrap();
         }
+        let mut overrides = Vec::new();
+        overrides.extend(
+            disk.as_ref()
+                .map(|disk| ("DATABASE_URL".to_owned(), disk.url())),
+        );
         let marketplace_url = installation.marketplace.url();
         let marketplace = FaultyLine::to_url(&marketplace_url).await;
         let by_line = marketplace.url(&marketplace_url);
-        let mut overrides = environment(&[("MOCK_API_BASE_URL", &by_line)]);
+        overrides.push(("MOCK_API_BASE_URL".to_owned(), by_line));
         let (mut database, mut last_database, mut queue) = (None, None, None);
         if let Some(redis_url) = redis_url {
             let url = match &postgres {
@@ -118,13 +141,13 @@ impl Site {
         let subscriber = Arc::new(Subscriber::start().await);
         let receiver = FaultyLine::to_url(&subscriber.url("/")).await;
         let pulse = Pulse::of(installation.marketplace.clone(), subscriber.clone());
-        let (first, others) = roles(on).split_first().unwrap();
-        let mut fleet = vec![installation.start(first.0, first.1).await];
+        let (_, others) = roles(on).split_last().unwrap();
+        let mut fleet = Vec::new();
+        for role in others {
+            fleet.push(start(&installation.environment, *role, disk.as_ref()).await);
+        }
         let base = format!("http://{}", fleet[0].address("public").await);
         subscribe(&installation, &base, &subscriber, &receiver).await;
-        for (roles, name) in &others[..others.len() - 1] {
-            fleet.push(installation.start(roles, name).await);
-        }
         let shoppers = Shoppers::start(installation.http(), &base).await;
         let mut site = Self {
             on,
@@ -138,6 +161,7 @@ impl Site {
             postgres,
             subscriber,
             fleet,
+            disk,
             shoppers,
             pulse,
         };
@@ -181,11 +205,9 @@ impl Site {
                 .unwrap();
             all.push(("DATABASE_URL".to_owned(), line.url(url)));
         }
-        let (roles, name) = roles(self.on).last().unwrap();
-        all.push(("MOCK_ETSY_USER".to_owned(), (*name).to_owned()));
         all.extend(environment(settings));
-        let process = Process::start(&["serve", "--roles", roles], &all);
-        process.wait_for_event("started").await;
+        let role = *roles(self.on).last().unwrap();
+        let process = start(&all, role, self.disk.as_ref()).await;
         self.fleet.push(process);
     }
 
@@ -202,20 +224,47 @@ impl Site {
             fault(self).await;
             let ended = Instant::now();
             let back = self.pulse.is_back(before, ended).await;
+            let back = back.unwrap_or_else(|why| panic!("{name}: {why}\n{}", self.complaints()));
             println!("{:?}, {name}, {round}: back after {back:?}", self.on);
         }
     }
 
+    /// The last things that the processes complained of.
+    fn complaints(&self) -> String {
+        let mut complaints = String::new();
+        for (process, (_, name)) in self.fleet.iter().zip(roles(self.on)) {
+            let written = process.written();
+            let is_complaint =
+                |line: &&str| line.contains("\"ERROR\"") || line.contains("\"WARN\"");
+            let lines: Vec<&str> = written
+                .lines()
+                .rev()
+                .filter(is_complaint)
+                .take(15)
+                .collect();
+            for line in lines.iter().rev() {
+                complaints.push_str(&format!("{name}: {line}\n"));
+            }
+        }
+        complaints
+    }
+
     /// Lets everything come to its end and checks it; tells what was done twice.
-    pub(super) async fn close(self, name: &str) -> Tally {
-        let receipts = self.shoppers.go_home().await;
-        let waited = proof::wait_until_done(&self.installation).await;
+    pub(super) async fn close(mut self, name: &str) -> Tally {
+        let shoppers = std::mem::take(&mut self.shoppers);
+        let receipts = shoppers.go_home().await;
+        let receipts = receipts.unwrap_or_else(|| panic!("{name}: {}", self.complaints()));
+        let waited = proof::wait_until_done(&mut self.installation, self.disk.as_ref()).await;
+        let waited = waited.unwrap_or_else(|why| panic!("{name}: {why}\n{}", self.complaints()));
         for process in &self.fleet {
             process.signal("TERM");
         }
         for process in self.fleet {
             let exit = process.exit().await;
             assert_eq!(exit.code, Some(0), "{:#?}", exit.stderr);
+        }
+        if let Some(disk) = &self.disk {
+            self.installation.db = disk.look().await.unwrap();
         }
         let tally = proof::check(&self.installation, &self.subscriber, &receipts).await;
         let Tally { orders, events, .. } = tally;
@@ -227,6 +276,21 @@ impl Site {
         assert!(tally.deliveries > tally.events, "somebody heard of them");
         tally
     }
+}
+
+/// Starts a process and waits until it is ready.
+async fn start(
+    settings: &Environment,
+    (roles, name): (&str, &str),
+    disk: Option<&SmallDisk>,
+) -> Process {
+    let mut settings = settings.clone();
+    settings.push(("MOCK_ETSY_USER".to_owned(), name.to_owned()));
+    let way_in = disk.map(SmallDisk::way_in).unwrap_or_default();
+    let way_in: Vec<&str> = way_in.iter().map(String::as_str).collect();
+    let process = Process::start_under(&way_in, &["serve", "--roles", roles], &settings);
+    process.wait_for_event("started").await;
+    process
 }
 
 async fn subscribe(
