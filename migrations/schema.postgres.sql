@@ -132,6 +132,7 @@ CREATE TABLE stores (
     lease_expires_at timestamp with time zone,
     enqueued_until timestamp with time zone,
     paused_until timestamp with time zone,
+    paused_at timestamp with time zone,
     CONSTRAINT stores_external_store_id_check CHECK (((external_store_id)::text <> ''::text)),
     CONSTRAINT stores_identity_key UNIQUE (organization_id, marketplace, external_store_id),
     CONSTRAINT stores_imported_success_count_check CHECK ((imported_success_count >= 0)),
@@ -231,11 +232,15 @@ CREATE INDEX stores_created_at_id_idx ON public.stores USING btree (created_at, 
 
 CREATE INDEX stores_lease_idx ON public.stores USING btree (lease_expires_at) WHERE (lease_expires_at IS NOT NULL);
 
+CREATE INDEX stores_paused_idx ON public.stores USING btree (created_at, id) WHERE (paused_at IS NOT NULL);
+
 CREATE INDEX stores_sync_status_idx ON public.stores USING btree (sync_status, created_at, id);
 
 CREATE INDEX sync_logs_batch_idx ON public.sync_logs USING btree (store_id, created_at, id, COALESCE(next_retry_at, created_at)) WHERE ((status <> 'success'::text) AND (dead_at IS NULL));
 
 CREATE INDEX sync_logs_dead_idx ON public.sync_logs USING btree (dead_at, id) WHERE (dead_at IS NOT NULL);
+
+CREATE INDEX sync_logs_dead_store_idx ON public.sync_logs USING btree (store_id, dead_at, id) WHERE (dead_at IS NOT NULL);
 
 CREATE INDEX sync_logs_due_idx ON public.sync_logs USING btree (store_id, COALESCE(next_retry_at, created_at)) WHERE ((status <> 'success'::text) AND (dead_at IS NULL));
 
@@ -244,6 +249,8 @@ CREATE INDEX sync_logs_rate_limited_idx ON public.sync_logs USING btree (store_i
 CREATE INDEX sync_logs_window_idx ON public.sync_logs USING btree (store_id, created_at DESC, id DESC, status) WHERE (status <> 'pending'::text);
 
 CREATE INDEX webhook_endpoints_inactive_idx ON public.webhook_endpoints USING btree (id) WHERE (NOT is_active);
+
+CREATE INDEX webhook_endpoints_open_idx ON public.webhook_endpoints USING btree (open_until, id) WHERE (open_until IS NOT NULL);
 
 CREATE INDEX webhook_secrets_endpoint_id_idx ON public.webhook_secrets USING btree (endpoint_id, created_at, id);
 

@@ -126,7 +126,7 @@ CREATE TABLE stores (
     lease_token BLOB,
     lease_expires_at TEXT,
     enqueued_until TEXT,
-    paused_until TEXT,
+    paused_until TEXT, paused_at TEXT,
     CONSTRAINT stores_sync_token_key UNIQUE (sync_token),
     CONSTRAINT stores_identity_key UNIQUE (organization_id, marketplace, external_store_id)
 ) STRICT;
@@ -220,6 +220,9 @@ CREATE INDEX stores_created_at_id_idx ON stores (created_at, id);
 
 CREATE INDEX stores_lease_idx ON stores (lease_expires_at) WHERE lease_expires_at IS NOT NULL;
 
+CREATE INDEX stores_paused_idx ON stores (created_at, id)
+    WHERE paused_at IS NOT NULL;
+
 CREATE INDEX stores_sync_status_idx ON stores (sync_status, created_at, id);
 
 CREATE INDEX sync_logs_batch_idx
@@ -227,6 +230,9 @@ CREATE INDEX sync_logs_batch_idx
     WHERE status <> 'success' AND dead_at IS NULL;
 
 CREATE INDEX sync_logs_dead_idx ON sync_logs (dead_at, id)
+    WHERE dead_at IS NOT NULL;
+
+CREATE INDEX sync_logs_dead_store_idx ON sync_logs (store_id, dead_at, id)
     WHERE dead_at IS NOT NULL;
 
 CREATE INDEX sync_logs_due_idx ON sync_logs (store_id, (COALESCE(next_retry_at, created_at)))
@@ -240,5 +246,8 @@ CREATE INDEX sync_logs_window_idx ON sync_logs (store_id, created_at DESC, id DE
 
 CREATE INDEX webhook_endpoints_inactive_idx ON webhook_endpoints (id)
     WHERE NOT is_active;
+
+CREATE INDEX webhook_endpoints_open_idx ON webhook_endpoints (open_until, id)
+    WHERE open_until IS NOT NULL;
 
 CREATE INDEX webhook_secrets_endpoint_id_idx ON webhook_secrets (endpoint_id, created_at, id);

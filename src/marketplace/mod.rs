@@ -10,6 +10,7 @@
 //! | [`attempt`] | one question about one receipt, shared by import and run |
 //! | [`stores`], [`mod@order_states`], [`mod@reconcile`] | registers stores, tells their state, repairs their counts |
 //! | [`mod@dead_letters`] | receipts that failed for the last time |
+//! | [`operate`] | what an operator does with a store: pause, resume, hurry, requeue |
 //! | [`queries`] | every statement |
 //! | [`connector`] | the way out to a marketplace |
 //! | [`mock_api`], [`mock_rules`] | the mock marketplace |
@@ -21,6 +22,7 @@ pub mod amount;
 pub mod api;
 mod attempt;
 pub mod connector;
+mod counts;
 pub mod dead_letters;
 mod error;
 mod import;
@@ -29,6 +31,7 @@ mod mock_request;
 pub mod mock_rules;
 pub mod model;
 pub mod money;
+mod operate;
 mod order_states;
 pub mod queries;
 mod reconcile;
@@ -41,6 +44,7 @@ pub(crate) use dead_letters::{dead_receipts, revive_receipt};
 pub use error::Error;
 pub use import::Imports;
 pub(crate) use model::OrderState;
+pub use operate::{Hurried, OperateError, pause_store, requeue_receipts, resume_store, sync_now};
 pub(crate) use order_states::order_states;
 pub(crate) use queries::stores::access_tokens;
 pub use reconcile::Drift;

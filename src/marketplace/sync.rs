@@ -23,13 +23,15 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::attempt::{Attempt, attempt};
+use super::counts::Counts;
 use super::error::Error;
 use super::import::count;
 use super::model::{DueRow, RowOutcome, Store, SyncLogId, SyncLogStatus, SyncStatus};
+use super::operate::is_paused;
 use super::queries::orders::RowCursor;
 use super::queries::{orders, stores};
 use super::status::sync_status;
-use super::stores::access_token;
+use super::stores::{access_token, free_slot};
 use crate::App;
 use crate::db;
 use crate::lease::Lease;
@@ -38,15 +40,6 @@ use crate::webhooks::{self, EventType, Recorded};
 
 /// A run ends after so many batches; the scheduler brings the store back.
 const MAX_BATCHES: u32 = 10;
-
-/// How many rows came to what.
-#[derive(Clone, Copy, Debug, Default)]
-struct Counts {
-    processed: usize,
-    success: usize,
-    failed: usize,
-    rate_limited: usize,
-}
 
 /// Runs the job: a store's due rows, unless another run is at it.
 pub(crate) async fn sync_store(
@@ -99,11 +92,13 @@ pub(crate) async fn sync_store(
 
 /// The lease was not to be had.
 async fn skip(app: &App, store_id: StoreId) -> Result<JobOutcome, Error> {
-    let mut tx = app.db.read().await?;
-    let store = stores::store_by_id(&mut tx, store_id).await?;
-    tx.save().await?;
-    match store {
-        Some(_) => {
+    match is_paused(app, store_id).await? {
+        Some(true) => {
+            info!(event = "store_paused", storeId = %store_id, "store {store_id} is paused");
+            // Whoever resumes it can enqueue it at once.
+            free_slot(app, store_id).await?;
+        }
+        Some(false) => {
             app.metrics.lock_contention();
             info!(event = "already_running", storeId = %store_id, "store {store_id} is being synced already");
         }
@@ -192,6 +187,15 @@ struct Batch {
     pause_until: Option<DateTime<Utc>>,
 }
 
+/// How a run stands after a batch.
+struct Written {
+    status: SyncStatus,
+    imported: i64,
+    has_backlog: bool,
+    is_last: bool,
+    recorded: Option<Recorded>,
+}
+
 impl Run<'_> {
     async fn next_batch(&mut self) -> Result<Vec<DueRow>, Error> {
         let mut tx = self.app.db.read().await?;
@@ -217,9 +221,9 @@ impl Run<'_> {
             let is_paused = batch.pause_until.is_some();
             let is_last = !was_full || is_cut_short || is_paused || iteration == MAX_BATCHES;
             let processed = batch.rows.len();
-            let has_backlog = self.write(&batch, is_last, is_cut_short).await?;
-            if is_last {
-                if has_backlog && iteration == MAX_BATCHES {
+            let written = self.write(&batch, is_last, is_cut_short).await?;
+            if written.is_last {
+                if written.has_backlog && iteration == MAX_BATCHES {
                     self.app.metrics.backlog();
                     info!(
                         event = "remaining_backlog",
@@ -329,46 +333,47 @@ impl Run<'_> {
     }
 
     /// Writes a batch, and again when the database was busy or away for a moment: the answers of
-    /// the marketplace are not to be lost. Tells whether rows are left that are due.
+    /// the marketplace are not to be lost.
     async fn write(
         &mut self,
         batch: &Batch,
         is_last: bool,
         is_cut_short: bool,
-    ) -> Result<bool, Error> {
+    ) -> Result<Written, Error> {
         let counts = Counts::of(&batch.rows);
         let totals = self.totals.plus(counts);
         let this = &*self;
-        let (status, imported, has_backlog, recorded) = db::persist(move || async move {
+        let mut written = db::persist(move || async move {
             this.try_write(batch, totals, is_last, is_cut_short).await
         })
         .await?;
-        if let Some(recorded) = recorded {
+        if let Some(recorded) = written.recorded.take() {
             webhooks::enqueue_recorded(self.app, recorded).await;
         }
-        (self.totals, self.status, self.imported) = (totals, status, imported);
+        (self.totals, self.status, self.imported) = (totals, written.status, written.imported);
         if counts.processed > 0 {
             self.log_batch(counts);
             self.count_batch(counts, &batch.rows);
         }
-        Ok(has_backlog)
+        Ok(written)
     }
 
     /// One fenced transaction: the rows, the store's count and status and, if the batch is the
-    /// last, the closing event.
+    /// last, the closing event. It is the last when the store was paused meanwhile.
     async fn try_write(
         &self,
         batch: &Batch,
         totals: Counts,
         is_last: bool,
         is_cut_short: bool,
-    ) -> Result<(SyncStatus, i64, bool, Option<Recorded>), Error> {
+    ) -> Result<Written, Error> {
         let now = self.app.clock.now();
         let id = self.store.id;
         let mut tx = self.app.db.write().await?;
-        if !stores::lock_leased_store(&mut tx, id, self.lease.token()).await? {
-            return Err(Error::LeaseLost);
-        }
+        let is_paused = stores::lock_leased_store(&mut tx, id, self.lease.token())
+            .await?
+            .ok_or(Error::LeaseLost)?;
+        let is_last = is_last || is_paused;
         let written = orders::record_outcomes(&mut tx, &batch.rows, now).await?;
         let successes = new_successes(&batch.rows, &written);
         let status = sync_status(orders::newest_outcomes(&mut tx, id).await?);
@@ -389,7 +394,13 @@ impl Run<'_> {
             recorded = Some(self.record(&mut tx, event, data, now).await?);
         }
         tx.save().await?;
-        Ok((status, imported, has_backlog, recorded))
+        Ok(Written {
+            status,
+            imported,
+            has_backlog,
+            is_last,
+            recorded,
+        })
     }
 
     fn log_batch(&self, counts: Counts) {
@@ -424,9 +435,9 @@ impl Run<'_> {
 
     async fn announce(&self, event: EventType, data: serde_json::Value) -> Result<(), Error> {
         let mut tx = self.app.db.write().await?;
-        if !stores::lock_leased_store(&mut tx, self.store.id, self.lease.token()).await? {
-            return Err(Error::LeaseLost);
-        }
+        stores::lock_leased_store(&mut tx, self.store.id, self.lease.token())
+            .await?
+            .ok_or(Error::LeaseLost)?;
         let recorded = self
             .record(&mut tx, event, data, self.app.clock.now())
             .await?;
@@ -462,37 +473,4 @@ fn new_successes(rows: &[RowOutcome], written: &HashSet<SyncLogId>) -> i64 {
     let is_new =
         |row: &&RowOutcome| row.status == SyncLogStatus::Success && written.contains(&row.id);
     count(rows.iter().filter(is_new).count())
-}
-
-impl Counts {
-    fn of(rows: &[RowOutcome]) -> Self {
-        let with = |status| rows.iter().filter(|row| row.status == status).count();
-        Self {
-            processed: rows.len(),
-            success: with(SyncLogStatus::Success),
-            failed: with(SyncLogStatus::Failed),
-            rate_limited: with(SyncLogStatus::RateLimited),
-        }
-    }
-
-    fn plus(self, other: Self) -> Self {
-        Self {
-            processed: self.processed + other.processed,
-            success: self.success + other.success,
-            failed: self.failed + other.failed,
-            rate_limited: self.rate_limited + other.rate_limited,
-        }
-    }
-
-    fn event_data(self, status: SyncStatus, imported: i64, has_backlog: bool) -> serde_json::Value {
-        json!({
-            "syncStatus": status,
-            "processedCount": self.processed,
-            "successCount": self.success,
-            "failedCount": self.failed,
-            "rateLimitedCount": self.rate_limited,
-            "importedOrders": imported,
-            "remainingBacklog": has_backlog,
-        })
-    }
 }

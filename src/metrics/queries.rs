@@ -72,7 +72,8 @@ pub(super) async fn oldest_due_order(
                  LIMIT 1
              ) AS due_since
              FROM stores AS s
-             WHERE s.paused_until IS NULL OR s.paused_until <= $1
+             WHERE s.paused_at IS NULL
+               AND (s.paused_until IS NULL OR s.paused_until <= $1)
          ) AS oldest
          WHERE oldest.due_since <= $1"))
         .bind(now)

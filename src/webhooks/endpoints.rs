@@ -96,7 +96,7 @@ async fn insert(
 }
 
 /// Makes an endpoint active, if its organization may have one more.
-async fn reactivate(
+pub(super) async fn reactivate(
     app: &App,
     tx: &mut Tx,
     endpoint: &mut Endpoint,

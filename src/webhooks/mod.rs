@@ -16,6 +16,7 @@
 //! | [`lanes`] | how many requests are on the way to an endpoint |
 //! | [`sign`], [`guard`], [`send`] | one request: signed, to where it may go, with what came of it |
 //! | [`endpoints`], [`outbox`], [`retention`] | keeps endpoints and secrets; shows, requeues and purges events |
+//! | [`operate`] | what an operator does with an endpoint: pause, resume, try again now |
 //! | [`queries`] | every statement |
 //! | [`model`] | the words |
 //!
@@ -34,6 +35,7 @@ mod error;
 pub mod guard;
 mod lanes;
 pub mod model;
+mod operate;
 pub(crate) mod outbox;
 mod queries;
 mod record;
@@ -51,6 +53,7 @@ pub use error::Error;
 pub use guard::Guard;
 pub use lanes::Lanes;
 pub(crate) use model::EventType;
+pub use operate::{OperateError, pause_endpoint, probe_endpoint, resume_endpoint};
 pub(crate) use queries::endpoints::sealed_secrets;
 pub(crate) use record::{NewEvent, Recorded, record};
 pub(crate) use retention::enforce_retention;

@@ -13,6 +13,7 @@ mod metrics;
 mod migrations;
 mod mock_marketplace;
 mod openapi;
+mod operators;
 mod orders;
 mod processes;
 mod query_plans;

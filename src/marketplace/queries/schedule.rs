@@ -53,6 +53,7 @@ pub async fn due_stores(
              FROM stores AS s
              WHERE (s.created_at, s.id) > ($1, $2)
                AND (s.paused_until IS NULL OR s.paused_until <= $3)
+               AND s.paused_at IS NULL
          ) AS d
          WHERE d.due_since <= $3
            AND (d.last_sync_at IS NULL OR d.last_sync_at < $4 OR d.due_since < $5)

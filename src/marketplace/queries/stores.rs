@@ -101,14 +101,25 @@ pub async fn lock_store(tx: &mut Tx, id: StoreId) -> sqlx::Result<bool> {
     on!(tx, conn => query(sql).bind(id).fetch_optional(conn).await.map(|row| row.is_some()))
 }
 
-/// Like [`lock_store`], if the lease is still ours: the fence of a run's writes.
-pub async fn lock_leased_store(tx: &mut Tx, id: StoreId, lease: Uuid) -> sqlx::Result<bool> {
+/// Like [`lock_store`], if the lease is still ours: the fence of a run's writes. Tells whether
+/// somebody paused the store meanwhile; none when the lease is lost.
+pub async fn lock_leased_store(
+    tx: &mut Tx,
+    id: StoreId,
+    lease: Uuid,
+) -> sqlx::Result<Option<bool>> {
     let sql = tx.pick(
-        sql!(postgres: "SELECT 1 FROM stores WHERE id = $1 AND lease_token = $2 FOR NO KEY UPDATE"),
-        sql!(sqlite: "SELECT 1 FROM stores WHERE id = $1 AND lease_token = $2"),
+        sql!(postgres:
+            "SELECT paused_at IS NOT NULL
+             FROM stores
+             WHERE id = $1 AND lease_token = $2
+             FOR NO KEY UPDATE"),
+        sql!(sqlite:
+            "SELECT paused_at IS NOT NULL
+             FROM stores
+             WHERE id = $1 AND lease_token = $2"),
     );
-    on!(tx, conn => query(sql).bind(id).bind(lease)
-        .fetch_optional(conn).await.map(|row| row.is_some()))
+    on!(tx, conn => query_scalar(sql).bind(id).bind(lease).fetch_optional(conn).await)
 }
 
 /// Writes what an attempt came to: the new successes, the status, the time.
@@ -189,13 +200,15 @@ pub async fn free_slot(tx: &mut Tx, id: StoreId) -> sqlx::Result<()> {
         .execute(conn).await.map(|_| ()))
 }
 
-/// The lease of a store's run. While a run holds it, the store counts as enqueued.
+/// The lease of a store's run. While a run holds it, the store counts as enqueued. Nobody takes
+/// that of a store that is paused.
 pub(crate) fn store_lease() -> LeaseTable {
     LeaseTable {
         take: sql!(
             "UPDATE stores
              SET lease_token = $2, lease_expires_at = $3, enqueued_until = $3
-             WHERE id = $1 AND (lease_expires_at IS NULL OR lease_expires_at <= $4)"
+             WHERE id = $1 AND paused_at IS NULL
+               AND (lease_expires_at IS NULL OR lease_expires_at <= $4)"
         ),
         renew: sql!(
             "UPDATE stores

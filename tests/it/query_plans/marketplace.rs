@@ -107,7 +107,7 @@ const HOT: &[Hot] = &[
     },
     Hot {
         name: "lock_leased_store",
-        part: "SELECT 1 FROM stores WHERE id = $1 AND lease_token = $2",
+        part: "SELECT paused_at IS NOT NULL FROM stores WHERE id = $1 AND lease_token = $2",
         arguments: "STORE, OTHER",
         postgres: &["stores_pkey"],
         sqlite: &["sqlite_autoindex_stores_1"],
