@@ -20,8 +20,6 @@ enum Trouble {
     Slow,
     /// Connections break again and again.
     Resets,
-    /// What was open is dead, and nobody is told.
-    Freeze,
 }
 
 async fn trouble(kind: Trouble, lines: &[&FaultyLine]) {
@@ -33,7 +31,6 @@ async fn trouble(kind: Trouble, lines: &[&FaultyLine]) {
                 line.slow_down(Duration::from_millis(30));
             }
         }
-        Trouble::Freeze => lines.iter().for_each(|line| line.freeze()),
         Trouble::Resets => {
             for _ in 0..10 {
                 lines.iter().for_each(|line| line.reset());
@@ -51,7 +48,6 @@ async fn trouble(kind: Trouble, lines: &[&FaultyLine]) {
 #[case::stall(Trouble::Stall)]
 #[case::slow(Trouble::Slow)]
 #[case::resets(Trouble::Resets)]
-#[case::freeze(Trouble::Freeze)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_line_to_postgres_in_trouble_loses_nothing(#[case] kind: Trouble) {
     let name = format!("PostgreSQL, {kind:?}");

@@ -18,8 +18,6 @@ enum Trouble {
     Cut,
     /// Nothing gets through, until it does.
     Stall,
-    /// What was open is dead, and nobody is told.
-    Freeze,
     /// `CLIENT PAUSE`.
     Pause,
     /// `FLUSHALL`.
@@ -33,7 +31,6 @@ const A_WHILE: Duration = Duration::from_secs(7);
 #[rstest]
 #[case::cut(Trouble::Cut)]
 #[case::stall(Trouble::Stall)]
-#[case::freeze(Trouble::Freeze)]
 #[case::pause(Trouble::Pause)]
 #[case::flush(Trouble::Flush)]
 #[case::down(Trouble::Down)]
@@ -53,7 +50,6 @@ async fn go_through(kind: Trouble, site: &mut Site) {
     match kind {
         Trouble::Cut => site.queue().cut(),
         Trouble::Stall => site.queue().stall(),
-        Trouble::Freeze => site.queue().freeze(),
         Trouble::Pause => {
             let milliseconds = u64::try_from(A_WHILE.as_millis()).unwrap();
             let mut pause = redis::cmd("CLIENT");

@@ -25,8 +25,6 @@ struct State {
     weather: Weather,
     /// Connections that were there at the last reset are gone.
     resets: u32,
-    /// Connections that were there at the last freeze never carry anything again.
-    freezes: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,11 +107,6 @@ impl FaultyLine {
         self.state.send_modify(|state| state.resets += 1);
     }
 
-    /// Connections stay open and carry nothing any more, not even their end; new ones pass.
-    pub(crate) fn freeze(&self) {
-        self.state.send_modify(|state| state.freezes += 1);
-    }
-
     fn weather(&self, weather: Weather) {
         self.state.send_modify(|state| state.weather = weather);
     }
@@ -142,8 +135,8 @@ async fn carry(mut client: TcpStream, target: SocketAddr, state: watch::Receiver
         let (from_server, to_server) = server.split();
         let mut fate = state.clone();
         let breaks = fate.wait_for(|now| now.weather == Weather::Cut || now.resets != born.resets);
-        let there = pump(from_client, to_server, state.clone(), born);
-        let back = pump(from_server, to_client, state, born);
+        let there = pump(from_client, to_server, state.clone());
+        let back = pump(from_server, to_client, state);
         tokio::select! {
             _ = async { tokio::join!(there, back) } => false,
             _ = breaks => true,
@@ -156,16 +149,11 @@ async fn carry(mut client: TcpStream, target: SocketAddr, state: watch::Receiver
     }
 }
 
-async fn pump(
-    mut from: ReadHalf<'_>,
-    mut to: WriteHalf<'_>,
-    mut state: watch::Receiver<State>,
-    born: State,
-) {
+async fn pump(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, mut state: watch::Receiver<State>) {
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let read = from.read(&mut buffer).await.unwrap_or(0);
-        passage(&mut state, born).await;
+        passage(&mut state).await;
         if read == 0 || to.write_all(&buffer[..read]).await.is_err() {
             to.shutdown().await.ok();
             return;
@@ -174,12 +162,9 @@ async fn pump(
 }
 
 /// Waits until a piece may go on.
-async fn passage(state: &mut watch::Receiver<State>, born: State) {
+async fn passage(state: &mut watch::Receiver<State>) {
     loop {
         let now = *state.borrow_and_update();
-        if now.freezes != born.freezes {
-            pending::<()>().await;
-        }
         match now.weather {
             Weather::Fine => return,
             Weather::Slow(delay) => return sleep(delay).await,
