@@ -212,6 +212,10 @@ fn complete_parameters(operation: &mut Map<String, Value>) {
             Some("limit") => {
                 json!({"type": "integer", "minimum": 1, "maximum": 100, "default": 50})
             }
+            // What HTTP itself leaves of a header's value.
+            Some("Idempotency-Key") => {
+                json!({"minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"})
+            }
             Some("cursor") => json!({"pattern": "^[A-Za-z0-9_-]{32}$"}),
             _ => continue,
         };

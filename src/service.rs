@@ -22,7 +22,7 @@ use tracing::{error, info, warn};
 use crate::admin::{self, LogStream};
 use crate::app::{App, StartError};
 use crate::config::{Listener, Settings};
-use crate::http::health::{Check, HealthApi};
+use crate::health::health;
 use crate::http::limits::Limits;
 use crate::http::shell::Shell;
 use crate::keys;
@@ -131,12 +131,14 @@ impl Service {
             let site = site(&service.app);
             service.serve(public, site);
             let password = service.app.settings.admin_password.clone();
-            let pages = Route::new().at("/metrics", metrics::endpoint(&service.app));
+            let pages = Route::new()
+                .at("/metrics", metrics::endpoint(&service.app))
+                .nest("/admin", admin::operators::routes(&service.app));
             let board = admin::with_pages(pages, &service.app.queue, logs, password);
             service.serve(admin, board);
         }
         if let Some(listener) = metrics {
-            let pages = metrics::pages(&service.app);
+            let pages = metrics::pages(&service.app, health(&service.app));
             service.serve(listener, pages);
         }
         if roles.has(Role::Worker) {
@@ -258,20 +260,6 @@ pub fn site(app: &Arc<App>) -> BoxEndpoint<'static> {
     }
     let mock = MockMarketplaceApi::new(app.settings.mock.credentials.clone(), app.clock.clone());
     crate::http::site((api.0, api.1, api.2, api.3, mock), &document, shell).boxed()
-}
-
-fn health(app: &Arc<App>) -> HealthApi {
-    let (db, queue) = (app.db.clone(), app.queue.clone());
-    HealthApi::new(vec![
-        Check::new("database", move || {
-            let db = db.clone();
-            async move { db.ping().await }
-        }),
-        Check::new("queue", move || {
-            let queue = queue.clone();
-            async move { queue.ping().await }
-        }),
-    ])
 }
 
 /// Listens where the settings `{prefix}HOST` and `{prefix}PORT` say.

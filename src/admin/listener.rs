@@ -1,7 +1,13 @@
 //! Puts the admin listener together. Every route of it starts in [`app`].
 
+use std::future::{Ready, ready};
+
 use jobs::Queue;
-use poem::{Endpoint, EndpointExt, Route, http::header, middleware::SetHeader};
+use poem::{
+    Endpoint, EndpointExt, Response, Result, Route,
+    http::{HeaderValue, header},
+    middleware::SetHeader,
+};
 use secrecy::SecretString;
 
 use super::{LogStream, board, login, ui};
@@ -26,18 +32,30 @@ pub fn with_pages(
         .nest("/api/v1", board::routes(queue, logs))
         .nest("/", ui::routes())
         .around(login::demand(password))
+        .after(with_policy())
         .with(security_headers())
 }
 
-/// Headers of every answer. The policy allows what the board needs and no more: its own
-/// files, its one inline script (by hash), WebAssembly, and the `style` attributes it draws
-/// its bars with.
+/// Gives an answer the policy of the board, unless it has one of its own: what the board needs
+/// and no more, which is its own files, its one inline script (by hash), WebAssembly, and the
+/// `style` attributes it draws its bars with.
+fn with_policy() -> impl Fn(Result<Response>) -> Ready<Result<Response>> {
+    let policy = HeaderValue::from_str(&ui::content_security_policy())
+        .expect("hashes and words make a header");
+    move |answer| {
+        ready(answer.map(|mut answer| {
+            let headers = answer.headers_mut();
+            headers
+                .entry(header::CONTENT_SECURITY_POLICY)
+                .or_insert_with(|| policy.clone());
+            answer
+        }))
+    }
+}
+
+/// Headers of every answer.
 fn security_headers() -> SetHeader {
     SetHeader::new()
-        .overriding(
-            header::CONTENT_SECURITY_POLICY,
-            ui::content_security_policy(),
-        )
         .overriding(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
         .overriding(header::X_FRAME_OPTIONS, "DENY")
         .overriding(header::REFERRER_POLICY, "no-referrer")

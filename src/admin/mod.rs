@@ -5,7 +5,8 @@
 //! (`events`). It looks at jobs and never changes one: jobs are enqueued by the service
 //! only. When a password is set, `login` asks for it before anything is answered.
 //!
-//! Beside it are the pages of others ([`with_pages`]), such as `/metrics`.
+//! Beside it are other pages ([`with_pages`]): [`operators`], what is stuck and what to do about
+//! it, and `/metrics`.
 //!
 //! Left to others: binding the listener, demanding a password when the address is not
 //! loopback, and the numbers themselves ([`jobs::board`]).
@@ -14,6 +15,7 @@ mod board;
 mod events;
 mod listener;
 mod login;
+pub mod operators;
 mod ui;
 
 pub use events::{JOB_SPAN_FIELDS, LogStream};

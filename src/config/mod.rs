@@ -442,7 +442,11 @@ mod tests {
 
     #[test]
     fn a_key_is_needed_where_others_can_call_or_one_is_listed() {
-        let mode = |pairs: &[(&str, &str)]| settings(pairs).unwrap().auth.mode;
+        let encrypted = ("TOKEN_ENCRYPTION_KEY", KEY);
+        let mode = |pairs: &[_]| {
+            let pairs = [pairs, &[encrypted]].concat();
+            settings(&pairs).unwrap().auth.mode
+        };
         let key = format!("org:{}", "0".repeat(64));
         let listed = ("API_KEYS", key.as_str());
         let (public, local) = (("HOST", "0.0.0.0"), ("HOST", "localhost"));

@@ -20,6 +20,7 @@ use super::registry::hold_key;
 use super::seal::Sealed;
 use crate::clock::Clock;
 use crate::db::{self, Db};
+use crate::http::idempotency;
 use crate::{marketplace, webhooks};
 
 /// Secrets replaced in one transaction.
@@ -49,8 +50,12 @@ pub struct Rotation {
 pub struct NothingToRotateTo;
 
 /// Every column of secrets there is.
-pub(super) fn columns() -> [SealedColumn; 2] {
-    [marketplace::access_tokens(), webhooks::sealed_secrets()]
+pub(super) fn columns() -> [SealedColumn; 3] {
+    [
+        marketplace::access_tokens(),
+        webhooks::sealed_secrets(),
+        idempotency::sealed_answers(),
+    ]
 }
 
 /// Encrypts everything stored with the first key of the keyring, and frees the keys that nothing

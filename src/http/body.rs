@@ -6,6 +6,7 @@
 //! their order, and a stranger learns nothing about bodies.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 use futures::StreamExt;
 use poem::http::header;
@@ -17,6 +18,7 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use serde_json::Value;
 
 use super::fields::{Fields, FromFields, code};
+use super::idempotency::Keyed;
 use super::kind::REQUEST_TIMEOUT;
 use super::limits::Limits;
 use super::problem::{Detail, Problem};
@@ -54,6 +56,9 @@ impl<T: Type + FromFields> ParsePayload for JsonBody<T> {
 
     async fn from_request(request: &Request, body: &mut RequestBody) -> poem::Result<Self> {
         let bytes = read(request, body).await?;
+        if let Some(keyed) = request.data::<Arc<Keyed>>() {
+            keyed.saw_body(&bytes);
+        }
         Ok(Self(parse(&bytes)?))
     }
 }

@@ -2,11 +2,16 @@
 //!
 //! What a part is and how it is asked is said by whoever makes the [`Check`]; here it is asked
 //! in bounded time, and an answer never says why a part failed (the log does).
+//!
+//! A part that does not answer makes the process not ready (503): somebody else may do better.
+//! What is late (a tick, an order, a delivery) makes it degraded, and still ready (200): to take
+//! the API away because work piles up elsewhere would help nobody. Alerts are for that.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use futures::future::{BoxFuture, join_all};
 use poem_openapi::payload::Json;
 use poem_openapi::{Enum, Object, OpenApi};
@@ -14,6 +19,7 @@ use serde_json::Value;
 use tracing::warn;
 
 use super::Tag;
+use super::nullable::Nullable;
 use super::problem::Problem;
 
 /// How long one part may take to answer, unless its check says otherwise.
@@ -77,6 +83,25 @@ impl Check {
     }
 }
 
+/// Something that happens again and again, and when it did last, or is waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct Age {
+    /// What.
+    pub name: &'static str,
+    /// For how long; none when it never was, or is not known.
+    pub age: Option<TimeDelta>,
+    /// Longer is late.
+    pub limit: TimeDelta,
+}
+
+impl Age {
+    fn is_late(&self) -> bool {
+        self.age.is_none_or(|age| age > self.limit)
+    }
+}
+
+type Watch = dyn Fn() -> BoxFuture<'static, Vec<Age>> + Send + Sync;
+
 /// How a part is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[oai(rename = "PartState", rename_all = "snake_case")]
@@ -96,19 +121,69 @@ struct Live {
     status: String,
 }
 
+/// Whether something happens when it should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[oai(rename = "Punctuality", rename_all = "snake_case")]
+enum Punctuality {
+    /// It does.
+    Ok,
+    /// It is late, or was never seen.
+    Late,
+}
+
+/// Whether the process can do its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[oai(rename = "Readiness", rename_all = "snake_case")]
+enum Readiness {
+    /// It can.
+    Ok,
+    /// It can, but something is late.
+    Degraded,
+}
+
+/// How long ago something was, or how long it waits.
+#[derive(Object)]
+#[oai(rename = "Age", rename_all = "camelCase")]
+struct AgeView {
+    /// Late when it is longer ago than the limit.
+    state: Punctuality,
+    /// Seconds; null when it never was, or is not known.
+    seconds: Nullable<i64>,
+    /// Seconds.
+    limit_seconds: i64,
+}
+
+impl From<Age> for AgeView {
+    fn from(age: Age) -> Self {
+        Self {
+            state: if age.is_late() {
+                Punctuality::Late
+            } else {
+                Punctuality::Ok
+            },
+            seconds: Nullable(age.age.map(|age| age.num_seconds())),
+            limit_seconds: age.limit.num_seconds(),
+        }
+    }
+}
+
 /// The process can do its work.
 #[derive(Object)]
 struct Ready {
-    /// Always `ok`; otherwise the answer is a problem.
-    status: String,
+    /// `degraded` when something is late; when a part does not answer, the answer is a problem.
+    status: Readiness,
     /// Each part by its name.
     parts: BTreeMap<String, State>,
+    /// What may be late, by its name: the last ticks, the oldest order and delivery that are due.
+    #[oai(skip_serializing_if_is_none)]
+    ages: Option<BTreeMap<String, AgeView>>,
 }
 
 /// The health routes.
 #[derive(Clone)]
 pub struct HealthApi {
     checks: Arc<[Check]>,
+    watch: Option<Arc<Watch>>,
 }
 
 impl HealthApi {
@@ -116,7 +191,18 @@ impl HealthApi {
     pub fn new(checks: Vec<Check>) -> Self {
         Self {
             checks: checks.into(),
+            watch: None,
         }
+    }
+
+    /// Degraded when something of what `watch` tells of is late.
+    #[must_use]
+    pub fn watching<A>(mut self, watch: impl Fn() -> A + Send + Sync + 'static) -> Self
+    where
+        A: Future<Output = Vec<Age>> + Send + 'static,
+    {
+        self.watch = Some(Arc::new(move || Box::pin(watch())));
+        self
     }
 }
 
@@ -134,7 +220,10 @@ impl HealthApi {
     /// Tell whether the service can do its work
     ///
     /// Each part is asked and has two seconds. When one does not answer, the problem (503) has
-    /// the state of each in its member `parts`.
+    /// the state of each in its member `parts`. When all answer and something is late, the
+    /// status is `degraded` (200): a tick that is three intervals old (at least a minute), an
+    /// order that has been due for fifteen minutes, a delivery that has been due for five. Ages
+    /// are read every five seconds at most, those of orders and deliveries every thirty.
     #[oai(path = "/health/ready", method = "get", operation_id = "get_readiness")]
     async fn ready(&self) -> Result<Json<Ready>, Problem> {
         let states = join_all(self.checks.iter().map(Check::state)).await;
@@ -143,9 +232,20 @@ impl HealthApi {
             let parts = parts
                 .map(|(check, state)| (check.name.to_owned(), *state))
                 .collect();
+            let ages = match &self.watch {
+                Some(watch) => Some(watch().await),
+                None => None,
+            };
+            let is_late = ages.iter().flatten().any(Age::is_late);
+            let view = |age: Age| (age.name.to_owned(), age.into());
             return Ok(Json(Ready {
-                status: "ok".to_owned(),
+                status: if is_late {
+                    Readiness::Degraded
+                } else {
+                    Readiness::Ok
+                },
                 parts,
+                ages: ages.map(|ages| ages.into_iter().map(view).collect()),
             }));
         }
         let parts: serde_json::Map<String, Value> = parts

@@ -34,9 +34,11 @@ kinds! {
     CONFLICT = "conflict", CONFLICT, "The request does not fit the present state";
     IMPORT_IN_PROGRESS = "import_in_progress", CONFLICT, "The receipt is being imported";
     WEBHOOK_LIMIT_REACHED = "webhook_limit_reached", CONFLICT, "The organization has all the webhooks it may have";
+    IDEMPOTENCY_KEY_IN_USE = "idempotency_key_in_use", CONFLICT, "A request with this key is running";
     PAYLOAD_TOO_LARGE = "payload_too_large", PAYLOAD_TOO_LARGE, "The body is too large";
     URI_TOO_LONG = "uri_too_long", URI_TOO_LONG, "The address is too long";
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The body is not JSON";
+    IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused", UNPROCESSABLE_ENTITY, "The key was used for another request";
     RATE_LIMITED = "rate_limited", TOO_MANY_REQUESTS, "Too many requests";
     HEADERS_TOO_LARGE = "headers_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The headers are too large";
     INTERNAL_SERVER_ERROR = "internal_server_error", INTERNAL_SERVER_ERROR, "Internal server error";

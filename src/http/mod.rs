@@ -9,6 +9,7 @@ pub mod body;
 mod errors;
 pub mod fields;
 pub mod health;
+pub mod idempotency;
 pub mod kind;
 pub mod limits;
 pub mod nullable;

@@ -9,7 +9,7 @@ use poem_openapi::registry::{
 use poem_openapi::types::Type;
 use serde_json::json;
 
-use super::kind::IMPORT_IN_PROGRESS;
+use super::kind::{IDEMPOTENCY_KEY_REUSED, IMPORT_IN_PROGRESS};
 use super::limits::BODY_BYTES;
 use super::problem::{CONTENT_TYPE, Detail, Problem, Shape};
 
@@ -51,6 +51,13 @@ fn documented() -> Vec<(&'static str, Problem)> {
             Problem::payload_too_large(BODY_BYTES),
         ),
         ("The body is not JSON.", Problem::unsupported_media_type()),
+        (
+            "The Idempotency-Key was sent with another request.",
+            Problem::of(
+                IDEMPOTENCY_KEY_REUSED,
+                "The Idempotency-Key was sent with another request before",
+            ),
+        ),
         ("Too many requests.", Problem::rate_limited(1)),
         (
             "Unexpected; the cause is in the log.",

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::auth::Access;
 use super::errors;
+use super::idempotency;
 use super::limits::Limits;
 use super::problem::Problem;
 use super::request_id;
@@ -54,9 +55,9 @@ pub struct Shell {
 }
 
 /// Surrounds an endpoint; the result answers every request and never fails.
-pub fn wrap<E: Endpoint>(endpoint: E, routes: Routes, shell: Shell) -> Wrapped<E> {
+pub fn wrap<E: Endpoint + 'static>(endpoint: E, routes: Routes, shell: Shell) -> Wrapped<E> {
     Wrapped {
-        endpoint,
+        endpoint: Arc::new(endpoint),
         routes,
         shell,
     }
@@ -64,12 +65,12 @@ pub fn wrap<E: Endpoint>(endpoint: E, routes: Routes, shell: Shell) -> Wrapped<E
 
 /// An endpoint with all that surrounds it.
 pub struct Wrapped<E> {
-    endpoint: E,
+    endpoint: Arc<E>,
     routes: Routes,
     shell: Shell,
 }
 
-impl<E: Endpoint> Endpoint for Wrapped<E> {
+impl<E: Endpoint + 'static> Endpoint for Wrapped<E> {
     type Output = Response;
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
@@ -88,7 +89,7 @@ impl<E: Endpoint> Endpoint for Wrapped<E> {
     }
 }
 
-impl<E: Endpoint> Wrapped<E> {
+impl<E: Endpoint + 'static> Wrapped<E> {
     async fn serve(&self, request: Request) -> Response {
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
@@ -117,7 +118,9 @@ impl<E: Endpoint> Wrapped<E> {
         }
         request.set_data(self.shell.access.clone());
         request.set_data(self.shell.limits);
-        let work = AssertUnwindSafe(self.endpoint.call(request)).catch_unwind();
+        let template = route.map(|route| route.template.as_str());
+        let work = idempotency::call(&self.endpoint, request, template);
+        let work = AssertUnwindSafe(work).catch_unwind();
         match tokio::time::timeout(self.shell.limits.request_time, work).await {
             Ok(Ok(Ok(response))) => response.into_response(),
             Ok(Ok(Err(error))) => errors::answer(error, method, route),
@@ -151,7 +154,8 @@ impl Drop for AccessLine<'_> {
         let Self { method, status, .. } = *self;
         let duration = self.start.elapsed();
         let template = self.route.map(|route| route.template.as_str());
-        let route = template.unwrap_or(self.path);
+        let path = without_values(self.path);
+        let route = template.unwrap_or(&path);
         let milliseconds = (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0;
         info!(
             event = "http_request",
@@ -170,6 +174,17 @@ impl Drop for AccessLine<'_> {
             });
         }
     }
+}
+
+/// A path that is none of ours, without what may be a secret in the wrong place.
+fn without_values(path: &str) -> String {
+    let is_word = |segment: &str| {
+        let is_letter = |byte: u8| matches!(byte, b'a'..=b'z' | b'-' | b'_' | b'.');
+        segment.len() <= 32 && segment.bytes().all(is_letter)
+    };
+    let segments = path.split('/');
+    let shown = segments.map(|segment| if is_word(segment) { segment } else { "…" });
+    shown.collect::<Vec<_>>().join("/")
 }
 
 /// Answers are data, never to be guessed at, framed, kept by a cache or told to other sites.

@@ -36,6 +36,10 @@ pub enum Tag {
 
 const DESCRIPTION: &str = "Registers marketplace stores, imports their orders exactly once, \
     and retries in the background.\n\n\
+    A POST that changes something takes an `Idempotency-Key` of your choice: sent again, it has no \
+    further effect, and for 24 hours the answer is the one from before, with \
+    `Idempotency-Replayed: true`. While the first one runs the answer is 409 with `Retry-After`; \
+    another request with the same key is answered with 422.\n\n\
     Every error is `application/problem+json` (RFC 9457). Every answer carries `X-Request-Id`.";
 
 /// The API with its document.

@@ -13,12 +13,13 @@ use super::amount::Amount;
 use super::error::Error;
 use super::import::{Imported, import_receipts};
 use super::model::{Marketplace, NewStore, SyncStatus, SyncToken};
-use super::stores::{StoreState, register_store, store_state};
+use super::stores::{StoreState, register_store, store_of, store_state};
 use crate::App;
 use crate::http::Tag;
 use crate::http::auth::Caller;
 use crate::http::body::JsonBody;
 use crate::http::fields::{self, Fields, FromFields};
+use crate::http::idempotency::{Answer, Once, Scope};
 use crate::http::kind::IMPORT_IN_PROGRESS;
 use crate::http::nullable::Nullable;
 use crate::http::problem::Problem;
@@ -311,12 +312,19 @@ impl MarketplaceApi {
     async fn register_store(
         &self,
         caller: Caller,
+        /// A key of yours: the same request with it has one effect and, for 24 hours, one answer.
+        #[oai(name = "Idempotency-Key")]
+        once: Once,
         body: JsonBody<RegisterStore>,
     ) -> Result<Json<RegisteredStore>, Problem> {
         caller.may_act_for(&body.organization_id)?;
-        Ok(Json(
-            register_store(&self.app, &body.0.into()).await?.into(),
-        ))
+        let scope = Scope::organization(&body.organization_id);
+        once.begin(&self.app, scope).await?;
+        let mut tx = self.app.db.write().await.map_err(Error::from)?;
+        let registered = register_store(&self.app, &mut tx, &body.0.into()).await?;
+        let registered = RegisteredStore::from(registered);
+        once.save(tx, Answer::json(&registered)).await?;
+        Ok(Json(registered))
     }
 
     /// Import an order
@@ -332,12 +340,16 @@ impl MarketplaceApi {
     )]
     async fn import_order(
         &self,
+        /// A key of yours: the same request with it has one effect and, for 24 hours, one answer.
+        #[oai(name = "Idempotency-Key")]
+        once: Once,
         body: JsonBody<ImportOrder>,
     ) -> Result<Json<ImportResult>, Problem> {
         let ImportOrder {
             sync_token,
             receipt,
         } = body.0;
+        self.begin(&once, SyncToken(sync_token)).await?;
         let mut imported = import_receipts(&self.app, SyncToken(sync_token), vec![receipt]).await?;
         match imported.pop() {
             Some(Imported::InProgress) | None => Err(Problem::conflict(
@@ -363,13 +375,21 @@ impl MarketplaceApi {
     )]
     async fn import_orders(
         &self,
+        /// A key of yours: the same request with it has one effect and, for 24 hours, one answer.
+        #[oai(name = "Idempotency-Key")]
+        once: Once,
         body: JsonBody<ImportOrders>,
     ) -> Result<Json<BatchResult>, Problem> {
         let ImportOrders {
             sync_token,
             receipts,
         } = body.0;
+        self.begin(&once, SyncToken(sync_token)).await?;
         let imported = import_receipts(&self.app, SyncToken(sync_token), receipts.clone()).await?;
+        if imported.contains(&Imported::InProgress) {
+            // Whoever asks again gets to know.
+            once.leave_open();
+        }
         let results = receipts
             .into_iter()
             .zip(imported)
@@ -405,6 +425,17 @@ impl MarketplaceApi {
             fields.uuid("syncToken")
         })?;
         Ok(Json(store_state(&self.app, SyncToken(token)).await?.into()))
+    }
+}
+
+impl MarketplaceApi {
+    /// Claims the key of an import, which is the store's.
+    async fn begin(&self, once: &Once, token: SyncToken) -> Result<(), Problem> {
+        if once.has_key() {
+            let store = store_of(&self.app, token).await?;
+            once.begin(&self.app, Scope::store(store.0)).await?;
+        }
+        Ok(())
     }
 }
 

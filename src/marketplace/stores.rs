@@ -24,31 +24,17 @@ pub(crate) struct StoreState {
 /// Registers a store, or updates the one its organization has under this name.
 pub(crate) async fn register_store(
     app: &App,
+    tx: &mut Tx,
     store: &NewStore,
 ) -> Result<(StoreId, SyncToken), Error> {
     let now = app.clock.now();
     let id = StoreId(app.ids.new_id(now));
     let token = SyncToken(app.ids.sync_token(now));
-    let mut tx = app.db.write().await?;
-    let registered = upsert_store(app, &mut tx, id, token, store, now).await?;
-    tx.save().await?;
-    Ok(registered)
-}
-
-/// The access token is sealed for the row that it comes to be in: of a store that is there
-/// already, it is another one than `id`.
-async fn upsert_store(
-    app: &App,
-    tx: &mut Tx,
-    id: StoreId,
-    token: SyncToken,
-    store: &NewStore,
-    now: DateTime<Utc>,
-) -> Result<(StoreId, SyncToken), Error> {
     let keyring = &app.settings.encryption;
     let seal = |id: StoreId| keyring.seal(ACCESS_TOKEN.of(id.0), &store.access_token);
     hold_key(tx, keyring, now).await?;
     let registered = stores::upsert_store(tx, id, token, store, &seal(id), now).await?;
+    // Of a store that is there already the row is another one.
     if registered.0 != id {
         stores::set_access_token(tx, registered.0, &seal(registered.0), now).await?;
     }
@@ -61,6 +47,14 @@ pub(super) fn access_token(app: &App, store: &Store) -> Result<SecretString, Err
     keyring
         .open(ACCESS_TOKEN.of(store.id.0), &store.access_token)
         .map_err(|error| Error::AccessTokenUnreadable(store.id, error))
+}
+
+/// The store that a token opens.
+pub(crate) async fn store_of(app: &App, token: SyncToken) -> Result<StoreId, Error> {
+    let mut tx = app.db.read().await?;
+    let store = stores::store_by_token(&mut tx, token).await?;
+    tx.save().await?;
+    store.map(|store| store.id).ok_or(Error::StoreNotFound)
 }
 
 /// How the store that `token` opens is doing, judged by its newest receipts.

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use poem::endpoint::make;
 use poem::http::header;
 use poem::{Endpoint, EndpointExt, IntoEndpoint, Response, Route, get, middleware::SetHeader};
+use poem_openapi::OpenApiService;
 use prometheus_client::encoding::prometheus_text::CONTENT_TYPE;
 
 use crate::App;
+use crate::http::health::HealthApi;
 
 /// Answers with everything.
 pub fn endpoint(app: &Arc<App>) -> impl IntoEndpoint<Endpoint = impl Endpoint + use<>> + use<> {
@@ -24,10 +26,12 @@ pub fn endpoint(app: &Arc<App>) -> impl IntoEndpoint<Endpoint = impl Endpoint + 
     }))
 }
 
-/// The listener of a process that has no other: what there is to scrape, and nothing else. No
+/// The listener of a process that has no other: what there is to scrape, and its health. No
 /// login: it holds no secret and no id, and is on a loopback address unless somebody says so.
-pub fn pages(app: &Arc<App>) -> impl Endpoint + use<> {
-    Route::new().at("/metrics", endpoint(app)).with(
+pub fn pages(app: &Arc<App>, health: HealthApi) -> impl Endpoint + use<> {
+    let health = OpenApiService::new(health, "marketplace-sync", env!("CARGO_PKG_VERSION"));
+    let pages = Route::new().at("/metrics", endpoint(app));
+    pages.nest("/", health).with(
         SetHeader::new()
             .overriding(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
             .overriding(header::REFERRER_POLICY, "no-referrer"),

@@ -23,5 +23,5 @@ mod recorded;
 
 pub use endpoint::{endpoint, pages};
 pub use labels::{DeliveryOutcome, JobOutcome};
-pub use readings::{Pace, Reading, Readings};
+pub use readings::{Pace, Reading, Readings, Schedule};
 pub use recorded::{JobTimer, Metrics};

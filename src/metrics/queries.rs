@@ -31,8 +31,8 @@ pub(super) async fn counts(tx: &mut Tx, limit: i64, now: DateTime<Utc>) -> sqlx:
              (SELECT COUNT(*) FROM (
                  SELECT 1 FROM callback_outbox WHERE status = 'failed' LIMIT $1
              ) AS failed) AS failed_events,
-             (SELECT MIN(created_at) FROM callback_outbox
-              WHERE status = 'pending') AS oldest_pending,
+             (SELECT created_at FROM callback_outbox
+              WHERE status = 'pending' ORDER BY created_at LIMIT 1) AS oldest_pending,
              (SELECT COUNT(*) FROM (
                  SELECT 1 FROM sync_logs WHERE dead_at IS NOT NULL LIMIT $1
              ) AS dead) AS dead_orders,

@@ -7,6 +7,7 @@ use tracing::{error, info};
 
 use super::queries;
 use crate::App;
+use crate::http::idempotency::purge_expired_keys;
 use crate::marketplace;
 use crate::webhooks;
 
@@ -22,11 +23,13 @@ pub async fn tidy_up(app: &App) {
     let ticks = queries::purge_ticks(&app.db, now - TICKS).await;
     let leases = marketplace::clear_expired_leases(app).await;
     let events = webhooks::enforce_retention(app).await;
+    let keys = purge_expired_keys(app).await;
     let failures = [
         jobs.as_ref().err().map(ToString::to_string),
         ticks.as_ref().err().map(ToString::to_string),
         leases.as_ref().err().map(ToString::to_string),
         events.as_ref().err().map(ToString::to_string),
+        keys.as_ref().err().map(ToString::to_string),
     ];
     for error in failures.into_iter().flatten() {
         error!(event = "housekeeping_failed", %error, "failed to tidy up");
@@ -39,6 +42,7 @@ pub async fn tidy_up(app: &App) {
         expiredLeases = leases.unwrap_or_default(),
         purgedEvents = events.purged_events,
         expiredDeliveries = events.expired_deliveries,
+        purgedIdempotencyKeys = keys.unwrap_or_default(),
         purgedEndpoints = events.purged_endpoints,
         "tidied up"
     );

@@ -8,8 +8,8 @@ use poem_openapi::{ApiResponse, OpenApi};
 use uuid::Uuid;
 
 use super::endpoints::{
-    change_endpoint, delete_endpoint, get_endpoint, list_endpoints, register_endpoint,
-    rotate_secret, test_endpoint,
+    change_endpoint, check_endpoint, delete_endpoint, get_endpoint, list_endpoints,
+    register_endpoint, rotate_secret, test_endpoint,
 };
 use super::error::Error;
 use super::guard::GuardError;
@@ -23,6 +23,7 @@ use crate::http::Tag;
 use crate::http::auth::Caller;
 use crate::http::body::JsonBody;
 use crate::http::fields::{self, code};
+use crate::http::idempotency::{Answer, Once, Scope};
 use crate::http::kind::WEBHOOK_LIMIT_REACHED;
 use crate::http::problem::{Detail, Problem};
 
@@ -88,11 +89,20 @@ impl WebhooksApi {
     async fn register_webhook(
         &self,
         caller: Caller,
+        /// A key of yours: the same request with it has one effect and, for 24 hours, one answer.
+        #[oai(name = "Idempotency-Key")]
+        once: Once,
         body: JsonBody<RegisterWebhook>,
     ) -> Result<Json<RegisteredWebhook>, Problem> {
         caller.may_act_for(&body.organization_id)?;
-        let registered = register_endpoint(&self.app, body.0.into()).await?;
-        Ok(Json(registered.into()))
+        let scope = Scope::organization(&body.organization_id);
+        once.begin(&self.app, scope).await?;
+        let checked = check_endpoint(&self.app, body.0.into()).await?;
+        let mut tx = self.app.db.write().await.map_err(Error::from)?;
+        let registered = register_endpoint(&self.app, &mut tx, checked).await?;
+        let registered = RegisteredWebhook::from(registered);
+        once.save(tx, Answer::json(&registered)).await?;
+        Ok(Json(registered))
     }
 
     /// List webhooks
@@ -202,6 +212,9 @@ impl WebhooksApi {
     async fn rotate_webhook_secret(
         &self,
         caller: Caller,
+        /// A key of yours: the same request with it has one effect and, for 24 hours, one answer.
+        #[oai(name = "Idempotency-Key")]
+        once: Once,
         /// Of the webhook.
         #[oai(example = "example_id")]
         id: Path<String>,
@@ -210,8 +223,13 @@ impl WebhooksApi {
         query: Query<Option<String>>,
     ) -> Result<Json<RotatedSecret>, Problem> {
         let (organization_id, id) = own_webhook(&caller, query.0.as_deref(), &id)?;
-        let secret = rotate_secret(&self.app, &organization_id, id).await?;
-        Ok(Json(RotatedSecret::from(&secret)))
+        let scope = Scope::organization(&organization_id);
+        once.begin(&self.app, scope).await?;
+        let mut tx = self.app.db.write().await.map_err(Error::from)?;
+        let secret = rotate_secret(&self.app, &mut tx, &organization_id, id).await?;
+        let rotated = RotatedSecret::from(&secret);
+        once.save(tx, Answer::json(&rotated)).await?;
+        Ok(Json(rotated))
     }
 
     /// Try a webhook out
@@ -226,6 +244,9 @@ impl WebhooksApi {
     async fn test_webhook(
         &self,
         caller: Caller,
+        /// A key of yours: the same request with it has one effect and, for 24 hours, one answer.
+        #[oai(name = "Idempotency-Key")]
+        once: Once,
         /// Of the webhook.
         #[oai(example = "example_id")]
         id: Path<String>,
@@ -234,6 +255,8 @@ impl WebhooksApi {
         query: Query<Option<String>>,
     ) -> Result<Json<WebhookTest>, Problem> {
         let (organization_id, id) = own_webhook(&caller, query.0.as_deref(), &id)?;
+        let scope = Scope::organization(&organization_id);
+        once.begin(&self.app, scope).await?;
         let sent = test_endpoint(&self.app, &organization_id, id).await?;
         Ok(Json(sent.into()))
     }

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use jobs::OutboxId;
+use poem::http::StatusCode;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, OpenApi};
 use uuid::Uuid;
 
 use super::callback_shapes::{Callback, CallbackDetails, FailedCallback, Recover, Recovered};
+use super::enqueue::enqueue_events;
 use super::model::EndpointId;
 use super::outbox::{self, OutboxEvent, RequeueError, event_report};
 use crate::App;
@@ -16,6 +18,7 @@ use crate::http::Tag;
 use crate::http::auth::Caller;
 use crate::http::body::JsonBody;
 use crate::http::fields;
+use crate::http::idempotency::{Answer, Once, Scope};
 use crate::http::page::{Page, PageRequest};
 use crate::http::problem::Problem;
 
@@ -172,12 +175,19 @@ impl CallbacksApi {
     async fn requeue_callback(
         &self,
         caller: Caller,
+        /// A key of yours: the same request with it has one effect and, for 24 hours, one answer.
+        #[oai(name = "Idempotency-Key")]
+        once: Once,
         /// Of the event.
         #[oai(example = "example_id")]
         id: Path<String>,
     ) -> Result<RequeueAnswer, Problem> {
         let id = OutboxId(path_id(&id)?);
-        outbox::requeue(&self.app, id, caller.organization_id()).await?;
+        once.begin(&self.app, Scope::caller(&caller)).await?;
+        let mut tx = self.app.db.write().await.map_err(database)?;
+        outbox::requeue_in(&self.app, &mut tx, id, caller.organization_id()).await?;
+        once.save(tx, Answer::empty(StatusCode::ACCEPTED)).await?;
+        enqueue_events(&self.app, &[id]).await;
         Ok(RequeueAnswer::Requeued)
     }
 
@@ -193,12 +203,16 @@ impl CallbacksApi {
     async fn recover_webhook(
         &self,
         caller: Caller,
+        /// A key of yours: the same request with it has one effect and, for 24 hours, one answer.
+        #[oai(name = "Idempotency-Key")]
+        once: Once,
         /// Of the webhook.
         #[oai(example = "example_id")]
         id: Path<String>,
         body: JsonBody<Recover>,
     ) -> Result<RecoverAnswer, Problem> {
         let id = EndpointId(path_id(&id)?);
+        once.begin(&self.app, Scope::caller(&caller)).await?;
         let (since, dry_run) = (body.since.instant(), body.dry_run.unwrap_or(false));
         let deliveries =
             outbox::recover(&self.app, id, caller.organization_id(), since, dry_run).await?;

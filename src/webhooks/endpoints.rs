@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::error::Error;
+use super::guard::GuardError;
 use super::model::{Endpoint, EndpointId, EventType};
 use super::queries::endpoints;
 use super::secrets::{insert_secret, signing_secrets};
@@ -42,31 +43,41 @@ pub(crate) struct EndpointChange {
     pub(crate) is_ordered: Option<bool>,
 }
 
+/// One whose target is somewhere that events may be sent to.
+#[derive(Debug)]
+pub(crate) struct CheckedEndpoint(NewEndpoint);
+
+/// Looks where the target of an endpoint is, which may take a while.
+pub(crate) async fn check_endpoint(
+    app: &App,
+    new: NewEndpoint,
+) -> Result<CheckedEndpoint, GuardError> {
+    app.webhooks.guard.check_target(&new.target_url).await?;
+    Ok(CheckedEndpoint(new))
+}
+
 /// Registers an endpoint, with its secret when it is new; one that is there is active again.
 pub(crate) async fn register_endpoint(
     app: &App,
-    new: NewEndpoint,
+    tx: &mut Tx,
+    CheckedEndpoint(new): CheckedEndpoint,
 ) -> Result<(Endpoint, Option<SigningSecret>), Error> {
-    app.webhooks.guard.check_target(&new.target_url).await?;
     let now = app.clock.now();
-    let mut tx = app.db.write().await?;
-    endpoints::lock_organization(&mut tx, &new.organization_id).await?;
+    endpoints::lock_organization(tx, &new.organization_id).await?;
     let known =
-        endpoints::endpoint_by_triple(&mut tx, &new.organization_id, new.event, &new.target_url)
-            .await?;
+        endpoints::endpoint_by_triple(tx, &new.organization_id, new.event, &new.target_url).await?;
     let registered = if let Some(mut known) = known {
         if known.is_active {
-            endpoints::touch(&mut tx, known.id, now).await?;
+            endpoints::touch(tx, known.id, now).await?;
         } else {
-            reactivate(app, &mut tx, &mut known, now).await?;
+            reactivate(app, tx, &mut known, now).await?;
         }
         (known, None)
     } else {
-        check_limit(app, &mut tx, &new.organization_id).await?;
-        let (endpoint, secret) = insert(app, &mut tx, new, now).await?;
+        check_limit(app, tx, &new.organization_id).await?;
+        let (endpoint, secret) = insert(app, tx, new, now).await?;
         (endpoint, Some(secret))
     };
-    tx.save().await?;
     Ok(registered)
 }
 
@@ -220,18 +231,17 @@ pub(crate) async fn delete_endpoint(
 /// Gives an endpoint a new secret. The old one signs beside it for a day.
 pub(crate) async fn rotate_secret(
     app: &App,
+    tx: &mut Tx,
     organization_id: &str,
     id: EndpointId,
 ) -> Result<SigningSecret, Error> {
     let now = app.clock.now();
     let secret = SigningSecret::generate();
-    let mut tx = app.db.write().await?;
-    endpoints::lock_organization(&mut tx, organization_id).await?;
-    present_endpoint(&mut tx, organization_id, id).await?;
-    endpoints::expire_current_secret(&mut tx, id, now + SECRET_OVERLAP).await?;
-    endpoints::forget_old_secrets(&mut tx, id, OLD_SECRETS, now).await?;
-    insert_secret(app, &mut tx, id, &secret, now).await?;
-    tx.save().await?;
+    endpoints::lock_organization(tx, organization_id).await?;
+    present_endpoint(tx, organization_id, id).await?;
+    endpoints::expire_current_secret(tx, id, now + SECRET_OVERLAP).await?;
+    endpoints::forget_old_secrets(tx, id, OLD_SECRETS, now).await?;
+    insert_secret(app, tx, id, &secret, now).await?;
     Ok(secret)
 }
 

@@ -18,6 +18,7 @@ use super::enqueue::enqueue_events;
 use super::model::{DeliveryId, Endpoint, EndpointId, EventType};
 use super::queries::{endpoints, outbox};
 use crate::App;
+use crate::db::Tx;
 use crate::http::page::{Cursor, PageRequest};
 
 /// Attempts shown of a delivery.
@@ -212,25 +213,36 @@ pub(crate) async fn requeue(
     id: OutboxId,
     organization_id: Option<&str>,
 ) -> Result<(), RequeueError> {
-    let now = app.clock.now();
     let mut tx = app.db.write().await?;
-    let owner = outbox::event_organization(&mut tx, id, organization_id)
+    requeue_in(app, &mut tx, id, organization_id).await?;
+    tx.save().await?;
+    enqueue_events(app, &[id]).await;
+    Ok(())
+}
+
+/// The same in a transaction of the caller's, who enqueues the event after the commit.
+pub(super) async fn requeue_in(
+    app: &App,
+    tx: &mut Tx,
+    id: OutboxId,
+    organization_id: Option<&str>,
+) -> Result<(), RequeueError> {
+    let now = app.clock.now();
+    let owner = outbox::event_organization(tx, id, organization_id)
         .await?
         .ok_or(RequeueError::CallbackNotFound)?;
     // Before the event, as whoever deletes an endpoint.
-    endpoints::keep_endpoints(&mut tx, &owner).await?;
-    let status = outbox::lock_event(&mut tx, id, organization_id)
+    endpoints::keep_endpoints(tx, &owner).await?;
+    let status = outbox::lock_event(tx, id, organization_id)
         .await?
         .ok_or(RequeueError::CallbackNotFound)?;
     if status != CallbackStatus::Failed {
         return Err(RequeueError::NotFailed);
     }
-    if outbox::requeue_deliveries(&mut tx, id, None, now).await? == 0 {
+    if outbox::requeue_deliveries(tx, id, None, now).await? == 0 {
         return Err(RequeueError::EndpointsDeleted);
     }
-    outbox::reopen_event(&mut tx, id, now).await?;
-    tx.save().await?;
-    enqueue_events(app, &[id]).await;
+    outbox::reopen_event(tx, id, now).await?;
     Ok(())
 }
 

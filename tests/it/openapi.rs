@@ -222,6 +222,30 @@ fn every_example_request_fits_its_schema() {
     assert!(bodies >= 4);
 }
 
+/// Whatever is created or triggered is so once, however often it is asked for.
+#[test]
+fn every_post_takes_an_idempotency_key() {
+    let document = document();
+    let posts = Operation::all(&document)
+        .into_iter()
+        .filter(|it| it.method == Method::POST && !it.path.starts_with("/mock/"));
+    let mut seen = 0;
+    for operation in posts {
+        let key = operation
+            .parameters()
+            .find(|parameter| parameter["name"] == "Idempotency-Key");
+        let key = key.unwrap_or_else(|| panic!("{} takes none", operation.id()));
+        assert_eq!(
+            (&key["in"], &key["required"]),
+            (&json!("header"), &json!(false))
+        );
+        operation.answer("409");
+        operation.answer("422");
+        seen += 1;
+    }
+    assert!(seen >= 8, "{seen}");
+}
+
 /// The structure that OpenAPI 3.0 demands.
 #[test]
 fn the_document_is_valid_openapi() {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`latency`] | from an event to its receiver, when there is nothing else to do |
 //! | [`fairness`] | the same beside endpoints that hang or fail, with a backlog |
-//! | [`place`] | a service and events of the measurement's own |
+//! | [`mod@place`] | a service and events of the measurement's own |
 //! | [`receiver`] | who receives them, and when |
 //! | [`report`] | figures over several rounds: a table on stderr, JSON on stdout |
 //!

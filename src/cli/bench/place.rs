@@ -54,13 +54,16 @@ impl Tenant {
             access_token: SecretString::from("bench"),
             currency: "USD".to_owned(),
         };
-        let (store_id, _) = register_store(app, &store).await?;
         let new = NewEndpoint {
             organization_id: organization_id.clone(),
             event: EventType::SyncCompleted,
             target_url,
         };
-        let (endpoint, _) = endpoints::register_endpoint(app, new).await?;
+        let checked = endpoints::check_endpoint(app, new).await?;
+        let mut tx = app.db.write().await?;
+        let (store_id, _) = register_store(app, &mut tx, &store).await?;
+        let (endpoint, _) = endpoints::register_endpoint(app, &mut tx, checked).await?;
+        tx.save().await?;
         Ok(Self {
             organization: organization_id,
             store: store_id,

@@ -17,23 +17,7 @@ use crate::support::server::TestServer;
 #[rstest]
 #[tokio::test]
 async fn metrics_keep_their_names_and_labels(#[values(Embedded, Server)] on: Profile) {
-    let app = TestApp::watched(on, &[]).await;
-    let store = app.register("shop").await;
-    app.import(store, "order-1").await;
-    let endpoint = app
-        .subscribe("sync.started", "http://127.0.0.1:9/hook")
-        .await;
-    app.owe_events(store, 1).await;
-    app.insert_row(store, "r1", "failed", 60).await;
-    app.run(store).await.unwrap();
-    app.run_jobs().await;
-    assert!(app.endpoint(endpoint).await.consecutive_failures > 0);
-    let other = app.other_process().await;
-    for schedule in jobs::schedule::SCHEDULES {
-        let now = app.clock.now();
-        let claimed = marketplace_sync::schedule::claim_tick(&other.db, schedule.name, now, now);
-        assert!(claimed.await.unwrap());
-    }
+    let app = TestApp::busy(on).await;
     insta::assert_snapshot!("metrics", app.scrape().await.catalogue());
 }
 
@@ -91,6 +75,14 @@ async fn a_process_without_the_api_has_a_listener_for_metrics() {
     assert!(scrape.value("dependency_up", &[("dependency", "database")]) > 0.5);
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     assert!(scrape.value("marketplace_sync_build_info", &version) > 0.5);
+    for path in ["live", "ready"] {
+        let url = format!("http://{address}/health/{path}");
+        assert_eq!(
+            http.get(url).send().await.unwrap().status(),
+            StatusCode::OK,
+            "{path}"
+        );
+    }
     for path in ["/", "/stores/register", "/api/v1/queues"] {
         let answer = http
             .get(format!("http://{address}{path}"))

@@ -11,6 +11,7 @@ mod disk;
 mod footprint;
 mod keys;
 mod kills;
+mod leaks;
 mod queue_loss;
 mod refusals;
 mod replicas;

@@ -81,6 +81,19 @@ impl Browser {
         assert_eq!(answer["errorText"], Value::Null, "opening {url}");
     }
 
+    /// From now on the page is shown as on a screen of so many pixels, in the light or the dark.
+    pub(crate) fn show_on(&mut self, (width, height): (u32, u32), is_dark: bool) {
+        let screen = json!({ "width": width, "height": height, "deviceScaleFactor": 1,
+            "mobile": width < 600 });
+        self.call("Emulation.setDeviceMetricsOverride", &screen);
+        let scheme = if is_dark { "dark" } else { "light" };
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        self.call(
+            "Emulation.setEmulatedMedia",
+            &json!({ "features": features }),
+        );
+    }
+
     /// Clicks the first element that a CSS selector finds.
     pub(crate) fn click(&mut self, selector: &str) {
         let script = format!("document.querySelector({selector:?}).click()");

@@ -169,6 +169,33 @@ impl TestApp {
         }
     }
 
+    /// From now on a queue does not tell how many jobs wait.
+    pub(crate) async fn hide_queue(&self, queue: &str) {
+        match self.app.db {
+            Db::Postgres(_) => {
+                redis(
+                    redis::cmd("SET")
+                        .arg(self.waiting_key(queue))
+                        .arg("no list"),
+                )
+                .await;
+            }
+            Db::Sqlite { .. } => self.execute("ALTER TABLE Jobs RENAME TO Hidden").await,
+        }
+    }
+
+    /// The queue is as it was.
+    pub(crate) async fn show_queue(&self, queue: &str) {
+        match self.app.db {
+            Db::Postgres(_) => redis(redis::cmd("DEL").arg(self.waiting_key(queue))).await,
+            Db::Sqlite { .. } => self.execute("ALTER TABLE Hidden RENAME TO Jobs").await,
+        }
+    }
+
+    fn waiting_key(&self, queue: &str) -> String {
+        format!("{}{queue}:active", self.app.settings.queue_prefix)
+    }
+
     fn data_key(&self, queue: &str) -> String {
         format!("{}{queue}:data", self.app.settings.queue_prefix)
     }

@@ -14,6 +14,7 @@ pub(crate) mod marketplace;
 pub(crate) mod outbox;
 pub(crate) mod postgres_server;
 pub(crate) mod process;
+pub(crate) mod promql;
 pub(crate) mod queues;
 pub(crate) mod receiver;
 pub(crate) mod runs;

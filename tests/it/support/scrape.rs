@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use marketplace_sync::metrics::{Metrics, Pace};
+use marketplace_sync::schedule::claim_tick;
 use poem::Response;
 use poem::http::StatusCode;
 
@@ -91,6 +92,13 @@ impl Scrape {
         series
     }
 
+    /// The values of a label of a series.
+    pub(crate) fn values_of(&self, name: &str, label: &str) -> BTreeSet<&str> {
+        let of_series = self.samples.iter().filter(|sample| sample.name == name);
+        let values = of_series.filter_map(|sample| sample.labels.get(label));
+        values.map(String::as_str).collect()
+    }
+
     /// Name, type and labels of each family, a line each.
     pub(crate) fn catalogue(&self) -> String {
         let series = self.series();
@@ -136,6 +144,26 @@ impl TestApp {
     /// An app whose metrics are never older than the scrape.
     pub(crate) async fn watched(on: Profile, settings: &[(&str, &str)]) -> Self {
         Self::build(on, settings, |app| app.metrics = Metrics::new(ALWAYS)).await
+    }
+
+    /// One that has done something of everything.
+    pub(crate) async fn busy(on: Profile) -> Self {
+        let app = Self::watched(on, &[]).await;
+        let store = app.register("shop").await;
+        app.import(store, "order-1").await;
+        // Nobody listens there.
+        let target = "http://127.0.0.1:9/hook";
+        let endpoint = app.subscribe("sync.started", target).await;
+        app.insert_row(store, "r1", "failed", 60).await;
+        app.run(store).await.unwrap();
+        app.run_jobs().await;
+        assert!(app.endpoint(endpoint).await.consecutive_failures > 0);
+        for schedule in jobs::schedule::SCHEDULES {
+            let now = app.clock.now();
+            let claimed = claim_tick(&app.app.db, schedule.name, now, now).await;
+            assert!(claimed.unwrap());
+        }
+        app
     }
 
     /// One scrape.

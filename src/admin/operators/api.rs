@@ -1,0 +1,330 @@
+//! The routes below `/admin`: the page, what it reads, what it does.
+//!
+//! They are for whoever passed the login of the admin listener, for all organizations. Actions
+//! are POSTs that say they are JSON: a form of another site cannot say that.
+
+use std::sync::Arc;
+
+use jobs::{OutboxId, StoreId};
+use poem::error::{MethodNotAllowedError, NotFoundError};
+use poem::http::{HeaderValue, StatusCode, header};
+use poem::middleware::SetHeader;
+use poem::web::{Data, Json, Path, Query, Redirect};
+use poem::{
+    Endpoint, EndpointExt, Error, IntoResponse, Request, Response, Result, Route,
+    endpoint::make_sync, get, handler, post,
+};
+use serde::Deserialize;
+use tracing::info;
+use uuid::Uuid;
+
+use super::lists::{self, EndpointState, StoreState};
+use super::overview::overview;
+use super::page::{show_page, show_script, show_style};
+use super::views::{
+    DeadCallbackView, DeadOrderView, Done, EndpointView, Listed, Overview, StoreView,
+};
+use crate::App;
+use crate::http::fields::{self, Fields};
+use crate::http::kind::{METHOD_NOT_ALLOWED, VALIDATION_ERROR};
+use crate::http::page::PageRequest;
+use crate::http::problem::Problem;
+use crate::marketplace::{self, Hurried};
+use crate::timestamp;
+use crate::webhooks;
+use crate::webhooks::model::EndpointId;
+use crate::webhooks::outbox::requeue;
+
+/// Everything below `/admin`.
+pub fn routes(app: &Arc<App>) -> impl Endpoint + use<> {
+    let api = Route::new()
+        .at("/overview", only("GET", get(show_overview)))
+        .at("/stores", only("GET", get(list_stores)))
+        .at("/endpoints", only("GET", get(list_endpoints)))
+        .at("/dead-letters/orders", only("GET", get(list_dead_orders)))
+        .at(
+            "/dead-letters/callbacks",
+            only("GET", get(list_dead_callbacks)),
+        )
+        .at("/stores/:id/:action", only("POST", post(act_on_store)))
+        .at(
+            "/endpoints/:id/:action",
+            only("POST", post(act_on_endpoint)),
+        )
+        .at(
+            "/callbacks/:id/:action",
+            only("POST", post(act_on_callback)),
+        )
+        .data(app.clone());
+    let page = Route::new()
+        .at("/", get(show_page))
+        .at("/operators.css", get(show_style))
+        .at("/operators.js", get(show_script))
+        .at(
+            "/index.html",
+            get(make_sync(|_| Redirect::permanent("/admin/"))),
+        );
+    let api = api
+        .catch_all_error(answer)
+        .with(SetHeader::new().overriding(header::CACHE_CONTROL, "no-store"));
+    page.nest("/api", api)
+}
+
+/// Refuses other methods, and says which there is.
+fn only<E: Endpoint>(method: &'static str, endpoint: E) -> impl Endpoint {
+    endpoint.catch_error(move |_: MethodNotAllowedError| async move {
+        Problem::of(METHOD_NOT_ALLOWED, format!("Use {method}"))
+            .header(header::ALLOW, HeaderValue::from_static(method))
+            .into_response()
+    })
+}
+
+/// Whatever went wrong, as a problem.
+async fn answer(error: Error) -> Response {
+    if error.is_from_response() {
+        return error.into_response();
+    }
+    let status = error.status();
+    if status == StatusCode::NOT_FOUND {
+        Problem::not_found("Not found").into_response()
+    } else if status.is_client_error() {
+        Problem::of(VALIDATION_ERROR, error.to_string()).into_response()
+    } else {
+        Problem::internal(&error).into_response()
+    }
+}
+
+#[handler]
+async fn show_overview(Data(app): Data<&Arc<App>>) -> Result<Json<Overview>> {
+    Ok(Json(overview(app).await.map_err(database)?))
+}
+
+/// The query of a list.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ListQuery {
+    state: Option<String>,
+    store_id: Option<String>,
+    limit: Option<String>,
+    cursor: Option<String>,
+}
+
+impl ListQuery {
+    fn read<T>(
+        &self,
+        read: impl FnOnce(&mut Fields<'_>) -> Option<T>,
+    ) -> Result<(T, PageRequest), Problem> {
+        let values = [
+            ("state", self.state.as_deref()),
+            ("storeId", self.store_id.as_deref()),
+            ("limit", self.limit.as_deref()),
+            ("cursor", self.cursor.as_deref()),
+        ];
+        fields::check(&values, |fields| {
+            let own = read(fields);
+            let page = PageRequest::from_fields(fields);
+            Some((own?, page?))
+        })
+    }
+
+    /// One of these states; the first unless the caller says otherwise.
+    fn state<T: Copy>(&self, states: &[(&str, T)]) -> Result<(T, PageRequest), Problem> {
+        let names: Vec<&str> = states.iter().map(|(name, _)| *name).collect();
+        self.read(|fields| {
+            let name = fields.optional("state", |fields, name| fields.one_of(name, &names))?;
+            let state = states.iter().find(|(known, _)| Some(*known) == name);
+            Some(state.unwrap_or(&states[0]).1)
+        })
+    }
+}
+
+#[handler]
+async fn list_stores(
+    Data(app): Data<&Arc<App>>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Listed<StoreView>>> {
+    let (state, page) = query.state(&[
+        ("all", StoreState::All),
+        ("failing", StoreState::Failing),
+        ("overdue", StoreState::Overdue),
+        ("dead_letters", StoreState::DeadLetters),
+        ("paused", StoreState::Paused),
+    ])?;
+    let found = lists::list_stores(app, state, page).await;
+    Ok(Json(found.map_err(database)?))
+}
+
+#[handler]
+async fn list_endpoints(
+    Data(app): Data<&Arc<App>>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Listed<EndpointView>>> {
+    let (state, page) = query.state(&[
+        ("all", EndpointState::All),
+        ("open", EndpointState::Open),
+        ("inactive", EndpointState::Inactive),
+        ("paused", EndpointState::Paused),
+    ])?;
+    let found = lists::list_endpoints(app, state, page).await;
+    Ok(Json(found.map_err(database)?))
+}
+
+#[handler]
+async fn list_dead_orders(
+    Data(app): Data<&Arc<App>>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Listed<DeadOrderView>>> {
+    let (store_id, page) =
+        query.read(|fields| fields.optional("storeId", |fields, name| fields.uuid(name)))?;
+    let found = lists::list_dead_orders(app, store_id.map(StoreId), page).await;
+    Ok(Json(found.map_err(database)?))
+}
+
+#[handler]
+async fn list_dead_callbacks(
+    Data(app): Data<&Arc<App>>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Listed<DeadCallbackView>>> {
+    let ((), page) = query.read(|_| Some(()))?;
+    let found = lists::list_dead_callbacks(app, page).await;
+    Ok(Json(found.map_err(database)?))
+}
+
+#[handler]
+async fn act_on_store(
+    Data(app): Data<&Arc<App>>,
+    Path((id, action)): Path<(String, String)>,
+    request: &Request,
+) -> Result<Json<Done>> {
+    let id = StoreId(target(request, &id)?);
+    let done = match action.as_str() {
+        "sync" => marketplace::sync_now(app, id).await.map(Done::from),
+        "requeue" => marketplace::requeue_receipts(app, id).await.map(Done::from),
+        "pause" => marketplace::pause_store(app, id).await.map(Done::from),
+        "resume" => marketplace::resume_store(app, id).await.map(Done::from),
+        _ => return Err(NotFoundError.into()),
+    };
+    log_action(&action, "store", id.0, &done);
+    Ok(Json(done.map_err(Problem::from)?))
+}
+
+#[handler]
+async fn act_on_endpoint(
+    Data(app): Data<&Arc<App>>,
+    Path((id, action)): Path<(String, String)>,
+    request: &Request,
+) -> Result<Json<Done>> {
+    let id = EndpointId(target(request, &id)?);
+    let done = match action.as_str() {
+        "pause" => webhooks::pause_endpoint(app, id).await,
+        "resume" => webhooks::resume_endpoint(app, id).await,
+        "probe" => webhooks::probe_endpoint(app, id).await,
+        _ => return Err(NotFoundError.into()),
+    };
+    let done = done.map(Done::from);
+    log_action(&action, "endpoint", id.0, &done);
+    Ok(Json(done.map_err(Problem::from)?))
+}
+
+#[handler]
+async fn act_on_callback(
+    Data(app): Data<&Arc<App>>,
+    Path((id, action)): Path<(String, String)>,
+    request: &Request,
+) -> Result<Json<Done>> {
+    let id = OutboxId(target(request, &id)?);
+    let done = match action.as_str() {
+        "requeue" => requeue(app, id, None).await.map(|()| Done::from(true)),
+        _ => return Err(NotFoundError.into()),
+    };
+    log_action(&action, "callback", id.0, &done);
+    Ok(Json(done.map_err(Problem::from)?))
+}
+
+/// What an action is about, if the request says that it is JSON.
+fn target(request: &Request, id: &str) -> Result<Uuid, Problem> {
+    let content_type = request.content_type().unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/json") {
+        return Err(Problem::unsupported_media_type());
+    }
+    fields::check(&[("id", Some(id))], |fields| fields.uuid("id"))
+}
+
+/// Who reads the log later wants to know what a person did, and what came of it.
+fn log_action<E: std::fmt::Display>(action: &str, kind: &str, id: Uuid, done: &Result<Done, E>) {
+    let outcome = match done {
+        Ok(done) if done.is_changed => "done".to_owned(),
+        Ok(_) => "nothing to do".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    info!(
+        event = "operator_action",
+        action,
+        kind,
+        id = %id,
+        orders = done.as_ref().ok().and_then(|done| done.orders),
+        outcome,
+        "an operator asked for {action} of {kind} {id}: {outcome}"
+    );
+}
+
+impl From<bool> for Done {
+    fn from(is_changed: bool) -> Self {
+        Self {
+            is_changed,
+            ..Self::default()
+        }
+    }
+}
+
+impl From<Hurried> for Done {
+    fn from(hurried: Hurried) -> Self {
+        Self {
+            is_changed: hurried.receipts > 0 || hurried.is_enqueued,
+            orders: Some(hurried.receipts),
+            has_more: Some(hurried.has_more),
+            is_enqueued: Some(hurried.is_enqueued),
+        }
+    }
+}
+
+/// Every connection is taken, or the database is away.
+fn database(error: sqlx::Error) -> Problem {
+    match error {
+        sqlx::Error::PoolTimedOut => Problem::unavailable(1),
+        error => Problem::internal(&error),
+    }
+}
+
+impl From<marketplace::OperateError> for Problem {
+    fn from(error: marketplace::OperateError) -> Self {
+        use marketplace::OperateError as E;
+        match error {
+            E::StoreNotFound => Self::not_found("Store not found"),
+            E::Paused => Self::conflict("store_paused", "The store is paused: resume it first"),
+            E::LeftInPeace(until) => Self::conflict(
+                "marketplace_pause",
+                format!(
+                    "The marketplace wants to be left in peace until {}",
+                    timestamp::format(until)
+                ),
+            ),
+            E::Database(error) => database(error),
+        }
+    }
+}
+
+impl From<webhooks::OperateError> for Problem {
+    fn from(error: webhooks::OperateError) -> Self {
+        use webhooks::OperateError as E;
+        match error {
+            E::SwitchedOff => Self::conflict(
+                "webhook_switched_off",
+                "Its organization switched the webhook off, and only it can switch it on",
+            ),
+            E::Inactive => Self::conflict("webhook_inactive", "The webhook is inactive"),
+            E::Endpoint(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Every statement that an operator's view reads, each a bounded look into an index.
+//!
+//! [`counts`]: the overview. [`stores`], [`endpoints`], [`dead_letters`]: the lists. A list names
+//! its items first; what is known of each is a look of its own.
+
+pub(super) mod counts;
+pub(super) mod dead_letters;
+pub(super) mod endpoints;
+pub(super) mod stores;

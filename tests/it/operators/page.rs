@@ -1,0 +1,182 @@
+//! The page, as a person meets it in a browser.
+
+use std::path::Path;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use marketplace_sync::admin::{self, LogStream};
+use marketplace_sync::marketplace::pause_store;
+use marketplace_sync::worker;
+use poem::Route;
+use reqwest::{StatusCode, header};
+use rstest::rstest;
+use secrecy::SecretString;
+use tokio::task::block_in_place;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::app::Profile::{Embedded, Server};
+use crate::support::app::{Profile, TestApp, on};
+use crate::support::browser::Browser;
+use crate::support::scripted_connector::{broken, valid};
+use crate::support::server::TestServer;
+
+/// A store that does not get on, one that is paused, one whose orders were given up; a webhook
+/// that is left in peace, and an event that was given up.
+async fn trouble(app: &TestApp) {
+    let dead = app.register("given-up").await;
+    app.insert_row(dead, "order-9", "failed", 60).await;
+    app.give_up_orders().await;
+    // Stores are listed as they were registered.
+    app.clock.advance(Duration::from_secs(1));
+    let paused = app.register("paused").await;
+    app.insert_row(paused, "order-7", "failed", 60).await;
+    pause_store(&app.app, paused.id).await.unwrap();
+    let stuck = app.register("stuck").await;
+    app.insert_due_rows(stuck, 2).await;
+    for receipt in ["r0001", "r0002"] {
+        app.marketplace
+            .reply(receipt, [broken("the shop is closed"), valid(receipt)]);
+    }
+    app.run(stuck).await.unwrap();
+    app.insert_event(dead, "failed", TimeDelta::hours(1)).await;
+    app.subscribe(
+        "sync.failed",
+        "https://example.com/a/rather/long/path?with=a-query-that-does-not-end-soon",
+    )
+    .await;
+    app.clock.advance(Duration::from_mins(20));
+    let later = app.clock.now() + TimeDelta::minutes(4);
+    on!(&app.app.db, pool => sqlx::query(
+        "UPDATE webhook_endpoints SET open_until = $1, consecutive_failures = 12")
+        .bind(later).execute(pool).await.map(|_| ()).unwrap());
+}
+
+/// Pictures of the page are in the target folder.
+#[rstest]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_person_sees_what_is_stuck_and_why_and_gets_it_going(
+    #[values(Embedded, Server)] on: Profile,
+) {
+    let app = TestApp::start(on).await;
+    trouble(&app).await;
+    let pages = Route::new().nest("/admin", admin::operators::routes(&app.app));
+    let password = Some(SecretString::from("geheim"));
+    let site = admin::with_pages(pages, &app.app.queue, LogStream::new(), password);
+    let server = TestServer::start(site).await;
+    let stop = CancellationToken::new();
+    let jobs = tokio::spawn(worker::run_jobs(app.app.clone(), stop.clone()));
+    let address = server.base_url().authority().to_owned();
+    block_in_place(|| act_as_a_person(&address, on));
+    stop.cancel();
+    jobs.await.unwrap();
+    let imported = app
+        .count("SELECT COUNT(*) FROM sync_logs WHERE status = 'success'")
+        .await;
+    assert_eq!(imported, 2, "what was stuck, and nothing else");
+    let paused = app
+        .count("SELECT COUNT(*) FROM stores WHERE paused_at IS NOT NULL")
+        .await;
+    assert_eq!(paused, 2);
+}
+
+fn act_as_a_person(address: &str, on: Profile) {
+    let mut browser = Browser::start();
+    // As when a person types the password: the browser keeps it for all that follows.
+    browser.open(&format!(
+        "http://admin:geheim@{address}/admin/operators.css"
+    ));
+    let picture = |browser: &mut Browser, name: &str| {
+        let file = format!("operators-{on:?}-{name}.png").to_lowercase();
+        browser.screenshot(&Path::new(env!("CARGO_TARGET_TMPDIR")).join(file));
+    };
+    let page = format!("http://{address}/admin/");
+    let is_complete = "/Stores failing\\s+1/.test(text) && /stuck/.test(text) \
+        && document.querySelectorAll('.items > li').length >= 4";
+    browser.show_on((1280, 1400), false);
+    browser.open(&page);
+    let text = browser.wait_for(is_complete);
+    for shown in [
+        "the shop is closed",
+        "Due since",
+        "order-9",
+        "left in peace",
+        "example.com",
+    ] {
+        assert!(text.contains(shown), "{shown:?} in {text}");
+    }
+    picture(&mut browser, "desk");
+    for (is_dark, name) in [(false, "phone"), (true, "phone-dark")] {
+        browser.show_on((390, 2600), is_dark);
+        browser.open(&page);
+        browser.wait_for(is_complete);
+        browser.wait_for("document.documentElement.scrollWidth <= 390");
+        picture(&mut browser, name);
+    }
+    // On the phone: nobody is at a desk when something is stuck.
+    browser.click("#stores .items button.first");
+    browser.wait_for("/is being synced: 0 orders tried sooner/.test(text)");
+    browser.wait_for("/Stores failing\\s+0/.test(text) && /Overdue\\s+0/.test(text)");
+    browser.click("#stores .filters button:nth-child(2)");
+    browser.wait_for(
+        "document.querySelector('#stores .items').childElementCount === 0 && /Nothing/.test(text)",
+    );
+    browser.click("#stores .filters button:nth-child(5)");
+    browser.wait_for("document.querySelectorAll('#stores .items > li').length === 3");
+    browser.click("#stores .items > li:first-child .actions button:nth-child(2)");
+    browser.wait_for("/is paused/.test(text) && /Stores paused\\s+2/.test(text)");
+    picture(&mut browser, "done");
+}
+
+#[rstest]
+#[tokio::test]
+async fn the_page_may_run_its_own_files_only(#[values(Embedded, Server)] on: Profile) {
+    let app = TestApp::start(on).await;
+    let operator = super::Operator::of(&app).await;
+    let get = async |path: &str| {
+        let answer = app
+            .http
+            .get(operator.server.url(path))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        answer
+    };
+    let page = get("/admin/").await;
+    let policy = page.headers()[header::CONTENT_SECURITY_POLICY]
+        .to_str()
+        .unwrap();
+    assert!(policy.contains("script-src 'self';"), "{policy}");
+    assert!(
+        !policy.contains("unsafe") && !policy.contains("sha256"),
+        "{policy}"
+    );
+    let text = page.text().await.unwrap();
+    for inline in ["<style", "style=", "onclick", "javascript:"] {
+        assert!(!text.contains(inline), "{inline}");
+    }
+    for (path, kind) in [
+        ("/admin/operators.js", "text/javascript"),
+        ("/admin/operators.css", "text/css"),
+    ] {
+        assert!(text.contains(path), "{path}");
+        let file = get(path).await;
+        assert!(
+            file.headers()[header::CONTENT_TYPE]
+                .to_str()
+                .unwrap()
+                .starts_with(kind)
+        );
+        assert_eq!(file.headers()[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+    }
+    let script = get("/admin/operators.js").await.text().await.unwrap();
+    assert!(!script.contains("innerHTML"), "what is shown is text");
+    let board = get("/").await;
+    let policy = board.headers()[header::CONTENT_SECURITY_POLICY]
+        .to_str()
+        .unwrap();
+    assert!(
+        policy.contains("'wasm-unsafe-eval'"),
+        "the board keeps its own: {policy}"
+    );
+}
