@@ -22,25 +22,27 @@ enum Trouble {
     Resets,
 }
 
-async fn trouble(kind: Trouble, lines: &[&FaultyLine]) {
-    match kind {
-        Trouble::Cut => lines.iter().for_each(|line| line.cut()),
-        Trouble::Stall => lines.iter().for_each(|line| line.stall()),
-        Trouble::Slow => {
+async fn trouble(kind: Trouble, lines: [&FaultyLine; 2]) {
+    if matches!(kind, Trouble::Resets) {
+        for _ in 0..10 {
             for line in lines {
-                line.slow_down(Duration::from_millis(30));
+                line.reset();
             }
+            sleep(Duration::from_millis(300)).await;
         }
-        Trouble::Resets => {
-            for _ in 0..10 {
-                lines.iter().for_each(|line| line.reset());
-                sleep(Duration::from_millis(300)).await;
-            }
-            return;
+        return;
+    }
+    for line in lines {
+        match kind {
+            Trouble::Cut => line.cut(),
+            Trouble::Stall => line.stall(),
+            Trouble::Slow | Trouble::Resets => line.slow_down(Duration::from_millis(30)),
         }
     }
     sleep(Duration::from_secs(7)).await;
-    lines.iter().for_each(|line| line.mend());
+    for line in lines {
+        line.mend();
+    }
 }
 
 #[rstest]
@@ -53,7 +55,7 @@ async fn a_line_to_postgres_in_trouble_loses_nothing(#[case] kind: Trouble) {
     let name = format!("PostgreSQL, {kind:?}");
     let mut site = Site::open(Server).await;
     site.endure(&name, async |site: &mut Site| {
-        trouble(kind, &[site.database(), site.last_database()]).await;
+        trouble(kind, [site.database(), site.last_database()]).await;
     })
     .await;
     site.close(&name).await;

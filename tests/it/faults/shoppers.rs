@@ -33,8 +33,8 @@ impl Shoppers {
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         for number in 1..=SHOPS {
-            let shop = Shop::register(http.clone(), base.to_owned(), number).await;
-            tasks.spawn(shop.sell(stop.clone()));
+            let seller = Shop::register(http.clone(), base.to_owned(), number).await;
+            tasks.spawn(seller.sell(stop.clone()));
         }
         Self { stop, tasks }
     }

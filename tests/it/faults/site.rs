@@ -1,5 +1,6 @@
 //! Processes at work, and hands to break what they stand on.
 
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,11 +34,7 @@ const WARM_UP: Duration = Duration::from_secs(3);
 pub(super) struct Site {
     pub(super) on: Profile,
     installation: Installation,
-    /// Of all but the last process.
-    database: Option<FaultyLine>,
-    /// Of the last process.
-    last_database: Option<FaultyLine>,
-    queue: Option<FaultyLine>,
+    lines: Option<ServerLines>,
     pub(super) marketplace: FaultyLine,
     pub(super) receiver: FaultyLine,
     pub(super) redis: Option<RedisServer>,
@@ -47,6 +44,25 @@ pub(super) struct Site {
     pub(super) disk: Option<SmallDisk>,
     shoppers: Shoppers,
     pulse: Pulse,
+}
+
+/// What processes of the server profile are connected by.
+struct ServerLines {
+    /// Of all but the last process.
+    database: FaultyLine,
+    /// Of the last process.
+    last_database: FaultyLine,
+    queue: FaultyLine,
+}
+
+impl ServerLines {
+    async fn to(database_url: &str, redis_url: &str) -> Self {
+        Self {
+            database: FaultyLine::to_url(database_url).await,
+            last_database: FaultyLine::to_url(database_url).await,
+            queue: FaultyLine::to_url(redis_url).await,
+        }
+    }
 }
 
 /// What a site stands on, beside what all stand on.
@@ -120,19 +136,16 @@ impl Site {
         let marketplace = FaultyLine::to_url(&marketplace_url).await;
         let by_line = marketplace.url(&marketplace_url);
         overrides.push(("MOCK_API_BASE_URL".to_owned(), by_line));
-        let (mut database, mut last_database, mut queue) = (None, None, None);
+        let mut lines = None;
         if let Some(redis_url) = redis_url {
             let url = match &postgres {
                 Some(server) => server.url(),
                 None => installation.database_url().to_owned(),
             };
-            let line = FaultyLine::to_url(&url).await;
-            overrides.push(("DATABASE_URL".to_owned(), line.url(&url)));
-            database = Some(line);
-            last_database = Some(FaultyLine::to_url(&url).await);
-            let line = FaultyLine::to_url(&redis_url).await;
-            overrides.push(("REDIS_URL".to_owned(), line.url(&redis_url)));
-            queue = Some(line);
+            let own = ServerLines::to(&url, &redis_url).await;
+            overrides.push(("DATABASE_URL".to_owned(), own.database.url(&url)));
+            overrides.push(("REDIS_URL".to_owned(), own.queue.url(&redis_url)));
+            lines = Some(own);
         }
         installation.environment.extend(overrides);
         installation.marketplace.fail_first();
@@ -152,9 +165,7 @@ impl Site {
         let mut site = Self {
             on,
             installation,
-            database,
-            last_database,
-            queue,
+            lines,
             marketplace,
             receiver,
             redis,
@@ -171,17 +182,17 @@ impl Site {
 
     /// The line of all processes but the last to PostgreSQL.
     pub(super) fn database(&self) -> &FaultyLine {
-        self.database.as_ref().unwrap()
+        &self.lines.as_ref().unwrap().database
     }
 
     /// The line of the last process to PostgreSQL.
     pub(super) fn last_database(&self) -> &FaultyLine {
-        self.last_database.as_ref().unwrap()
+        &self.lines.as_ref().unwrap().last_database
     }
 
     /// The line of all processes to Redis.
     pub(super) fn queue(&self) -> &FaultyLine {
-        self.queue.as_ref().unwrap()
+        &self.lines.as_ref().unwrap().queue
     }
 
     /// The process that things happen to.
@@ -198,12 +209,12 @@ impl Site {
     /// Starts the last process (again), with further settings.
     pub(super) async fn start_last(&mut self, settings: &[(&str, &str)]) {
         let mut all = self.installation.environment.clone();
-        if let Some(line) = &self.last_database {
+        if let Some(lines) = &self.lines {
             let (_, url) = all
                 .iter()
                 .rfind(|(name, _)| name == "DATABASE_URL")
                 .unwrap();
-            all.push(("DATABASE_URL".to_owned(), line.url(url)));
+            all.push(("DATABASE_URL".to_owned(), lines.last_database.url(url)));
         }
         all.extend(environment(settings));
         let role = *roles(self.on).last().unwrap();
@@ -243,7 +254,7 @@ impl Site {
                 .take(15)
                 .collect();
             for line in lines.iter().rev() {
-                complaints.push_str(&format!("{name}: {line}\n"));
+                writeln!(complaints, "{name}: {line}").unwrap();
             }
         }
         complaints
