@@ -65,6 +65,7 @@ CREATE TABLE callback_outbox (
     created_at timestamp with time zone NOT NULL,
     updated_at timestamp with time zone NOT NULL,
     enqueued_until timestamp with time zone,
+    traceparent text,
     CONSTRAINT callback_outbox_attempt_check CHECK ((attempt >= 0)),
     CONSTRAINT callback_outbox_event_check CHECK ((event = ANY (ARRAY['sync.started'::text, 'sync.completed'::text, 'sync.failed'::text]))),
     CONSTRAINT callback_outbox_pkey PRIMARY KEY (id),

@@ -59,7 +59,7 @@ CREATE TABLE callback_outbox (
     last_error TEXT,
     created_at TEXT NOT NULL,
     updated_at TEXT NOT NULL
-, enqueued_until TEXT) STRICT;
+, enqueued_until TEXT, traceparent TEXT) STRICT;
 
 CREATE TABLE encryption_keys (
     -- The beginning of the SHA-256 of the key.

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use jobs::{Queue, QueueOptions};
+use jobs::{Queue, QueueError, QueueOptions};
 use reqwest::Url;
 use secrecy::ExposeSecret;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::warn;
 
 use crate::clock::Clock;
 use crate::config::{Listener, Settings};
-use crate::db::{Db, DbError};
+use crate::db::{Db, DbError, Trouble};
 use crate::encryption::{MissingKey, check_keys};
 use crate::ids::Ids;
 use crate::keys::StartWithoutKey;
@@ -21,11 +23,17 @@ use crate::lease::LeaseTimes;
 use crate::marketplace::Imports;
 use crate::marketplace::connector::{Connector, MockClient, http_client};
 use crate::metrics::Metrics;
-use crate::retry::Jitter;
+use crate::retry::{Backoff, Jitter};
 use crate::webhooks::{Guard, Lanes, Sender};
 
 /// How long an import waits for somebody else's outcome before it answers "in progress".
 const IMPORT_WAIT: Duration = Duration::from_secs(15);
+
+/// How often a start looks for a database or a queue that is not there.
+const LOOK_AGAIN: Backoff = Backoff {
+    base: Duration::from_millis(250),
+    max: Duration::from_secs(8),
+};
 
 /// The service, once its database and queue are there.
 pub struct App {
@@ -74,7 +82,7 @@ pub enum StartError {
     MissingKey(#[from] MissingKey),
     /// It has no queue.
     #[error("the queue is unreachable: {0}")]
-    Queue(#[from] jobs::QueueError),
+    Queue(#[from] QueueError),
     /// It has no way out.
     #[error("the HTTP client cannot be set up: {0}")]
     Http(#[from] reqwest::Error),
@@ -86,10 +94,69 @@ pub enum StartError {
     Host(String),
 }
 
+impl StartError {
+    /// Whether it may be gone in a while without anybody changing a setting.
+    fn passes(&self) -> bool {
+        match self {
+            Self::Db(error) => error.passes(),
+            // The queue of the embedded profile is in the database.
+            Self::Queue(QueueError::Sqlite(error)) => Trouble::of(error).is_some(),
+            Self::Queue(error) => error.passes(),
+            Self::MissingKey(_) | Self::Http(_) | Self::Host(_) | Self::NoKey(_) => false,
+        }
+    }
+}
+
+/// How long a start waits for what is not there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Patience {
+    /// Not at all: whoever started a command is told.
+    None,
+    /// Until it is there: nobody may be there to start a service again.
+    Endless,
+}
+
+impl Patience {
+    /// Tries until it works, or fails for a reason that does not pass.
+    pub(crate) async fn wait_for<T, E>(
+        self,
+        part: &'static str,
+        open: impl AsyncFn() -> Result<T, E>,
+    ) -> Result<T, StartError>
+    where
+        StartError: From<E>,
+    {
+        let mut attempt = 0;
+        loop {
+            let error = match open().await {
+                Ok(opened) => return Ok(opened),
+                Err(error) => StartError::from(error),
+            };
+            if matches!(self, Self::None) || !error.passes() {
+                return Err(error);
+            }
+            attempt += 1;
+            let delay = LOOK_AGAIN.delay(attempt);
+            let seconds = delay.as_secs_f64();
+            warn!(event = "waiting_to_start", part, attempt, retryInSeconds = seconds, %error, "{error}; trying again in {seconds} s");
+            sleep(delay).await;
+        }
+    }
+}
+
 impl App {
     /// Connects to everything, and migrates. `own` is where this process serves its API: the
     /// mock marketplace is there unless the settings say otherwise.
     pub async fn connect(settings: Settings, own: Option<SocketAddr>) -> Result<Self, StartError> {
+        Self::connect_with(Patience::None, settings, own).await
+    }
+
+    /// The same, but may wait for a database or a queue that is not there yet.
+    pub(crate) async fn connect_with(
+        patience: Patience,
+        settings: Settings,
+        own: Option<SocketAddr>,
+    ) -> Result<Self, StartError> {
         // First, because it installs the TLS provider that a `rediss://` queue needs.
         let http = http_client(settings.marketplace_timeout)?;
         let base_url = match &settings.mock.base_url {
@@ -104,10 +171,17 @@ impl App {
             settings.marketplace_timeout,
             clock.clone(),
         );
-        let db = open_database(&settings).await?;
-        let checked = check_keys(&db, &settings.encryption).await;
-        checked.map_err(DbError::from)??;
-        let queue = open_queue(&settings, &db).await?;
+        let db = patience
+            .wait_for("database", async || {
+                let db = open_database(&settings).await?;
+                let checked = check_keys(&db, &settings.encryption).await;
+                checked.map_err(DbError::from)??;
+                Ok::<_, StartError>(db)
+            })
+            .await?;
+        let queue = patience
+            .wait_for("queue", async || open_queue(&settings, &db).await)
+            .await?;
         let client = Arc::new(client);
         Self::new(settings, db, queue, clock, Ids::system(), client).map_err(StartError::Http)
     }
@@ -153,7 +227,7 @@ pub async fn open_database(settings: &Settings) -> Result<Db, DbError> {
 }
 
 /// Opens the queue that goes with this database: Redis, or tables of the SQLite file.
-pub async fn open_queue(settings: &Settings, db: &Db) -> Result<Queue, jobs::QueueError> {
+pub async fn open_queue(settings: &Settings, db: &Db) -> Result<Queue, QueueError> {
     let options = QueueOptions {
         prefix: settings.queue_prefix.clone(),
         ..QueueOptions::default()

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod db;
 pub mod encryption;
+mod front;
 pub mod health;
 pub mod http;
 pub mod ids;

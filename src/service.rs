@@ -1,6 +1,7 @@
 //! Runs the parts of a process, its roles, until it is told to stop.
 //!
-//! Start: bind, connect, migrate, serve. Stop (the first signal): take no new request, job or
+//! Start: bind and answer (503, and that the process lives), connect, migrate, serve. A database or
+//! a queue that is not there yet is waited for. Stop (the first signal): take no new request, job or
 //! tick, finish what runs, give back what was not started, within the time of the settings. A
 //! second signal ends the process at once.
 
@@ -8,20 +9,20 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, bail};
 use poem::endpoint::BoxEndpoint;
-use poem::listener::{Acceptor, Listener as _, TcpAcceptor, TcpListener};
-use poem::{Endpoint, EndpointExt, Route, Server};
+use poem::{EndpointExt, Route};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::admin::{self, LogStream};
-use crate::app::{App, StartError};
-use crate::config::{Listener, Settings};
+use crate::app::{App, Patience, StartError};
+use crate::config::Settings;
+use crate::db::DbError;
+use crate::front::{Front, Listening};
 use crate::health::health;
 use crate::http::limits::Limits;
 use crate::http::shell::Shell;
@@ -32,9 +33,6 @@ use crate::metrics;
 use crate::webhooks::api::WebhooksApi;
 use crate::webhooks::callbacks_api::CallbacksApi;
 use crate::worker;
-
-/// Connections that say nothing are closed after this.
-const IDLE_CONNECTION: Duration = Duration::from_secs(75);
 
 /// A part of the service that a process may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,7 +55,7 @@ impl Roles {
         Self([Role::Api, Role::Worker, Role::Scheduler].into())
     }
 
-    fn has(&self, role: Role) -> bool {
+    pub(crate) fn has(&self, role: Role) -> bool {
         self.0.contains(&role)
     }
 }
@@ -97,49 +95,55 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts the parts of `roles`; when this returns, the listeners answer.
+    /// Starts the parts of `roles`; when this returns, the service answers.
     pub async fn start(settings: Settings, roles: &Roles, logs: LogStream) -> Result<Self> {
-        let listeners = if roles.has(Role::Api) {
-            let public = bind(&settings.public, "").await?;
-            Some((public, bind(&settings.admin, "ADMIN_").await?))
-        } else {
-            None
-        };
-        let (public, admin) = match &listeners {
-            Some((public, admin)) => (Some(address_of(public)?), Some(address_of(admin)?)),
-            None => (None, None),
-        };
-        let metrics = match &settings.metrics {
-            Some(listener) => Some(bind(listener, "METRICS_").await?),
-            None => None,
-        };
-        let metrics_address = metrics.as_ref().map(address_of).transpose()?;
-        let app = Arc::new(App::connect(settings, public).await?);
+        Self::begin(settings, roles, logs, Patience::None).await
+    }
+
+    /// The same, but waits for a database or a queue that is not there yet, for ever; the
+    /// listeners say so meanwhile.
+    pub async fn start_in_time(settings: Settings, roles: &Roles, logs: LogStream) -> Result<Self> {
+        Self::begin(settings, roles, logs, Patience::Endless).await
+    }
+
+    async fn begin(
+        settings: Settings,
+        roles: &Roles,
+        logs: LogStream,
+        patience: Patience,
+    ) -> Result<Self> {
+        let front = Front::open(&settings, roles).await?;
+        let mut app = App::connect_with(patience, settings, front.public_address()).await?;
+        app.stop = front.stop;
+        let app = Arc::new(app);
         let mut service = Self {
             stop: app.stop.clone(),
-            app,
-            public,
-            admin,
-            metrics: metrics_address,
+            app: app.clone(),
+            public: front.public.as_ref().map(Listening::address),
+            admin: front.admin.as_ref().map(Listening::address),
+            metrics: front.metrics.as_ref().map(Listening::address),
             logs: logs.clone(),
-            parts: JoinSet::new(),
+            parts: front.parts,
         };
-        if let Some((public, admin)) = listeners {
-            let checked = keys::check_start(&service.app).await;
-            let checked = checked.map_err(|error| StartError::Db(error.into()))?;
+        if let Some(public) = front.public {
+            let checked = patience
+                .wait_for("database", async || {
+                    keys::check_start(&app).await.map_err(DbError::from)
+                })
+                .await?;
             checked.map_err(StartError::NoKey)?;
-            let site = site(&service.app);
-            service.serve(public, site);
+            public.open(site(&app));
+        }
+        if let Some(admin) = front.admin {
             let password = service.app.settings.admin_password.clone();
             let pages = Route::new()
-                .at("/metrics", metrics::endpoint(&service.app))
-                .nest("/admin", admin::operators::routes(&service.app));
-            let board = admin::with_pages(pages, &service.app.queue, logs, password);
-            service.serve(admin, board);
+                .at("/metrics", metrics::endpoint(&app))
+                .nest("/admin", admin::operators::routes(&app));
+            let board = admin::with_pages(pages, &app.queue, logs, password);
+            admin.open(board.map_to_response().boxed());
         }
-        if let Some(listener) = metrics {
-            let pages = metrics::pages(&service.app, health(&service.app));
-            service.serve(listener, pages);
+        if let Some(listener) = front.metrics {
+            listener.open(metrics::pages(&app, health(&app)).map_to_response().boxed());
         }
         if roles.has(Role::Worker) {
             service
@@ -155,36 +159,12 @@ impl Service {
         Ok(service)
     }
 
-    fn serve(&mut self, acceptor: TcpAcceptor, endpoint: impl Endpoint + 'static) {
-        let stop = self.stop.clone();
-        let patience = self.app.settings.shutdown_timeout;
-        self.parts.spawn(async move {
-            let server = Server::new_with_acceptor(acceptor).idle_timeout(IDLE_CONNECTION);
-            let stopped = stop.cancelled_owned();
-            if let Err(error) = server
-                .run_with_graceful_shutdown(endpoint, stopped, Some(patience))
-                .await
-            {
-                error!(event = "listener_failed", %error, "a listener ended");
-            }
-        });
-    }
-
     fn announce(&self) {
         if self.app.settings.encryption.is_empty() {
             warn!(
                 event = "unencrypted_secrets",
                 "`TOKEN_ENCRYPTION_KEY` is not set: secrets are stored as plain text"
             );
-        }
-        if let Some(public) = self.public {
-            info!(event = "listening", listener = "public", address = %public, "the API is at http://{public}/docs");
-        }
-        if let Some(admin) = self.admin {
-            info!(event = "listening", listener = "admin", address = %admin, "the board is at http://{admin}/");
-        }
-        if let Some(metrics) = self.metrics {
-            info!(event = "listening", listener = "metrics", address = %metrics, "metrics are at http://{metrics}/metrics");
         }
         info!(
             event = "started",
@@ -198,10 +178,15 @@ impl Service {
         );
     }
 
-    /// Runs until a signal comes, then stops. A part that ends before is a failure of all.
-    pub async fn run_until_signal(mut self) -> Result<()> {
+    /// Runs until a signal comes, then stops.
+    pub async fn run_until_signal(self) -> Result<()> {
+        self.run_until(signal()).await
+    }
+
+    /// Runs until it is told, then stops. A part that ends before is a failure of all.
+    pub async fn run_until(mut self, told: impl Future<Output = ()>) -> Result<()> {
         let is_told = tokio::select! {
-            () = signal() => true,
+            () = told => true,
             Some(_) = self.parts.join_next() => false,
         };
         self.stop().await;
@@ -260,25 +245,6 @@ pub fn site(app: &Arc<App>) -> BoxEndpoint<'static> {
     }
     let mock = MockMarketplaceApi::new(app.settings.mock.credentials.clone(), app.clock.clone());
     crate::http::site((api.0, api.1, api.2, api.3, mock), &document, shell).boxed()
-}
-
-/// Listens where the settings `{prefix}HOST` and `{prefix}PORT` say.
-async fn bind(listener: &Listener, prefix: &str) -> Result<TcpAcceptor> {
-    let address = listener
-        .address()
-        .map_err(|error| StartError::Host(format!("`{prefix}HOST`: {error}")))?;
-    TcpListener::bind(address)
-        .into_acceptor()
-        .await
-        .map_err(|error| anyhow!("cannot listen on {address}: {error} (see `{prefix}PORT`)"))
-}
-
-fn address_of(acceptor: &TcpAcceptor) -> Result<SocketAddr> {
-    let addresses = acceptor.local_addr();
-    let address = addresses
-        .first()
-        .and_then(|address| address.as_socket_addr());
-    address.copied().context("a TCP listener has an address")
 }
 
 /// Waits for SIGTERM or SIGINT.

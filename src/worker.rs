@@ -15,15 +15,18 @@ use std::time::Duration;
 use jobs::{DeliverCallback, Job, QueueError, SyncStore, schedule};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use crate::App;
+use crate::db::AsTransient;
 use crate::marketplace;
 use crate::metrics::JobOutcome;
 use crate::schedule::housekeeping::tidy_up;
 use crate::schedule::tick::run_every;
 use crate::webhooks;
 
+/// How often a failed job looks whether the database is back.
+const FREE_AGAIN: Duration = Duration::from_secs(1);
 /// How often a pass that met a full queue looks for room.
 const LOOK_FOR_ROOM: Duration = Duration::from_millis(200);
 
@@ -106,8 +109,10 @@ pub async fn sync_store(app: &App, job: SyncStore, stop: &CancellationToken) -> 
     };
     timer.ended(JobOutcome::Failed);
     error!(event = "job_failed", queue = SyncStore::QUEUE, jobId = job_id, %error, "failed to run {job_id}");
-    if let Err(error) = marketplace::free_slot(app, store_id).await {
-        warn!(%error, storeId = %store_id, "failed to free the slot of store {store_id}; it ends by itself");
+    while let Err(error) = marketplace::free_slot(app, store_id).await {
+        if !may_pass(&job_id, &error).await {
+            break;
+        }
     }
     Err(error.to_string())
 }
@@ -128,10 +133,28 @@ pub async fn deliver_callback(
     };
     timer.ended(JobOutcome::Failed);
     error!(event = "job_failed", queue = DeliverCallback::QUEUE, jobId = job_id, %error, "failed to run {job_id}");
-    if let Err(error) = webhooks::free_slot(app, outbox_id).await {
-        warn!(%error, outboxId = %outbox_id, "failed to free the slot of event {outbox_id}; it ends by itself");
+    while let Err(error) = webhooks::free_slot(app, outbox_id).await {
+        if !may_pass(&job_id, &error).await {
+            break;
+        }
     }
     Err(error.to_string())
+}
+
+/// After the slot of a failed job could not be freed: waits a moment, if the database may be back
+/// then; without its slot free the next tick would not enqueue what is left.
+///
+/// While the database is away the job does not end: its slot would be taken for many minutes
+/// after the database is back, and the jobs behind it would only fail as well. A process that
+/// stops meanwhile leaves the job to whoever takes over the jobs of a dead one.
+async fn may_pass<E: AsTransient + Display>(job_id: &str, error: &E) -> bool {
+    if !error.is_transient() {
+        warn!(jobId = job_id, %error, "failed to free the slot of {job_id}; it ends by itself");
+        return false;
+    }
+    debug!(jobId = job_id, %error, "the slot of {job_id} cannot be freed yet");
+    sleep(FREE_AGAIN).await;
+    true
 }
 
 /// Fires ticks until `stop` fires.

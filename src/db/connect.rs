@@ -1,17 +1,21 @@
 //! Opens the database.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection, PgPool, SqlitePool};
+use sqlx::{Connection, PgConnection, PgPool, SqlitePool};
+use tokio::time::timeout;
 
 use super::{DbError, on, sql};
 
 /// How long a request waits for a free connection before it is told that the database is busy.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long it is asked once more why there is no connection.
+const REASON_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long SQLite waits for another process's write transaction; less than
 /// [`ACQUIRE_TIMEOUT`], so that a file that is locked at start is called locked.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
@@ -65,9 +69,19 @@ impl Db {
         let pool = PgPoolOptions::new()
             .max_connections(max_connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_with(options)
-            .await?;
-        Ok(Self::Postgres(pool))
+            .connect_with(options.clone())
+            .await;
+        match pool {
+            Ok(pool) => Ok(Self::Postgres(pool)),
+            // The pool has tried again and again, and does not tell why in vain.
+            Err(sqlx::Error::PoolTimedOut) => {
+                let connecting = PgConnection::connect_with(&options);
+                let reason = timeout(REASON_TIMEOUT, connecting).await;
+                let reason = reason.ok().and_then(Result::err);
+                Err(reason.unwrap_or(sqlx::Error::PoolTimedOut).into())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn open_sqlite(url: &str) -> Result<Self, DbError> {
@@ -83,8 +97,7 @@ impl Db {
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty())
         {
-            std::fs::create_dir_all(folder)
-                .map_err(|error| DbError::Unreachable(format!("{}: {error}", folder.display())))?;
+            std::fs::create_dir_all(folder).map_err(|error| no_folder(folder, &error))?;
         }
         let writer = sqlite_pool()
             .max_connections(1)
@@ -133,6 +146,14 @@ impl Db {
                 writer.close().await;
             }
         }
+    }
+}
+
+fn no_folder(folder: &Path, error: &io::Error) -> DbError {
+    let text = format!("{}: {error}", folder.display());
+    match error.kind() {
+        io::ErrorKind::StorageFull => DbError::Full(text),
+        _ => DbError::Refused(text),
     }
 }
 

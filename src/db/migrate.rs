@@ -37,7 +37,7 @@ impl Db {
             }
             MigrateError::Execute(error) => error.into(),
             MigrateError::ExecuteMigration(error, version) => match DbError::from(error) {
-                DbError::Unreachable(text) => {
+                DbError::Refused(text) => {
                     DbError::Migration(format!("migration {version}: {text}"))
                 }
                 known => known,

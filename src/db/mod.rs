@@ -30,6 +30,7 @@ mod transaction;
 
 pub use connect::{Db, Dialect};
 pub use error::DbError;
+pub(crate) use error::Trouble;
 pub(crate) use persist::{AsTransient, persist};
 pub use statement::Statement;
 pub(crate) use statement::sql;

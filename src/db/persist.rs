@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use sqlx::error::DatabaseError;
 use tokio::time::sleep;
+
+use super::Trouble;
 
 /// How often a transaction is tried again that failed for a moment's reason.
 const TRIES: u32 = 4;
@@ -34,16 +37,9 @@ pub(crate) trait AsTransient {
 
 impl AsTransient for sqlx::Error {
     fn is_transient(&self) -> bool {
-        match self {
-            Self::PoolTimedOut | Self::Io(_) | Self::WorkerCrashed => true,
-            // Deadlock, serialization failure, server shutting down or starting; SQLite busy.
-            Self::Database(error) => error.code().is_some_and(|code| {
-                matches!(
-                    code.as_ref(),
-                    "40P01" | "40001" | "57P01" | "57P02" | "57P03" | "5" | "517"
-                )
-            }),
-            _ => false,
-        }
+        let code = self.as_database_error().and_then(DatabaseError::code);
+        // Deadlock, serialization failure.
+        let is_collision = matches!(code.as_deref(), Some("40P01" | "40001"));
+        is_collision || Trouble::of(self).is_some_and(|trouble| trouble != Trouble::ReadOnly)
     }
 }

@@ -1,11 +1,13 @@
 //! What all routes share: how a request is surrounded ([`shell`]), who calls ([`auth`]), how its
-//! body and fields are read ([`body`], [`fields`]) and how it fails ([`problem`]).
+//! body and fields are read ([`body`], [`fields`]) and how it fails ([`problem`]); and what a
+//! listener says while the service is not there yet ([`Door`]).
 //!
 //! Here the API of all domains, its document and its Swagger UI become one endpoint. Nothing in
 //! this folder knows a domain; nothing outside of it builds an error answer by hand.
 
 pub mod auth;
 pub mod body;
+mod door;
 mod errors;
 pub mod fields;
 pub mod health;
@@ -21,4 +23,5 @@ pub mod routes;
 pub mod shell;
 mod site;
 
+pub use self::door::Door;
 pub use self::site::{Tag, document, site};

@@ -12,7 +12,7 @@ use poem::{IntoResponse, Response};
 use poem_openapi::Object;
 use poem_openapi::types::ToJSON;
 use serde_json::{Map, Value};
-use tracing::error;
+use tracing::{error, warn};
 
 use super::fields::code;
 use super::kind::{
@@ -20,6 +20,7 @@ use super::kind::{
     RATE_LIMITED, SERVICE_UNAVAILABLE, UNAUTHORIZED, UNSUPPORTED_MEDIA_TYPE, VALIDATION_ERROR,
 };
 use super::request_id;
+use crate::db::Trouble;
 
 /// The content type of every error.
 pub const CONTENT_TYPE: &str = "application/problem+json";
@@ -149,13 +150,20 @@ impl Problem {
         Self::of(RATE_LIMITED, "Too many requests").retry_after(retry_after)
     }
 
-    /// 500. Logs the cause with its sources, here and nowhere else; answers without them.
+    /// 500, or 503 when the database is away, busy or full. Logs the cause with its sources, here
+    /// and nowhere else; answers without them.
     pub fn internal(cause: &(dyn Error + 'static)) -> Self {
         let mut chain = cause.to_string();
+        let mut trouble = trouble_of(cause);
         let mut source = cause.source();
         while let Some(error) = source {
             chain = format!("{chain}: {error}");
+            trouble = trouble.or_else(|| trouble_of(error));
             source = error.source();
+        }
+        if let Some(trouble) = trouble {
+            warn!(event = "database_unavailable", error = %chain, "the database cannot serve a request: {chain}");
+            return Self::unavailable(patience_with(trouble));
         }
         error!(event = "internal_server_error", error = %chain, "failed to answer: {chain}");
         Self::unexpected()
@@ -232,6 +240,20 @@ impl Problem {
             body.extend(own);
         }
         (Value::Object(body), parts.kind, parts.headers)
+    }
+}
+
+fn trouble_of(error: &(dyn Error + 'static)) -> Option<Trouble> {
+    error.downcast_ref().and_then(Trouble::of)
+}
+
+/// When it is worth trying again, in seconds.
+fn patience_with(trouble: Trouble) -> u64 {
+    match trouble {
+        Trouble::Locked | Trouble::Away => 1,
+        Trouble::Standby => 5,
+        // Somebody must make room.
+        Trouble::Full | Trouble::ReadOnly => 30,
     }
 }
 

@@ -443,8 +443,8 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match error {
             Error::StoreNotFound => Self::not_found("Store not found"),
-            // The process goes down, every connection is taken, or the database is away: it passes.
-            Error::Interrupted | Error::Database(sqlx::Error::PoolTimedOut) => Self::unavailable(1),
+            // The process goes down: another one answers.
+            Error::Interrupted => Self::unavailable(1),
             error => Self::internal(&error),
         }
     }

@@ -283,7 +283,6 @@ impl From<Error> for Problem {
             )
             .with("limit", limit),
             Error::TargetRefused(refused) => refused.into(),
-            Error::Database(sqlx::Error::PoolTimedOut) => Self::unavailable(1),
             error @ Error::Database(_) => Self::internal(&error),
         }
     }

@@ -109,7 +109,7 @@ impl CallbacksApi {
         caller.may_act_for(&organization_id)?;
         let found = outbox::events(&self.app, &organization_id, page)
             .await
-            .map_err(database)?;
+            .map_err(|error| Problem::internal(&error))?;
         Ok(Json(Page::of(found, page, OutboxEvent::place)))
     }
 
@@ -140,7 +140,7 @@ impl CallbacksApi {
         caller.may_act_for(&organization_id)?;
         let found = outbox::failed_events(&self.app, &organization_id, page)
             .await
-            .map_err(database)?;
+            .map_err(|error| Problem::internal(&error))?;
         Ok(Json(Page::of(found, page, OutboxEvent::place)))
     }
 
@@ -158,7 +158,7 @@ impl CallbacksApi {
         let id = OutboxId(path_id(&id)?);
         let report = event_report(&self.app, id, caller.organization_id())
             .await
-            .map_err(database)?
+            .map_err(|error| Problem::internal(&error))?
             .ok_or(RequeueError::CallbackNotFound)?;
         Ok(Json(report.into()))
     }
@@ -184,7 +184,12 @@ impl CallbacksApi {
     ) -> Result<RequeueAnswer, Problem> {
         let id = OutboxId(path_id(&id)?);
         once.begin(&self.app, Scope::caller(&caller)).await?;
-        let mut tx = self.app.db.write().await.map_err(database)?;
+        let mut tx = self
+            .app
+            .db
+            .write()
+            .await
+            .map_err(|error| Problem::internal(&error))?;
         outbox::requeue_in(&self.app, &mut tx, id, caller.organization_id()).await?;
         once.save(tx, Answer::empty(StatusCode::ACCEPTED)).await?;
         enqueue_events(&self.app, &[id]).await;
@@ -228,14 +233,6 @@ impl CallbacksApi {
     }
 }
 
-/// Every connection is taken, or the database is away.
-fn database(error: sqlx::Error) -> Problem {
-    match error {
-        sqlx::Error::PoolTimedOut => Problem::unavailable(1),
-        error => Problem::internal(&error),
-    }
-}
-
 impl From<RequeueError> for Problem {
     fn from(error: RequeueError) -> Self {
         match error {
@@ -249,7 +246,7 @@ impl From<RequeueError> for Problem {
                 "webhooks_deleted",
                 "The webhooks that did not take the callback were deleted",
             ),
-            RequeueError::Database(error) => database(error),
+            RequeueError::Database(error) => Self::internal(&error),
         }
     }
 }

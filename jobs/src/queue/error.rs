@@ -1,5 +1,7 @@
 //! What can go wrong with a queue.
 
+use redis::{ErrorKind, ServerErrorKind};
+
 use crate::Job;
 
 /// Why a queue could not do what it was asked.
@@ -53,6 +55,28 @@ pub enum QueueError {
 }
 
 impl QueueError {
+    /// Whether Redis may be there by itself in a while: it is away, starts, is full or a replica.
+    /// A wrong password or a missing right does not pass.
+    pub fn passes(&self) -> bool {
+        let Self::Redis(error) = self else {
+            return false;
+        };
+        match error.kind() {
+            ErrorKind::Server(kind) => matches!(
+                kind,
+                ServerErrorKind::BusyLoading
+                    | ServerErrorKind::TryAgain
+                    | ServerErrorKind::ClusterDown
+                    | ServerErrorKind::MasterDown
+                    | ServerErrorKind::ReadOnly
+            ),
+            // Out of memory, cannot save, busy with a script.
+            ErrorKind::Extension => matches!(error.code(), Some("OOM" | "MISCONF" | "BUSY")),
+            ErrorKind::Io | ErrorKind::Parse => true,
+            _ => false,
+        }
+    }
+
     pub(crate) fn full<J: Job>(accepted: usize, offered: usize) -> Self {
         Self::Full {
             queue: J::QUEUE,

@@ -83,11 +83,14 @@ impl RedisTransport {
             .set_number_of_retries(1)
             .set_max_delay(Duration::from_millis(500));
         let connection = ConnectionManager::new_with_config(Client::open(url)?, config).await?;
-        Ok(Self {
+        let transport = Self {
             connection,
             options,
             purge_cursors: Mutex::default(),
-        })
+        };
+        // A Redis that starts, or wants a password, takes the connection and no command.
+        transport.ping().await?;
+        Ok(transport)
     }
 
     /// A handle to the one multiplexed connection.

@@ -65,7 +65,7 @@ pub fn routes(app: &Arc<App>) -> impl Endpoint + use<> {
             get(make_sync(|_| Redirect::permanent("/admin/"))),
         );
     let api = api
-        .catch_all_error(answer)
+        .catch_all_error(|error| async move { answer(error) })
         .with(SetHeader::new().overriding(header::CACHE_CONTROL, "no-store"));
     page.nest("/api", api)
 }
@@ -80,7 +80,7 @@ fn only<E: Endpoint>(method: &'static str, endpoint: E) -> impl Endpoint {
 }
 
 /// Whatever went wrong, as a problem.
-async fn answer(error: Error) -> Response {
+fn answer(error: Error) -> Response {
     if error.is_from_response() {
         return error.into_response();
     }
@@ -174,8 +174,7 @@ async fn list_dead_orders(
     Data(app): Data<&Arc<App>>,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Listed<DeadOrderView>>> {
-    let (store_id, page) =
-        query.read(|fields| fields.optional("storeId", |fields, name| fields.uuid(name)))?;
+    let (store_id, page) = query.read(|fields| fields.optional("storeId", Fields::uuid))?;
     let found = lists::list_dead_orders(app, store_id.map(StoreId), page).await;
     Ok(Json(found.map_err(database)?))
 }

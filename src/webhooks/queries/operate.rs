@@ -37,7 +37,7 @@ pub(crate) async fn hurry_first_delivery(
 ) -> sqlx::Result<()> {
     on!(tx, conn => query(sql!(
         "UPDATE callback_deliveries
-         SET next_attempt_at = $2
+         SET next_attempt_at = $2, updated_at = $2
          WHERE id = (
                  SELECT id
                  FROM callback_deliveries

@@ -128,12 +128,8 @@ async fn what_is_overdue_is_found_behind_many_that_are_not(
     assert_eq!(all, ["611"]);
 }
 
-#[rstest]
-#[tokio::test]
-async fn webhooks_are_listed_by_state_with_what_they_are_owed(
-    #[values(Embedded, Server)] on: Profile,
-) {
-    let app = TestApp::start(on).await;
+/// A webhook that is left in peace for a minute, one that is paused, and one that is gone.
+async fn idle_webhooks(app: &TestApp) -> [uuid::Uuid; 3] {
     let store = app.register("shop").await;
     let open = app
         .subscribe("sync.completed", "http://127.0.0.1:9/open")
@@ -156,7 +152,17 @@ async fn webhooks_are_listed_by_state_with_what_they_are_owed(
     let until = app.clock.now() + TimeDelta::minutes(1);
     on!(&app.app.db, pool => sqlx::query("UPDATE webhook_endpoints SET open_until = $2 WHERE id = $1")
         .bind(open).bind(until).execute(pool).await.map(|_| ()).unwrap());
+    [open, paused, gone]
+}
 
+#[rstest]
+#[tokio::test]
+async fn webhooks_are_listed_by_state_with_what_they_are_owed(
+    #[values(Embedded, Server)] on: Profile,
+) {
+    let app = TestApp::start(on).await;
+    let [open, paused, gone] = idle_webhooks(&app).await;
+    let until = app.clock.now() + TimeDelta::minutes(1);
     let operator = Operator::of(&app).await;
     let seen = operator.see("/endpoints?state=open").await;
     let shown = &seen["items"][0];

@@ -17,10 +17,8 @@ fn count(count: i64) -> Value {
     json!({ "count": count, "isMore": false })
 }
 
-#[rstest]
-#[tokio::test]
-async fn the_overview_counts_what_is_stuck(#[values(Embedded, Server)] on: Profile) {
-    let app = TestApp::start(on).await;
+/// One of everything that can be stuck.
+async fn trouble(app: &TestApp) {
     let [failing, paused, dead, fine] = [
         app.register("failing").await,
         app.register("paused").await,
@@ -56,7 +54,13 @@ async fn the_overview_counts_what_is_stuck(#[values(Embedded, Server)] on: Profi
             .await
             .unwrap()
     );
+}
 
+#[rstest]
+#[tokio::test]
+async fn the_overview_counts_what_is_stuck(#[values(Embedded, Server)] on: Profile) {
+    let app = TestApp::start(on).await;
+    trouble(&app).await;
     let mut seen = Operator::of(&app).await.see("/overview").await;
     let ago = |minutes| timestamp::format(app.clock.now() - TimeDelta::minutes(minutes));
     assert_eq!(seen["now"], ago(0));

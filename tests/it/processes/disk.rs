@@ -44,6 +44,13 @@ fn fill(disk: &Path) -> PathBuf {
     path
 }
 
+/// A folder as a process sees it that has mounts of its own.
+fn seen_by(process: &Process, folder: &Path) -> PathBuf {
+    let inside = folder.strip_prefix("/").unwrap();
+    let root = format!("/proc/{}/root", process.id());
+    Path::new(&root).join(inside)
+}
+
 /// The API of the process, for one store.
 struct Shop<'a> {
     http: &'a reqwest::Client,
@@ -78,6 +85,7 @@ impl<'a> Shop<'a> {
         let url = format!("{}/orders/import", self.base);
         let answer = self.http.post(url).json(&body).send().await.unwrap();
         let status = answer.status();
+        let is_patient = answer.headers().contains_key("retry-after");
         let kind = answer.headers()["content-type"]
             .to_str()
             .unwrap()
@@ -89,6 +97,7 @@ impl<'a> Shop<'a> {
         }
         assert!(kind.starts_with("application/problem+json"), "{kind}");
         assert_eq!(body["status"], status.as_u16());
+        assert!(is_patient, "{body}");
         Err(status)
     }
 
@@ -99,7 +108,7 @@ impl<'a> Shop<'a> {
         for number in 1..2_000 {
             let receipt = format!("shop-{number}");
             if let Err(status) = self.import(&receipt).await {
-                assert!(status.is_server_error(), "{status}");
+                assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
                 refused.push(receipt);
             }
             if refused.len() == 5 {
@@ -139,12 +148,7 @@ async fn a_full_disk_loses_nothing() {
     let wrapper = [&ON_SMALL_DISK[..], &[folder.path().to_str().unwrap()]].concat();
     let process = Process::start_under(&wrapper, &["serve"], &installation.environment);
     let shop = Shop::register(installation.http(), &process).await;
-    // The disk as the process sees it.
-    let inside = folder.path().strip_prefix("/").unwrap();
-    let disk = Path::new("/proc")
-        .join(process.id().to_string())
-        .join("root")
-        .join(inside);
+    let disk = seen_by(&process, folder.path());
 
     assert_eq!(shop.import("shop-0").await, Ok(()));
     let filler = fill(&disk);
@@ -183,9 +187,38 @@ async fn a_full_disk_loses_nothing() {
     assert_eq!(process.exit().await.code, Some(0));
 }
 
-/// A start on a full disk says so.
+/// A service on a full disk waits for room, and starts when somebody made it.
 #[tokio::test]
-async fn a_start_without_room_is_refused() {
+async fn a_start_without_room_waits_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    if !may_mount(folder.path()) {
+        println!("SKIPPED: mounting a small disk is not permitted here");
+        return;
+    }
+    let mut installation = Installation::new(Embedded, &[]).await;
+    let url = format!("sqlite:{}", folder.path().join("small.db").display());
+    installation
+        .environment
+        .push(("DATABASE_URL".to_owned(), url));
+    let script = "mount -t tmpfs -o size=3m tmpfs \"$0\" && \
+                  { cat /dev/zero >\"$0\"/filler 2>&-; exec \"$@\"; }";
+    let place = folder.path().to_str().unwrap();
+    let wrapper = ["unshare", "-rm", "sh", "-c", script, place];
+    let process = Process::start_under(&wrapper, &["serve"], &installation.environment);
+    let line = process.wait_for_event("waiting_to_start").await;
+    let message = line["message"].as_str().unwrap();
+    assert!(
+        message.contains("the disk of the database is full"),
+        "{line}"
+    );
+    fs::remove_file(seen_by(&process, folder.path()).join("filler")).unwrap();
+    let shop = Shop::register(installation.http(), &process).await;
+    assert_eq!(shop.import("shop-1").await, Ok(()));
+}
+
+/// A command on a full disk says so.
+#[tokio::test]
+async fn a_command_without_room_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     if !may_mount(folder.path()) {
         println!("SKIPPED: mounting a small disk is not permitted here");
@@ -205,7 +238,7 @@ async fn a_start_without_room_is_refused() {
         script,
         folder.path().to_str().unwrap(),
     ];
-    let exit = Process::start_under(&wrapper, &["serve"], &installation.environment)
+    let exit = Process::start_under(&wrapper, &["migrate"], &installation.environment)
         .exit()
         .await;
     assert!(

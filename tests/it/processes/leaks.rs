@@ -2,6 +2,7 @@
 //! much is logged, in answers that are not meant to show them, on the board, in metrics, in what
 //! webhooks get. Everything that has to do with a secret is done, and then everything is searched.
 
+use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -48,8 +49,11 @@ fn forms(secret: &str) -> Vec<Vec<u8>> {
 }
 
 fn hex(bytes: &[u8]) -> Vec<u8> {
-    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    digits.into_bytes()
+    let digit = |value: u8| b"0123456789abcdef"[usize::from(value)];
+    let digits = bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]);
+    digits.collect()
 }
 
 fn contains(place: &[u8], form: &[u8]) -> bool {
@@ -127,7 +131,7 @@ impl Visitor<'_> {
     async fn see(&mut self, request: RequestBuilder) -> StatusCode {
         let answer = request.send().await.unwrap();
         let status = answer.status();
-        self.seen.push_str(&format!("{:?}\n", answer.headers()));
+        writeln!(self.seen, "{:?}", answer.headers()).unwrap();
         self.seen.push_str(&answer.text().await.unwrap());
         status
     }
@@ -137,11 +141,12 @@ impl Visitor<'_> {
         assert_eq!(status, expected, "{}", self.seen);
     }
 
-    /// A page of the admin listener, if there is one.
+    /// A page of the admin listener.
     async fn see_admin(&mut self, path: &str) {
         let request = self.http.get(format!("{}{path}", self.admin));
-        self.see(request.basic_auth("admin", Some(ADMIN_PASSWORD)))
-            .await;
+        let request = request.basic_auth("admin", Some(ADMIN_PASSWORD));
+        let status = self.see(request).await;
+        assert_eq!(status, 200, "{path}");
     }
 }
 
@@ -178,6 +183,31 @@ async fn use_everything(
     let rotate = format!("/webhooks/{id}/rotate-secret?organizationId=org-1");
     let rotated = visitor.show(visitor.post(&rotate, &json!({}))).await;
 
+    work(installation, process, visitor, subscriber, &token).await;
+    let test = format!("/webhooks/{id}/test?organizationId=org-1");
+    visitor.see_with(visitor.post(&test, &json!({})), 200).await;
+    ask_wrongly(visitor, &token).await;
+    look_around(visitor, &token).await;
+    let secret_of = |value: &Value| value["secret"].as_str().unwrap().to_owned();
+    vec![
+        ("access token", ACCESS_TOKEN.to_owned()),
+        ("replaced access token", OTHER_ACCESS_TOKEN.to_owned()),
+        ("signing secret", secret_of(&webhook)),
+        ("new signing secret", secret_of(&rotated)),
+        ("API key", visitor.api_key.clone()),
+        ("sync token", token),
+        ("key of the keys", KEY.to_owned()),
+    ]
+}
+
+/// Imports that succeed and fail, a run, and an event.
+async fn work(
+    installation: &Installation,
+    process: &Process,
+    visitor: &mut Visitor<'_>,
+    subscriber: &Subscriber,
+    token: &str,
+) {
     let import = |visitor: &Visitor<'_>, receipt: &str| {
         visitor.post(
             "/orders/import",
@@ -191,10 +221,10 @@ async fn use_everything(
     // The row that failed is a worker's now, and the end of its run an event.
     process.wait_for_event("job_completed").await;
     subscriber.has_received("/hook", 1).await;
-    let test = format!("/webhooks/{id}/test?organizationId=org-1");
-    visitor.see_with(visitor.post(&test, &json!({})), 200).await;
+}
 
-    // Requests that are wrong, with a secret somewhere in them.
+/// Requests that are wrong, with a secret somewhere in them.
+async fn ask_wrongly(visitor: &mut Visitor<'_>, token: &str) {
     let mut wrong = store(ACCESS_TOKEN);
     wrong["currency"] = json!("US");
     visitor
@@ -226,6 +256,10 @@ async fn use_everything(
     visitor.see_with(bearer.json(&wrong), 401).await;
     let nowhere = visitor.post(&format!("/{token}"), &json!({}));
     visitor.see_with(nowhere, 404).await;
+}
+
+/// What there is to see, on both listeners.
+async fn look_around(visitor: &mut Visitor<'_>, token: &str) {
     let status = format!("{}/stores/sync-status?syncToken={token}", visitor.api);
     visitor.see_with(visitor.http.get(status), 200).await;
     for path in [
@@ -244,21 +278,13 @@ async fn use_everything(
         "/api/v1/queues/sync-store-queue/tasks?status=Done",
         "/api/v1/queues/callback-queue/tasks?status=Done",
         "/metrics",
-        "/admin/stores",
-        "/admin/stuck",
+        "/admin/api/overview",
+        "/admin/api/stores",
+        "/admin/api/endpoints",
+        "/admin/api/dead-letters/orders",
     ] {
         visitor.see_admin(path).await;
     }
-    let text = |value: &Value| value["secret"].as_str().unwrap().to_owned();
-    vec![
-        ("access token", ACCESS_TOKEN.to_owned()),
-        ("replaced access token", OTHER_ACCESS_TOKEN.to_owned()),
-        ("signing secret", text(&webhook)),
-        ("new signing secret", text(&rotated)),
-        ("API key", visitor.api_key.clone()),
-        ("sync token", token),
-        ("key of the keys", KEY.to_owned()),
-    ]
 }
 
 /// The files of a database: SQLite's with its log, or PostgreSQL's with what was written last.

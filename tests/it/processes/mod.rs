@@ -12,12 +12,14 @@ mod footprint;
 mod keys;
 mod kills;
 mod leaks;
+mod outage;
 mod queue_loss;
 mod refusals;
 mod replicas;
 mod rotation;
 mod secrets;
 mod shutdown;
+mod start;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -30,13 +32,16 @@ use marketplace_sync::config::Settings;
 use marketplace_sync::db::Db;
 use marketplace_sync::marketplace::connector::http_client;
 use sqlx::AssertSqlSafe;
+use sqlx::postgres::PgPoolOptions;
 use tokio::time::{Instant, sleep};
 
+use crate::support::app::Profile::Server;
 use crate::support::app::{Profile, on};
 use crate::support::counting_marketplace::CountingMarketplace;
 use crate::support::database::TestDatabase;
+use crate::support::postgres::PostgresServer;
 use crate::support::process::{Environment, Process, environment};
-use crate::support::queues::{fresh_prefix, shared_redis};
+use crate::support::queues::{RedisServer, fresh_prefix, shared_redis};
 
 /// Calls in flight for one store, in all these tests.
 const ROW_CONCURRENCY: usize = 8;
@@ -96,6 +101,21 @@ impl Installation {
             environment,
             http,
         }
+    }
+
+    /// On servers of the caller's own; nothing is asked of them yet.
+    async fn on_servers(
+        postgres: &PostgresServer,
+        redis: &RedisServer,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let mut installation = Self::on_redis(Server, Some(redis.url()), settings).await;
+        installation
+            .environment
+            .push(("DATABASE_URL".to_owned(), postgres.url()));
+        let pool = PgPoolOptions::new().max_connections(2);
+        installation.db = Db::Postgres(pool.connect_lazy(&postgres.url()).unwrap());
+        installation
     }
 
     /// Starts a process with these roles, which the marketplace knows as `user`, and waits

@@ -12,6 +12,7 @@ pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod marketplace;
 pub(crate) mod outbox;
+pub(crate) mod postgres;
 pub(crate) mod postgres_server;
 pub(crate) mod process;
 pub(crate) mod promql;

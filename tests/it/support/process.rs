@@ -129,13 +129,18 @@ impl Process {
     /// Where a listener (`public`, `admin`) is, as the log tells.
     pub(crate) async fn address(&self, listener: &str) -> SocketAddr {
         self.wait_for_event("started").await;
-        let lines = self.events("listening");
-        let line = lines.iter().find(|line| line["listener"] == listener);
-        line.expect("it listens")["address"]
-            .as_str()
-            .unwrap()
-            .parse()
-            .unwrap()
+        self.listening(listener).await
+    }
+
+    /// The same, while it may still wait for its database.
+    pub(crate) async fn listening(&self, listener: &str) -> SocketAddr {
+        for count in 1.. {
+            let lines = self.wait_for_events("listening", count).await;
+            if let Some(line) = lines.iter().find(|line| line["listener"] == listener) {
+                return line["address"].as_str().unwrap().parse().unwrap();
+            }
+        }
+        unreachable!("a process that listens nowhere says nothing more")
     }
 
     pub(crate) fn id(&self) -> u32 {

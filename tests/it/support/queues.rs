@@ -299,18 +299,23 @@ pub(crate) struct RedisServer {
 
 impl RedisServer {
     pub(crate) fn start() -> Self {
+        let mut server = Self::prepare();
+        server.run();
+        server
+    }
+
+    /// One that does not run yet.
+    pub(crate) fn prepare() -> Self {
         let port = TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
             .unwrap()
             .port();
-        let mut server = Self {
+        Self {
             port,
             folder: tempfile::tempdir().unwrap(),
             shell: None,
-        };
-        server.run();
-        server
+        }
     }
 
     pub(crate) fn url(&self) -> String {

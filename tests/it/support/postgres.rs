@@ -1,0 +1,142 @@
+//! A PostgreSQL of one test's own, to be stopped in the middle of everything and started again.
+
+use std::fs::{self, Permissions};
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+/// Of the only user, `postgres`.
+const PASSWORD: &str = "correct-horse";
+
+/// Ends with the test, also with one that is killed.
+pub(crate) struct PostgresServer {
+    port: u16,
+    folder: TempDir,
+    shell: Option<Child>,
+}
+
+impl PostgresServer {
+    /// One that does not run yet.
+    pub(crate) fn prepare() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let folder = tempfile::Builder::new()
+            .prefix("pg")
+            .tempdir_in("/tmp")
+            .unwrap();
+        // It refuses to run as root, and must get into its folder.
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
+        fs::write(folder.path().join("password"), PASSWORD).unwrap();
+        let server = Self {
+            port,
+            folder,
+            shell: None,
+        };
+        let made = server
+            .program("initdb")
+            .args(["--username=postgres", "--auth=password", "--no-locale"])
+            .args(["--encoding=UTF8", "--no-sync", "--no-instructions"])
+            .arg(format!("--pwfile={}", server.path("password").display()))
+            .arg(format!("--pgdata={}", server.path("data").display()))
+            .stdout(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(made.success(), "initdb failed");
+        server
+    }
+
+    /// One that runs.
+    pub(crate) fn start() -> Self {
+        let mut server = Self::prepare();
+        server.run();
+        server
+    }
+
+    /// The address of its database `postgres`.
+    pub(crate) fn url(&self) -> String {
+        self.url_as("postgres", PASSWORD, "postgres")
+    }
+
+    pub(crate) fn url_as(&self, user: &str, password: &str, database: &str) -> String {
+        let port = self.port;
+        format!("postgres://{user}:{password}@127.0.0.1:{port}/{database}")
+    }
+
+    /// Starts it (again), with what it had.
+    pub(crate) fn run(&mut self) {
+        // The server stands beside a shell that waits for the end of its input: when this
+        // process ends, however it ends, the pipe closes and the shell stops the server at once
+        // (`pg_ctl stop -m immediate`).
+        let script = "\"$@\" >>/dev/null 2>&1 & server=$!; cat >/dev/null; kill -QUIT $server; \
+                      wait $server; true";
+        let server = self.program("postgres");
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", script, "sh"])
+            .arg(server.get_program())
+            .args(server.get_args())
+            .arg("-D")
+            .arg(self.path("data"))
+            .args(["-p", &self.port.to_string(), "-k", ""])
+            .args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::null());
+        self.shell = Some(shell.spawn().unwrap());
+        let mut attempts = 0;
+        while !self.answers() {
+            attempts += 1;
+            assert!(attempts < 600, "postgres did not start");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Stops it at once, as a crash does; it recovers when it runs again.
+    pub(crate) fn crash(&mut self) {
+        let Some(mut shell) = self.shell.take() else {
+            return;
+        };
+        drop(shell.stdin.take());
+        shell.wait().unwrap();
+    }
+
+    fn answers(&self) -> bool {
+        let port = self.port.to_string();
+        let mut asked = self.program("pg_isready");
+        asked.args(["--quiet", "--host=127.0.0.1", "--port", &port]);
+        asked.status().unwrap().success()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A program of PostgreSQL, as a user that is not root.
+    fn program(&self, name: &str) -> Command {
+        #[expect(clippy::disallowed_methods, reason = "the tests' own setting")]
+        let folder = std::env::var("TEST_PG_BIN")
+            .expect("TEST_PG_BIN names the folder of PostgreSQL's programs: run scripts/test");
+        let program = Path::new(&folder).join(name);
+        // Whoever owns the folder runs the tests.
+        if fs::metadata(self.folder.path()).unwrap().uid() != 0 {
+            return Command::new(program);
+        }
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid=postgres", "--regid=postgres", "--init-groups"])
+            .arg(program);
+        command
+    }
+}
+
+impl Drop for PostgresServer {
+    fn drop(&mut self) {
+        self.crash();
+    }
+}
