@@ -61,13 +61,28 @@ async fn a_line_to_postgres_in_trouble_loses_nothing(#[case] kind: Trouble) {
     site.close(&name).await;
 }
 
+/// One worker does not see the database for longer than its leases last, while the others go on:
+/// it must stop by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_lost_sight_of_postgres_writes_nothing() {
+    let mut site = Site::open(Server).await;
+    site.endure("one worker without PostgreSQL", async |site: &mut Site| {
+        site.last_database().stall();
+        sleep(Duration::from_secs(24)).await;
+        site.last_database().mend();
+    })
+    .await;
+    let tally = site.close("one worker without PostgreSQL").await;
+    assert_eq!(tally.asked_by_two, 0, "{tally:?}");
+}
+
 /// `pg_ctl stop -m immediate`: every connection is gone, and the next start recovers.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_postgres_that_goes_down_loses_nothing() {
     let mut site = Site::open_on_own_postgres().await;
     site.endure("PostgreSQL goes down", async |site: &mut Site| {
         let postgres = site.postgres.as_mut().unwrap();
-        postgres.stop_immediately();
+        postgres.crash();
         sleep(Duration::from_secs(5)).await;
         postgres.run();
     })

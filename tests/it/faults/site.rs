@@ -16,7 +16,7 @@ use super::shoppers::{SHOPS, Shoppers};
 use crate::processes::Installation;
 use crate::support::app::Profile;
 use crate::support::faulty_line::FaultyLine;
-use crate::support::postgres_server::PostgresServer;
+use crate::support::postgres::PostgresServer;
 use crate::support::process::{Environment, Process, environment};
 use crate::support::queues::RedisServer;
 use crate::support::subscriber::Subscriber;

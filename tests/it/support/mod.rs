@@ -13,7 +13,6 @@ pub(crate) mod log;
 pub(crate) mod marketplace;
 pub(crate) mod outbox;
 pub(crate) mod postgres;
-pub(crate) mod postgres_server;
 pub(crate) mod process;
 pub(crate) mod promql;
 pub(crate) mod queues;
