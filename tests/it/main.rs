@@ -6,6 +6,7 @@ mod access;
 mod board;
 mod connector;
 mod encryption;
+mod faults;
 mod health;
 mod http_contract;
 mod idempotency;

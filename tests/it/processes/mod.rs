@@ -47,12 +47,12 @@ use crate::support::queues::{RedisServer, fresh_prefix, shared_redis};
 const ROW_CONCURRENCY: usize = 8;
 
 /// What processes share: a database, a queue, a marketplace; and intervals of a second.
-struct Installation {
+pub(crate) struct Installation {
     on: Profile,
     database: TestDatabase,
-    db: Db,
-    marketplace: CountingMarketplace,
-    environment: Environment,
+    pub(crate) db: Db,
+    pub(crate) marketplace: CountingMarketplace,
+    pub(crate) environment: Environment,
     http: reqwest::Client,
 }
 
@@ -63,7 +63,11 @@ impl Installation {
     }
 
     /// On a Redis of the caller's own.
-    async fn on_redis(on: Profile, redis: Option<String>, settings: &[(&str, &str)]) -> Self {
+    pub(crate) async fn on_redis(
+        on: Profile,
+        redis: Option<String>,
+        settings: &[(&str, &str)],
+    ) -> Self {
         let database = TestDatabase::create(on).await;
         let db = Db::connect(database.url(), 2).await.unwrap();
         db.migrate().await.unwrap();
@@ -116,12 +120,17 @@ impl Installation {
 
     /// Starts a process with these roles, which the marketplace knows as `user`, and waits
     /// until it is ready.
-    async fn start(&self, roles: &str, user: &str) -> Process {
+    pub(crate) async fn start(&self, roles: &str, user: &str) -> Process {
         let mut settings = self.environment.clone();
         settings.push(("MOCK_ETSY_USER".to_owned(), user.to_owned()));
         let process = Process::start(&["serve", "--roles", roles], &settings);
         process.wait_for_event("started").await;
         process
+    }
+
+    /// The database of all of them.
+    pub(crate) fn database_url(&self) -> &str {
+        self.database.url()
     }
 
     /// A process that does everything.
@@ -162,7 +171,7 @@ impl Installation {
     }
 
     /// A client for the API of a process.
-    fn http(&self) -> &reqwest::Client {
+    pub(crate) fn http(&self) -> &reqwest::Client {
         &self.http
     }
 
@@ -176,7 +185,7 @@ impl Installation {
         open_queue(&settings, &self.db).await.unwrap()
     }
 
-    async fn count(&self, sql: &'static str) -> i64 {
+    pub(crate) async fn count(&self, sql: &'static str) -> i64 {
         on!(&self.db, pool => sqlx::query_scalar(sql).fetch_one(pool).await.unwrap())
     }
 

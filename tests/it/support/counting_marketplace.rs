@@ -37,11 +37,15 @@ struct Shared {
 struct State {
     delay: Duration,
     is_out_of_order: bool,
+    fails_first: bool,
+    sold: usize,
     calls: HashMap<String, u32>,
     last_call: Option<Instant>,
     in_flight: HashMap<String, Vec<String>>,
     most_in_flight: usize,
     shared_stores: HashSet<String>,
+    receipts_in_flight: HashSet<String>,
+    shared_receipts: HashSet<String>,
 }
 
 impl CountingMarketplace {
@@ -72,6 +76,11 @@ impl CountingMarketplace {
     /// Answers 500 from now on, or works again.
     pub(crate) fn out_of_order(&self, is_out_of_order: bool) {
         self.state(|state| state.is_out_of_order = is_out_of_order);
+    }
+
+    /// From now on the first call about each receipt is answered 500.
+    pub(crate) fn fail_first(&self) {
+        self.state(|state| state.fails_first = true);
     }
 
     /// From now on calls stay in flight, or go on.
@@ -109,6 +118,16 @@ impl CountingMarketplace {
         self.state(|state| state.shared_stores.clone())
     }
 
+    /// Receipts that were asked about while somebody else was asking.
+    pub(crate) fn receipts_of_two(&self) -> HashSet<String> {
+        self.state(|state| state.shared_receipts.clone())
+    }
+
+    /// How many calls were answered with an order.
+    pub(crate) fn sold(&self) -> usize {
+        self.state(|state| state.sold)
+    }
+
     fn state<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
         look(&mut self.shared.state.lock().unwrap())
     }
@@ -117,22 +136,26 @@ impl CountingMarketplace {
 impl Shared {
     async fn answer(self: Arc<Self>, mut request: Request) -> Response {
         let caller = user(&request);
-        let body = request.take_body().into_vec().await.unwrap();
+        let Ok(body) = request.take_body().into_vec().await else {
+            return StatusCode::BAD_REQUEST.into();
+        };
         let body: Value = serde_json::from_slice(&body).unwrap();
         let receipt = body["receipt"].as_str().unwrap();
         let store = receipt.rsplit_once('-').unwrap().0;
         let _flight = self.take_off(store, receipt, &caller);
-        let (delay, is_out_of_order) = {
+        let (delay, fails) = {
             let state = self.state.lock().unwrap();
-            (state.delay, state.is_out_of_order)
+            let is_first = state.fails_first && state.calls[receipt] == 1;
+            (state.delay, state.is_out_of_order || is_first)
         };
         if !delay.is_zero() {
             sleep(delay).await;
         }
         self.held.subscribe().wait_for(|held| !held).await.unwrap();
-        if is_out_of_order {
+        if fails {
             return StatusCode::INTERNAL_SERVER_ERROR.into();
         }
+        self.state.lock().unwrap().sold += 1;
         let order = json!({
             "status": true,
             "orderId": format!("order-of-{receipt}"),
@@ -150,6 +173,9 @@ impl Shared {
             let state = &mut *self.state.lock().unwrap();
             *state.calls.entry(receipt.to_owned()).or_default() += 1;
             state.last_call = Some(Instant::now());
+            if !state.receipts_in_flight.insert(receipt.to_owned()) {
+                state.shared_receipts.insert(receipt.to_owned());
+            }
             let callers = state.in_flight.entry(store.to_owned()).or_default();
             if callers.iter().any(|other| other != caller) {
                 state.shared_stores.insert(store.to_owned());
@@ -161,6 +187,7 @@ impl Shared {
         Flight {
             shared: self.clone(),
             store: store.to_owned(),
+            receipt: receipt.to_owned(),
             caller: caller.to_owned(),
         }
     }
@@ -170,6 +197,7 @@ impl Shared {
 struct Flight {
     shared: Arc<Shared>,
     store: String,
+    receipt: String,
     caller: String,
 }
 
@@ -182,6 +210,7 @@ impl Drop for Flight {
             .position(|caller| *caller == self.caller)
             .unwrap();
         callers.swap_remove(own);
+        state.receipts_in_flight.remove(&self.receipt);
     }
 }
 

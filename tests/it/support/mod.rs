@@ -6,6 +6,7 @@ pub(crate) mod counting_marketplace;
 pub(crate) mod database;
 pub(crate) mod deliveries;
 pub(crate) mod dice;
+pub(crate) mod faulty_line;
 pub(crate) mod json_schema;
 pub(crate) mod lock;
 pub(crate) mod log;

@@ -184,6 +184,11 @@ impl Subscriber {
         self.received(path).len()
     }
 
+    /// How many requests came in all.
+    pub(crate) fn total(&self) -> usize {
+        self.script(|script| script.received.len())
+    }
+
     /// Waits until so many requests have come to a path.
     pub(crate) async fn has_received(&self, path: &str, requests: usize) {
         let mut changed = self.shared.changed.subscribe();
