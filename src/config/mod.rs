@@ -7,6 +7,7 @@
 mod fuzz;
 mod reader;
 
+use chrono::TimeDelta;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
@@ -182,6 +183,8 @@ pub struct CallbackSettings {
     pub max_attempts: u32,
     /// `CALLBACK_TIMEOUT_MS`: one request, from connecting to the end of what is read.
     pub timeout: Duration,
+    /// `DEAD_LETTER_RETENTION_DAYS`: how long an event is kept that nobody took; none: for ever.
+    pub dead_letters_kept: Option<TimeDelta>,
 }
 
 /// Where events may be sent to.

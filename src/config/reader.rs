@@ -1,5 +1,6 @@
 //! Reads single settings: text, numbers, lists, and what several of them mean together.
 
+use chrono::TimeDelta;
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::str::FromStr;
@@ -239,6 +240,9 @@ impl Reader<'_> {
             backoff: self.delays("CALLBACK_BACKOFF_SECONDS", "60,300,900")?,
             max_attempts: self.at_least("CALLBACK_MAX_ATTEMPTS", "3", 1)?,
             timeout: self.milliseconds("CALLBACK_TIMEOUT_MS", "5000")?,
+            dead_letters_kept: Some(self.at_least("DEAD_LETTER_RETENTION_DAYS", "365", 0u16)?)
+                .filter(|days| *days > 0)
+                .map(|days| TimeDelta::days(days.into())),
         })
     }
 

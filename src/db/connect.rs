@@ -20,6 +20,9 @@ const REASON_TIMEOUT: Duration = Duration::from_secs(1);
 /// [`ACQUIRE_TIMEOUT`], so that a file that is locked at start is called locked.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
 
+/// What is left of the write-ahead log after a checkpoint.
+const JOURNAL_BYTES: &str = "67108864";
+
 /// The database of this process.
 #[derive(Clone, Debug)]
 pub enum Db {
@@ -91,6 +94,8 @@ impl Db {
             .foreign_keys(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
+            // After a burst the log is cut again; else it keeps the size it once had.
+            .pragma("journal_size_limit", JOURNAL_BYTES)
             .busy_timeout(BUSY_TIMEOUT);
         let file: PathBuf = options.get_filename().to_path_buf();
         if let Some(folder) = file

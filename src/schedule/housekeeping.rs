@@ -13,7 +13,7 @@ use crate::webhooks;
 
 /// Ticks are kept for a day, to see which replica ran when.
 const TICKS: TimeDelta = TimeDelta::days(1);
-/// Finished jobs are kept for an hour, to be looked at on the board.
+/// Finished jobs are kept for an hour, or as many as a queue keeps, to be looked at on the board.
 const FINISHED_JOBS: Duration = Duration::from_hours(1);
 
 /// One round; what fails is logged and tried again next time.
@@ -43,6 +43,7 @@ pub async fn tidy_up(app: &App) {
         purgedEvents = events.purged_events,
         expiredDeliveries = events.expired_deliveries,
         purgedIdempotencyKeys = keys.unwrap_or_default(),
+        purgedDeadLetters = events.purged_dead_letters,
         purgedEndpoints = events.purged_endpoints,
         "tidied up"
     );

@@ -21,7 +21,7 @@ use crate::App;
 use crate::db::Tx;
 use crate::http::page::{Cursor, PageRequest};
 
-/// Attempts shown of a delivery.
+/// Attempts shown of a delivery, and kept when it is requeued: it may be, for ever.
 const SHOWN_ATTEMPTS: i64 = 50;
 /// Deliveries requeued in one transaction.
 const BATCH: i64 = 200;
@@ -242,6 +242,7 @@ pub(super) async fn requeue_in(
     if outbox::requeue_deliveries(tx, id, None, now).await? == 0 {
         return Err(RequeueError::EndpointsDeleted);
     }
+    outbox::forget_attempts(tx, id, SHOWN_ATTEMPTS).await?;
     outbox::reopen_event(tx, id, now).await?;
     Ok(())
 }
@@ -302,6 +303,7 @@ async fn requeue_missed(
         outbox::lock_event(&mut tx, id, None).await?;
         // One, or none when somebody else was faster or the endpoint is deleted by now.
         if outbox::requeue_deliveries(&mut tx, id, Some(endpoint.id), now).await? > 0 {
+            outbox::forget_attempts(&mut tx, id, SHOWN_ATTEMPTS).await?;
             outbox::reopen_event(&mut tx, id, now).await?;
             requeued.push(id);
         }

@@ -1,5 +1,5 @@
 //! How long events are kept: thirty days, in small steps, and dead letters until somebody deals
-//! with them. A deleted endpoint is kept for as long, and while a delivery remembers it.
+//! with them, or nobody did for a year (`DEAD_LETTER_RETENTION_DAYS`). A deleted endpoint is kept for as long, and while a delivery remembers it.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tracing::error;
@@ -24,6 +24,8 @@ pub(crate) struct Retention {
     pub(crate) purged_events: u64,
     /// Deliveries that were given up because their endpoint stayed inactive.
     pub(crate) expired_deliveries: u64,
+    /// Dead letters that were deleted because nobody dealt with them.
+    pub(crate) purged_dead_letters: u64,
     /// Endpoints that were deleted, with their secrets.
     pub(crate) purged_endpoints: u64,
 }
@@ -34,6 +36,7 @@ pub(crate) async fn enforce_retention(app: &App) -> sqlx::Result<Retention> {
     Ok(Retention {
         purged_events: purge_delivered(app, before).await?,
         expired_deliveries: give_up_held(app, before).await?,
+        purged_dead_letters: purge_dead_letters(app).await?,
         purged_endpoints: purge_deleted(app, before).await?,
     })
 }
@@ -51,6 +54,28 @@ async fn purge_delivered(app: &App, before: DateTime<Utc>) -> sqlx::Result<u64> 
         let mut tx = app.db.write().await?;
         purged += outbox::purge_events(&mut tx, last).await?;
         tx.save().await?;
+    }
+    Ok(purged)
+}
+
+/// Deletes dead letters that nobody dealt with for as long as they are kept.
+async fn purge_dead_letters(app: &App) -> sqlx::Result<u64> {
+    let Some(kept) = app.settings.callback.dead_letters_kept else {
+        return Ok(0);
+    };
+    let before = app.clock.now() - kept;
+    let mut purged = 0;
+    for _ in 0..STEPS {
+        if app.stop.is_cancelled() {
+            break;
+        }
+        let mut tx = app.db.write().await?;
+        let gone = outbox::purge_dead_letters(&mut tx, before, BATCH).await?;
+        tx.save().await?;
+        purged += gone;
+        if gone < BATCH.unsigned_abs() {
+            break;
+        }
     }
     Ok(purged)
 }

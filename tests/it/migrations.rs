@@ -90,6 +90,35 @@ fn no_migration_does_what_the_application_should() {
     }
 }
 
+/// Rolling upgrades: the former release runs on while the database is migrated, so what it knows
+/// must stay as it is. Later migrations add tables, columns that old rows and old statements need
+/// not fill, and indexes that no old row breaks; nothing else.
+#[test]
+fn migrations_after_the_first_release_only_add() {
+    for (name, text) in migrations("postgres")
+        .into_iter()
+        .chain(migrations("sqlite"))
+        .filter(|(name, _)| name.as_str() > "0004")
+    {
+        let mut own = BTreeSet::new();
+        for statement in text.split(';').map(str::trim).filter(|it| !it.is_empty()) {
+            let flat = statement.split_whitespace().collect::<Vec<_>>().join(" ");
+            let words: Vec<&str> = flat.split(' ').collect();
+            let only_adds = match words[..] {
+                ["CREATE", "TABLE", table, ..] => own.insert(table.to_owned()),
+                ["CREATE", "INDEX", ..] => true,
+                ["CREATE", "UNIQUE", "INDEX", _, "ON", table, ..] => own.contains(table),
+                ["ALTER", "TABLE", _, "ADD", "COLUMN", ..] => {
+                    let may_be_left_out = flat.contains(" DEFAULT ") || !flat.contains("NOT NULL");
+                    may_be_left_out && !flat.contains("UNIQUE") && !flat.contains("REFERENCES")
+                }
+                _ => false,
+            };
+            assert!(only_adds, "{name}: the release before may fail on: {flat}");
+        }
+    }
+}
+
 /// What the enums of the model are on both databases: the words of a CHECK.
 #[test]
 fn an_enum_has_the_same_check_on_both_databases() {

@@ -12,6 +12,8 @@ pub struct QueueOptions {
     pub prefix: String,
     /// How many jobs may wait in a queue; the rest waits as rows. Must stay well below 8,000.
     pub max_depth: usize,
+    /// How many finished jobs of a queue a purge leaves for the board, however young they are.
+    pub max_finished: u64,
     /// How often a worker says that it lives; at least one second.
     pub heartbeat: Duration,
     /// After how long a silence a worker is dead and its jobs are handed out again; at least
@@ -26,6 +28,7 @@ impl Default for QueueOptions {
         Self {
             prefix: String::new(),
             max_depth: 2_000,
+            max_finished: 10_000,
             heartbeat: Duration::from_secs(10),
             dead_after: Duration::from_secs(30),
             poll: Duration::from_millis(50),

@@ -27,7 +27,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How many finished ids one purge step looks at, and how many steps one purge makes at most.
 const PURGE_STEP: u64 = 500;
-const PURGE_STEPS: u64 = 40;
+const PURGE_STEPS: u64 = 1_000;
 
 static PUSH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/push.lua")));
 static PREPARE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/prepare.lua")));
@@ -235,14 +235,32 @@ impl RedisTransport {
 
     pub(crate) async fn purge(
         &self,
-        queues: &[&str],
+        queue: &str,
         cutoff: DateTime<Utc>,
     ) -> Result<u64, QueueError> {
-        let mut removed = 0;
+        let keys = self.keys(queue);
+        let removed = self.purge_set(&keys, &keys.done, "done", cutoff).await?;
+        Ok(removed + self.purge_set(&keys, &keys.dead, "dead", cutoff).await?)
+    }
+
+    pub(crate) async fn finished(&self, queue: &str) -> Result<u64, QueueError> {
+        let keys = self.keys(queue);
+        let (done, dead): (u64, u64) = redis::pipe()
+            .scard(keys.done)
+            .scard(keys.dead)
+            .query_async(&mut self.connection())
+            .await?;
+        Ok(done + dead)
+    }
+
+    /// Redis knows by itself which workers are alive.
+    pub(crate) async fn forget_dead_workers(
+        &self,
+        queues: &[&str],
+        _cutoff: DateTime<Utc>,
+    ) -> Result<(), QueueError> {
         for queue in queues {
             let keys = self.keys(queue);
-            removed += self.purge_set(&keys, &keys.done, "done", cutoff).await?;
-            removed += self.purge_set(&keys, &keys.dead, "dead", cutoff).await?;
             let _forgotten: u64 = FORGET_WORKERS
                 .key(keys.worker_names)
                 .key(keys.workers)
@@ -251,7 +269,7 @@ impl RedisTransport {
                 .invoke_async(&mut self.connection())
                 .await?;
         }
-        Ok(removed)
+        Ok(())
     }
 
     /// One bounded walk over a set of finished ids, from where the last one stopped.

@@ -21,7 +21,7 @@ use super::{
 
 /// How many finished jobs one purge step removes, and how many steps one purge makes at most.
 const PURGE_STEP: i64 = 500;
-const PURGE_STEPS: u64 = 20;
+const PURGE_STEPS: u64 = 200;
 
 /// The writing pool and the prefix of this installation.
 #[derive(Debug)]
@@ -186,25 +186,35 @@ impl SqliteTransport {
 
     pub(crate) async fn purge(
         &self,
-        queues: &[&str],
+        queue: &str,
         cutoff: DateTime<Utc>,
     ) -> Result<u64, QueueError> {
         let mut removed = 0;
-        for queue in queues {
-            for status in ["Done", "Killed"] {
-                for _ in 0..PURGE_STEPS {
-                    let gone = self
-                        .purge_step(&self.job_type(queue), status, cutoff)
-                        .await?;
-                    removed += gone;
-                    if gone < PURGE_STEP.unsigned_abs() {
-                        break;
-                    }
+        for status in ["Done", "Killed"] {
+            for _ in 0..PURGE_STEPS {
+                let gone = self
+                    .purge_step(&self.job_type(queue), status, cutoff)
+                    .await?;
+                removed += gone;
+                if gone < PURGE_STEP.unsigned_abs() {
+                    break;
                 }
             }
         }
-        self.forget_workers(cutoff).await?;
         Ok(removed)
+    }
+
+    pub(crate) async fn finished(&self, queue: &str) -> Result<u64, QueueError> {
+        let count: i64 = query_scalar(
+            "SELECT COUNT(*)
+             FROM Jobs
+             WHERE job_type = $1
+               AND status IN ('Done', 'Killed')",
+        )
+        .bind(self.job_type(queue))
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(count.unsigned_abs())
     }
 
     async fn purge_step(
@@ -248,8 +258,11 @@ impl SqliteTransport {
         Ok(gone)
     }
 
-    /// Removes workers that are long gone and that no job mentions any more.
-    async fn forget_workers(&self, cutoff: DateTime<Utc>) -> Result<(), QueueError> {
+    pub(crate) async fn forget_dead_workers(
+        &self,
+        _queues: &[&str],
+        cutoff: DateTime<Utc>,
+    ) -> Result<(), QueueError> {
         let silence = self.options.orphaned_after() * 2;
         let cutoff = cutoff - chrono::Duration::from_std(silence).unwrap_or_default();
         query(
@@ -259,7 +272,7 @@ impl SqliteTransport {
                  FROM Workers
                  WHERE last_seen < $1
                    AND id NOT IN (SELECT lock_by FROM Jobs WHERE lock_by IS NOT NULL)
-                 LIMIT 20
+                 LIMIT 100
              )",
         )
         .bind(cutoff.timestamp())

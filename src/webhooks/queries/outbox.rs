@@ -164,6 +164,26 @@ pub(crate) async fn requeue_deliveries(
         .execute(conn).await.map(|done| done.rows_affected()))
 }
 
+/// Forgets all but the newest attempts of each delivery of an event.
+pub(crate) async fn forget_attempts(tx: &mut Tx, id: OutboxId, kept: i64) -> sqlx::Result<()> {
+    on!(tx, conn => query(sql!(
+        "DELETE FROM callback_attempts
+         WHERE id IN (
+             SELECT id
+             FROM (
+                 SELECT a.id, ROW_NUMBER() OVER (
+                     PARTITION BY a.delivery_id ORDER BY a.started_at DESC, a.id DESC
+                 ) AS place
+                 FROM callback_deliveries AS d
+                 JOIN callback_attempts AS a ON a.delivery_id = d.id
+                 WHERE d.outbox_id = $1
+             ) AS ranked
+             WHERE place > $2
+         )"))
+        .bind(id).bind(kept)
+        .execute(conn).await.map(|_| ()))
+}
+
 /// Takes an event out of the dead letters.
 pub(crate) async fn reopen_event(
     tx: &mut Tx,
@@ -243,6 +263,26 @@ pub(crate) async fn purge_events(
         "DELETE FROM callback_outbox
          WHERE status = 'success' AND (updated_at, id) <= ($1, $2)"))
         .bind(updated_at).bind(id)
+        .execute(conn).await.map(|done| done.rows_affected()))
+}
+
+/// Deletes the oldest dead letters that nobody has touched since an instant, with their deliveries
+/// and attempts.
+pub(crate) async fn purge_dead_letters(
+    tx: &mut Tx,
+    before: DateTime<Utc>,
+    limit: i64,
+) -> sqlx::Result<u64> {
+    on!(tx, conn => query(sql!(
+        "DELETE FROM callback_outbox
+         WHERE status = 'failed' AND id IN (
+             SELECT id
+             FROM callback_outbox
+             WHERE status = 'failed' AND created_at < $1 AND updated_at < $1
+             ORDER BY created_at, id
+             LIMIT $2
+         )"))
+        .bind(before).bind(limit)
         .execute(conn).await.map(|done| done.rows_affected()))
 }
 

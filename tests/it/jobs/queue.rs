@@ -159,6 +159,24 @@ async fn a_purge_forgets_what_ended_and_leaves_what_waits(#[values(Redis, Sqlite
     assert_eq!(test.queue.run_until_empty(1, succeed).await.unwrap(), 3);
 }
 
+/// What is kept is bounded by number, too, so that a busy hour costs no more than a quiet one.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_leaves_no_more_than_a_queue_may_keep(#[values(Redis, Sqlite)] on: Transport) {
+    let test = TestQueue::open_with(on, |options| options.max_finished = 100).await;
+    let hour = Duration::from_hours(1);
+    // Seven seconds later all of them are older than the least that is kept.
+    let later = now() + Duration::from_secs(7);
+    test.queue.push(&stores(90)).await.unwrap();
+    test.queue.run_until_empty(64, succeed).await.unwrap();
+    assert_eq!(test.queue.purge_finished(hour, later).await.unwrap(), 0);
+    test.queue.push(&stores(20)).await.unwrap();
+    test.queue.run_until_empty(64, succeed).await.unwrap();
+    let later = now() + Duration::from_secs(7);
+    assert_eq!(test.queue.purge_finished(hour, later).await.unwrap(), 110);
+    assert_eq!(test.counts(SyncStore::QUEUE).await, Counts::default());
+}
+
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_purge_leaves_what_runs(#[values(Redis, Sqlite)] on: Transport) {

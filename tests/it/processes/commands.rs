@@ -7,7 +7,7 @@ use super::Installation;
 use crate::support::app::Profile::{self, Embedded, Server};
 use crate::support::app::on;
 use crate::support::database::TestDatabase;
-use crate::support::process::{Environment, Exit, environment, run};
+use crate::support::process::{Environment, Exit, Process, environment, run};
 use crate::support::queues::{fresh_prefix, shared_redis};
 
 /// Runs a command that must succeed.
@@ -126,18 +126,37 @@ async fn the_second_migration_changes_nothing(#[values(Embedded, Server)] on: Pr
     assert_eq!(schema(&settings).await, first);
 }
 
-/// A deployment starts all its replicas at the same time.
+/// A deployment starts all its replicas at the same time, on a database without any table.
 #[rstest]
 #[tokio::test]
 async fn processes_may_migrate_at_the_same_time(#[values(Embedded, Server)] on: Profile) {
     let database = TestDatabase::create_empty(on).await;
     let settings = empty(&database, on);
     let migrate = || run(&["migrate"], &settings);
-    let exits = tokio::join!(migrate(), migrate(), migrate(), migrate());
-    for exit in [exits.0, exits.1, exits.2, exits.3] {
+    let exits = futures::future::join_all([(); 8].map(|()| migrate())).await;
+    for exit in exits {
         assert_eq!(exit.code, Some(0), "{exit:#?}");
     }
     succeed(&["reconcile"], &settings).await;
+}
+
+/// The same with services, which have more to make than the schema.
+#[rstest]
+#[tokio::test]
+async fn services_may_start_at_the_same_time(#[values(Embedded, Server)] on: Profile) {
+    let database = TestDatabase::create_empty(on).await;
+    let mut settings = empty(&database, on);
+    settings.extend(environment(&[
+        ("PORT", "0"),
+        ("ADMIN_PORT", "0"),
+        ("LOG_FORMAT", "json"),
+        ("DATABASE_MAX_CONNECTIONS", "4"),
+    ]));
+    let fleet = [(); 8].map(|()| Process::start(&["serve"], &settings));
+    for process in &fleet {
+        process.wait_for_event("started").await;
+        assert!(process.events("waiting_to_start").is_empty());
+    }
 }
 
 #[rstest]

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::callbacks::endpoint;
 use crate::support::app::Profile::{Embedded, Server};
-use crate::support::app::{Profile, TestApp};
+use crate::support::app::{Profile, TestApp, on};
 use crate::support::log::Log;
 
 const OLD: TimeDelta = TimeDelta::days(31);
@@ -118,4 +118,65 @@ async fn a_requeued_event_of_last_year_is_not_given_up_at_once(
     assert_eq!(app.post(&path, &json!({})).await.0, StatusCode::ACCEPTED);
     tidy_up(&app.app).await;
     assert_eq!(app.event_row(id).await.unwrap().status, "pending");
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_dead_letter_that_nobody_deals_with_is_deleted_after_a_year(
+    #[values(Embedded, Server)] on: Profile,
+) {
+    let app = TestApp::start(on).await;
+    let store = app.register("shop").await;
+    let forgotten = app
+        .insert_event(store, "failed", TimeDelta::days(366))
+        .await;
+    let kept = app
+        .insert_event(store, "failed", TimeDelta::days(364))
+        .await;
+    let logs = Log::start("info");
+    tidy_up(&app.app).await;
+    assert!(app.event_row(forgotten).await.is_none());
+    assert!(app.event_row(kept).await.is_some());
+    assert_eq!(logs.of("housekeeping_run")[0]["purgedDeadLetters"], 1);
+}
+
+#[rstest]
+#[tokio::test]
+async fn dead_letters_may_be_kept_for_ever(#[values(Embedded, Server)] on: Profile) {
+    let app = TestApp::start_with(on, &[("DEAD_LETTER_RETENTION_DAYS", "0")]).await;
+    let store = app.register("shop").await;
+    let id = app
+        .insert_event(store, "failed", TimeDelta::days(9_999))
+        .await;
+    tidy_up(&app.app).await;
+    assert!(app.event_row(id).await.is_some());
+}
+
+/// However often somebody requeues what nobody takes.
+#[rstest]
+#[tokio::test]
+async fn the_newest_attempts_of_a_requeued_event_are_kept_and_no_more(
+    #[values(Embedded, Server)] on: Profile,
+) {
+    let mut app = TestApp::start(on).await;
+    app.leave_jobs();
+    let store = app.register("shop").await;
+    let webhook = endpoint(&app, "sync.completed", "http://127.0.0.1:1/").await;
+    let id = app.insert_event(store, "failed", YOUNG).await;
+    let delivery = app.insert_delivery(id, webhook, "failed", YOUNG).await;
+    for minute in 0..60 {
+        let at = app.clock.now() - TimeDelta::minutes(minute);
+        app.insert_attempt(delivery, 1, at).await;
+    }
+    let path = format!("/callbacks/{id}/requeue");
+    assert_eq!(app.post(&path, &json!({})).await.0, StatusCode::ACCEPTED);
+    assert_eq!(
+        app.count("SELECT COUNT(*) FROM callback_attempts").await,
+        50
+    );
+    let oldest = app.clock.now() - TimeDelta::minutes(49);
+    let oldest: i64 = on!(&app.app.db, pool => sqlx::query_scalar(
+        "SELECT COUNT(*) FROM callback_attempts WHERE started_at < $1")
+        .bind(oldest).fetch_one(pool).await.unwrap());
+    assert_eq!(oldest, 0, "the newest");
 }
