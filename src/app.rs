@@ -21,8 +21,8 @@ use crate::http::rates::Rates;
 use crate::ids::Ids;
 use crate::keys::StartWithoutKey;
 use crate::lease::LeaseTimes;
-use crate::marketplace::Imports;
 use crate::marketplace::connector::{Connector, MockClient, http_client};
+use crate::marketplace::{Imports, Together};
 use crate::metrics::Metrics;
 use crate::retry::{Backoff, Jitter};
 use crate::traces::Traces;
@@ -63,6 +63,8 @@ pub struct App {
     pub key_exists: Arc<AtomicBool>,
     /// Callers that wait for an import of this process.
     pub imports: Imports,
+    /// What callers of this process have done together.
+    pub(crate) together: Together,
     /// How long an import waits for somebody else's outcome.
     pub import_wait: Duration,
     /// How long the lease of a run lasts.
@@ -220,6 +222,7 @@ impl App {
             rates,
             key_exists: Arc::default(),
             imports: Imports::default(),
+            together: Together::default(),
             import_wait: IMPORT_WAIT,
             lease_times: LeaseTimes::default(),
             metrics: Metrics::default(),

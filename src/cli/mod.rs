@@ -132,10 +132,10 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
             command.run(settings, place, logs).await
         }
         Command::Bench(command) => {
-            let place = bench::place()?;
+            let place = command.place()?;
             let settings = command.settings(&place).map_err(bad_setting)?;
             start_logs(&settings, LogOutput::Stderr, Vec::new())?;
-            command.run(settings).await
+            command.run(place).await
         }
     }
 }

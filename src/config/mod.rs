@@ -246,27 +246,6 @@ impl Settings {
         })
     }
 
-    /// Settings of a measurement: a database in `folder`, or the servers of the environment; a
-    /// queue of its own; logs only of what went wrong.
-    pub fn for_bench(folder: &Path, on_servers: bool) -> Result<Self> {
-        let file = format!("sqlite:{}", folder.join("bench.db").display());
-        let settings = Self::from_lookup(&|name| match name {
-            "DATABASE_URL" | "REDIS_URL" if on_servers => environment(name),
-            "DATABASE_URL" => Some(file.clone()),
-            "PORT" | "ADMIN_PORT" => Some("0".to_owned()),
-            // Every temporary folder has a name of its own.
-            "QUEUE_PREFIX" => Some(format!("{}:", folder.file_name()?.to_str()?)),
-            "RUST_LOG" => environment(name).or_else(|| Some("error".to_owned())),
-            "LOG_FORMAT" | "DATABASE_MAX_CONNECTIONS" => environment(name),
-            name if name.starts_with("CALLBACK_") => environment(name),
-            _ => None,
-        })?;
-        if settings.is_server_profile() != on_servers {
-            bail!("`DATABASE_URL` and `REDIS_URL` must name the servers of the server profile");
-        }
-        Ok(settings)
-    }
-
     /// Settings of a command that is no service: only those of its logs are read.
     pub fn for_tool() -> Result<Self> {
         Self::from_lookup(&|name| match name {

@@ -22,6 +22,7 @@
 mod connect;
 mod error;
 pub(crate) mod json_instant;
+pub(crate) mod json_uuid;
 mod migrate;
 mod persist;
 mod schema;

@@ -144,7 +144,7 @@ impl Attempt {
                 status: SyncLogStatus::Success,
                 order_id: Some(order_id.clone()),
                 amount_minor: Some(amount.minor()),
-                currency: Some(amount.currency().to_string()),
+                currency: Some(amount.currency().clone()),
                 imported_at: Some(*imported_at),
                 ..row
             },

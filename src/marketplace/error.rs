@@ -2,6 +2,7 @@
 
 use jobs::StoreId;
 
+use crate::batch::BatchError;
 use crate::db::AsTransient;
 use crate::encryption::OpenError;
 
@@ -26,10 +27,26 @@ pub enum Error {
     /// The database refused, or is away.
     #[error("the database failed: {0}")]
     Database(#[from] sqlx::Error),
+    /// The same, for all whose work was done together.
+    #[error(transparent)]
+    Together(BatchError),
+}
+
+impl From<BatchError> for Error {
+    fn from(error: BatchError) -> Self {
+        match error {
+            BatchError::Database(_) => Self::Together(error),
+            BatchError::Interrupted => Self::Interrupted,
+        }
+    }
 }
 
 impl AsTransient for Error {
     fn is_transient(&self) -> bool {
-        matches!(self, Self::Database(error) if error.is_transient())
+        match self {
+            Self::Database(error) => error.is_transient(),
+            Self::Together(error) => error.is_transient(),
+            _ => false,
+        }
     }
 }

@@ -22,9 +22,10 @@ use super::attempt::{Attempt, attempt};
 use super::error::Error;
 use super::model::{RowOutcome, Store, SyncLog, SyncLogId, SyncLogStatus, SyncToken};
 use super::money::Money;
+use super::queries::orders::{Claim, KnownReceipt, Receipt};
 use super::queries::{orders, stores};
-use super::status::sync_status;
 use super::stores::access_token;
+use super::together::{self, Outcomes};
 use crate::App;
 use crate::db;
 use crate::traces;
@@ -64,7 +65,9 @@ pub(crate) async fn import_receipts(
     token: SyncToken,
     receipts: Vec<String>,
 ) -> Result<Vec<Imported>, Error> {
-    let (store, mut known) = look_up(app, token, &receipts).await?;
+    let known = together::look_up(app, token, &receipts).await?;
+    let (store, known) = known.ok_or(Error::StoreNotFound)?;
+    let mut known = by_receipt(known);
     // In the order asked, which is then the order of their rows.
     let mut missing: Vec<String> = Vec::new();
     let mut seen = HashSet::new();
@@ -90,22 +93,6 @@ pub(crate) async fn import_receipts(
 
 fn needs_work(row: Option<&SyncLog>) -> bool {
     row.is_none_or(|row| row.status == SyncLogStatus::Pending)
-}
-
-/// The store, and what is known of the receipts: all that a replay needs.
-async fn look_up(
-    app: &App,
-    token: SyncToken,
-    receipts: &[String],
-) -> Result<(Store, HashMap<String, SyncLog>), Error> {
-    let mut tx = app.db.read().await?;
-    let store = stores::store_by_token(&mut tx, token)
-        .await?
-        .ok_or(Error::StoreNotFound)?;
-    let receipts: Vec<&str> = receipts.iter().map(String::as_str).collect();
-    let rows = orders::receipts(&mut tx, store.id, &receipts).await?;
-    tx.save().await?;
-    Ok((store, by_receipt(rows)))
 }
 
 fn by_receipt(rows: Vec<SyncLog>) -> HashMap<String, SyncLog> {
@@ -175,14 +162,18 @@ impl Import {
             };
             let free: Vec<String> = missing.iter().filter(is_free).take(most).cloned().collect();
             let is_claiming = !free.is_empty();
-            let looked_at: Vec<String> = if is_claiming {
+            let mut looked_at: Vec<String> = if is_claiming {
                 let claimed = self.claim(&free).await?;
-                self.import(claimed).await?;
+                taken.extend(by_receipt(self.import(claimed).await?));
                 free
             } else {
                 taken.keys().cloned().collect()
             };
-            taken.extend(by_receipt(self.rows(&looked_at).await?));
+            // What was written here is known.
+            looked_at.retain(|receipt| needs_work(taken.get(receipt)));
+            if !looked_at.is_empty() {
+                taken.extend(by_receipt(self.rows(&looked_at).await?));
+            }
             for (receipt, row) in taken.extract_if(|_, row| row.status != SyncLogStatus::Pending) {
                 missing.retain(|other| *other != receipt);
                 known.insert(receipt, row);
@@ -211,55 +202,76 @@ impl Import {
     }
 
     async fn rows(&self, receipts: &[String]) -> Result<Vec<SyncLog>, Error> {
-        let receipts: Vec<&str> = receipts.iter().map(String::as_str).collect();
+        let receipts: Vec<Receipt> = receipts.iter().map(|it| self.receipt(it)).collect();
         let mut tx = self.app.db.read().await?;
-        let rows = orders::receipts(&mut tx, self.store.id, &receipts).await?;
+        let rows = orders::known_receipts(&mut tx, &receipts).await?;
         tx.save().await?;
-        Ok(rows)
+        Ok(rows.into_iter().map(|known| known.row).collect())
+    }
+
+    fn receipt(&self, receipt: &str) -> Receipt {
+        Receipt {
+            store_id: self.store.id,
+            receipt: receipt.to_owned(),
+        }
     }
 
     /// Claims what is new or was left behind, unless somebody else was faster.
     async fn claim(&self, receipts: &[String]) -> Result<Vec<Claimed>, Error> {
         let now = self.app.clock.now();
         let until = now + self.claim_time();
-        let claims: Vec<orders::Claim> = receipts
+        let claims: Vec<Claim> = receipts
             .iter()
-            .map(|receipt| orders::Claim {
+            .map(|receipt| Claim {
                 id: SyncLogId(self.app.ids.new_id(now)),
-                receipt: receipt.clone(),
+                receipt: self.receipt(receipt),
+                until: Some(until),
             })
             .collect();
-        let mut tx = self.app.db.write().await?;
-        let won = orders::claim_receipts(&mut tx, self.store.id, &claims, until, now).await?;
+        let won = together::claim(&self.app, claims.clone()).await?;
         let (mut claimed, lost): (Vec<_>, Vec<_>) = claims
             .into_iter()
-            .partition(|claim| won.contains(&claim.id));
+            .map(|claim| (claim.id, claim.receipt))
+            .partition(|(id, _)| won.contains(id));
         if !lost.is_empty() {
-            // Whoever locks several rows of a store has the store first.
-            stores::lock_store(&mut tx, self.store.id).await?;
-            let lost: Vec<&str> = lost.iter().map(|claim| claim.receipt.as_str()).collect();
-            for row in orders::receipts(&mut tx, self.store.id, &lost).await? {
-                if row.status == SyncLogStatus::Pending
-                    && orders::take_over_claim(&mut tx, row.id, until, now).await?
-                {
-                    claimed.push(orders::Claim {
-                        id: row.id,
-                        receipt: row.receipt,
-                    });
-                }
-            }
+            let lost: Vec<Receipt> = lost.into_iter().map(|(_, receipt)| receipt).collect();
+            claimed.extend(self.take_over(&lost, until, now).await?);
         }
-        tx.save().await?;
-        let claimed = claimed
-            .into_iter()
-            .map(|orders::Claim { id, receipt }| Claimed { id, receipt, until });
+        let claimed = claimed.into_iter().map(|(id, receipt)| Claimed {
+            id,
+            receipt: receipt.receipt,
+            until,
+        });
         Ok(claimed.collect())
     }
 
-    /// Asks the marketplace about each claimed receipt and records all outcomes together.
-    async fn import(&self, claimed: Vec<Claimed>) -> Result<(), Error> {
+    /// Takes over claims that have ended.
+    async fn take_over(
+        &self,
+        lost: &[Receipt],
+        until: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<(SyncLogId, Receipt)>, Error> {
+        let mut taken = Vec::new();
+        let mut tx = self.app.db.write().await?;
+        // Whoever locks several rows of a store has the store first.
+        stores::lock_store(&mut tx, self.store.id).await?;
+        for KnownReceipt { row, .. } in orders::known_receipts(&mut tx, lost).await? {
+            if row.status == SyncLogStatus::Pending
+                && orders::take_over_claim(&mut tx, row.id, until, now).await?
+            {
+                taken.push((row.id, self.receipt(&row.receipt)));
+            }
+        }
+        tx.save().await?;
+        Ok(taken)
+    }
+
+    /// Asks the marketplace about each claimed receipt and records all outcomes together; returns
+    /// what was written.
+    async fn import(&self, claimed: Vec<Claimed>) -> Result<Vec<SyncLog>, Error> {
         if claimed.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let ids: Vec<SyncLogId> = claimed.iter().map(|claim| claim.id).collect();
         let access_token = access_token(&self.app, &self.store)
@@ -287,35 +299,30 @@ impl Import {
         recorded
     }
 
-    async fn record(&self, attempts: &[(Claimed, Attempt)]) -> Result<(), Error> {
+    async fn record(&self, attempts: &[(Claimed, Attempt)]) -> Result<Vec<SyncLog>, Error> {
         let now = self.app.clock.now();
         let outcomes: Vec<RowOutcome> = attempts
             .iter()
             .map(|(claim, attempt)| self.outcome(claim, attempt, now))
             .collect();
-        let pause = attempts
+        let pause_until = attempts
             .iter()
             .filter_map(|(_, attempt)| attempt.pause_until(now))
             .max();
-        let mut tx = self.app.db.write().await?;
-        if !stores::lock_store(&mut tx, self.store.id).await? {
-            return Err(Error::StoreNotFound);
-        }
-        let written = orders::record_outcomes(&mut tx, &outcomes, now).await?;
-        if written.is_empty() {
-            return Ok(());
-        }
-        let successes = outcomes
-            .iter()
-            .filter(|row| row.status == SyncLogStatus::Success && written.contains(&row.id))
-            .count();
-        let status = sync_status(orders::newest_outcomes(&mut tx, self.store.id).await?);
-        stores::record_attempt(&mut tx, self.store.id, count(successes), status, now).await?;
-        if let Some(until) = pause {
-            stores::pause_store(&mut tx, self.store.id, until).await?;
-        }
-        tx.save().await?;
-        Ok(())
+        let written = Outcomes {
+            store_id: self.store.id,
+            rows: outcomes.clone(),
+            pause_until,
+        };
+        let written = together::record(&self.app, written).await?;
+        let written = written.ok_or(Error::StoreNotFound)?;
+        let receipts = attempts.iter().map(|(claim, _)| claim.receipt.clone());
+        Ok(outcomes
+            .into_iter()
+            .zip(receipts)
+            .filter(|(row, _)| written.contains(&row.id))
+            .map(|(row, receipt)| row.into_log(receipt))
+            .collect())
     }
 
     /// A first attempt: failures are due again at once, for the next run of the store.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`api`] | the routes: register a store, import an order or many, sync status |
 //! | [`import`] | what an import does, top to bottom |
+//! | [`together`] | its steps in the database, for all who are there at the same time |
 //! | [`sync`] | what [`SyncStore`](jobs::SyncStore) does, top to bottom |
 //! | [`schedule`] | what a `sync` tick enqueues |
 //! | [`status`] | how a store is doing, from its newest receipts: one pure function |
@@ -39,6 +40,7 @@ mod schedule;
 pub mod status;
 mod stores;
 mod sync;
+mod together;
 
 pub(crate) use dead_letters::{dead_receipts, revive_receipt};
 pub use error::Error;
@@ -52,3 +54,4 @@ pub(crate) use reconcile::reconcile;
 pub use schedule::{Pass, enqueue_due_stores};
 pub(crate) use stores::{clear_expired_leases, free_slot, register_store};
 pub(crate) use sync::sync_store;
+pub(crate) use together::Together;

@@ -7,12 +7,13 @@ use chrono::{DateTime, Utc};
 use jobs::StoreId;
 use poem_openapi::Enum;
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::money::Currency;
-use crate::db::json_instant;
+use crate::db::{json_instant, json_uuid};
 use crate::encryption::{Column, Sealed};
 
 /// Where access tokens are.
@@ -130,10 +131,22 @@ pub enum SyncLogStatus {
 #[sqlx(transparent)]
 pub struct SyncLogId(pub Uuid);
 
+impl From<SyncLogId> for Uuid {
+    fn from(id: SyncLogId) -> Self {
+        id.0
+    }
+}
+
 /// The secret that opens one store's imports and status. Printing it shows its first characters.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, sqlx::Type)]
 #[sqlx(transparent)]
 pub struct SyncToken(pub Uuid);
+
+impl From<SyncToken> for Uuid {
+    fn from(token: SyncToken) -> Self {
+        token.0
+    }
+}
 
 impl fmt::Debug for SyncToken {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -156,6 +169,31 @@ pub struct NewStore {
     pub access_token: SecretString,
     /// ISO 4217.
     pub currency: String,
+}
+
+/// How a store is doing, in one look.
+#[derive(Clone, Debug, FromRow)]
+pub struct StoreLook {
+    /// What opens it.
+    pub sync_token: SyncToken,
+    /// When an order of it was last attempted.
+    pub last_sync_at: Option<DateTime<Utc>>,
+    /// Orders imported.
+    pub imported_success_count: i64,
+    /// How its newest rows that came to something went, newest first.
+    pub newest: Json<Vec<SyncLogStatus>>,
+    /// Receipts that are rate-limited now.
+    pub rate_limited_count: i64,
+}
+
+/// A store, and the token that opens it.
+#[derive(Clone, Debug, FromRow)]
+pub struct OpenStore {
+    /// What opens it.
+    pub sync_token: SyncToken,
+    /// What it is.
+    #[sqlx(flatten)]
+    pub store: Store,
 }
 
 /// A registered store.
@@ -243,7 +281,7 @@ pub struct DueRow {
 #[derive(Clone, Debug, Serialize)]
 pub struct RowOutcome {
     /// The row.
-    #[serde(serialize_with = "simple_uuid")]
+    #[serde(serialize_with = "json_uuid::of")]
     pub id: SyncLogId,
     /// How it went.
     pub status: SyncLogStatus,
@@ -252,7 +290,7 @@ pub struct RowOutcome {
     /// In minor units of [`RowOutcome::currency`].
     pub amount_minor: Option<i64>,
     /// ISO 4217.
-    pub currency: Option<String>,
+    pub currency: Option<Currency>,
     /// When the marketplace says it was imported.
     #[serde(serialize_with = "json_instant::option")]
     pub imported_at: Option<DateTime<Utc>>,
@@ -273,9 +311,21 @@ pub struct RowOutcome {
     pub claimed_until: Option<DateTime<Utc>>,
 }
 
-/// Without hyphens: what `unhex` of SQLite takes and PostgreSQL reads as well.
-pub(crate) fn simple_uuid<S: Serializer>(id: &SyncLogId, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&id.0.simple())
+impl RowOutcome {
+    /// The row of a receipt that this was written to.
+    pub(crate) fn into_log(self, receipt: String) -> SyncLog {
+        SyncLog {
+            id: self.id,
+            receipt,
+            status: self.status,
+            order_id: self.order_id,
+            amount_minor: self.amount_minor,
+            currency: self.currency,
+            error_details: self.error_details,
+            next_retry_at: self.next_retry_at,
+            imported_at: self.imported_at,
+        }
+    }
 }
 
 impl fmt::Display for SyncLogStatus {

@@ -1,13 +1,16 @@
 //! Registers stores and tells how they are doing.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use jobs::StoreId;
 use secrecy::SecretString;
 
 use super::error::Error;
 use super::model::{ACCESS_TOKEN, NewStore, Store, SyncStatus, SyncToken};
-use super::queries::{orders, stores};
+use super::queries::stores;
 use super::status::sync_status;
+use super::together;
 use crate::App;
 use crate::db::Tx;
 use crate::encryption::hold_key;
@@ -50,27 +53,20 @@ pub(super) fn access_token(app: &App, store: &Store) -> Result<SecretString, Err
 }
 
 /// The store that a token opens.
-pub(crate) async fn store_of(app: &App, token: SyncToken) -> Result<StoreId, Error> {
-    let mut tx = app.db.read().await?;
-    let store = stores::store_by_token(&mut tx, token).await?;
-    tx.save().await?;
-    store.map(|store| store.id).ok_or(Error::StoreNotFound)
+pub(crate) async fn store_of(app: &Arc<App>, token: SyncToken) -> Result<StoreId, Error> {
+    let known = together::look_up(app, token, &[]).await?;
+    known.map(|(store, _)| store.id).ok_or(Error::StoreNotFound)
 }
 
 /// How the store that `token` opens is doing, judged by its newest receipts.
-pub(crate) async fn store_state(app: &App, token: SyncToken) -> Result<StoreState, Error> {
-    let mut tx = app.db.read().await?;
-    let store = stores::store_by_token(&mut tx, token)
-        .await?
-        .ok_or(Error::StoreNotFound)?;
-    let newest = orders::newest_outcomes(&mut tx, store.id).await?;
-    let rate_limited_count = orders::rate_limited_count(&mut tx, store.id).await?;
-    tx.save().await?;
+pub(crate) async fn store_state(app: &Arc<App>, token: SyncToken) -> Result<StoreState, Error> {
+    let look = together::look_at_store(app, token).await?;
+    let look = look.ok_or(Error::StoreNotFound)?;
     Ok(StoreState {
-        last_sync_at: store.last_sync_at,
-        imported_orders: store.imported_success_count,
-        sync_status: sync_status(newest),
-        rate_limited_count,
+        last_sync_at: look.last_sync_at,
+        imported_orders: look.imported_success_count,
+        sync_status: sync_status(look.newest.0),
+        rate_limited_count: look.rate_limited_count,
     })
 }
 

@@ -29,6 +29,7 @@ use super::import::count;
 use super::model::{DueRow, RowOutcome, Store, SyncLogId, SyncLogStatus, SyncStatus};
 use super::operate::is_paused;
 use super::queries::orders::RowCursor;
+use super::queries::stores::StoreOutcome;
 use super::queries::{orders, stores};
 use super::status::sync_status;
 use super::stores::{access_token, free_slot};
@@ -376,8 +377,15 @@ impl Run<'_> {
         let is_last = is_last || is_paused;
         let written = orders::record_outcomes(&mut tx, &batch.rows, now).await?;
         let successes = new_successes(&batch.rows, &written);
-        let status = sync_status(orders::newest_outcomes(&mut tx, id).await?);
-        let imported = stores::record_attempt(&mut tx, id, successes, status, now).await?;
+        let newest = orders::newest_outcomes(&mut tx, &[id]).await?;
+        let status = sync_status(newest.into_iter().flat_map(|newest| newest.statuses.0));
+        let outcome = StoreOutcome {
+            id,
+            successes,
+            status,
+        };
+        let counts = stores::record_attempts(&mut tx, &[outcome], now).await?;
+        let imported = counts.get(&id).copied().unwrap_or_default();
         if let Some(until) = batch.pause_until {
             stores::pause_store(&mut tx, id, until).await?;
         }

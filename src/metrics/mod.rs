@@ -24,5 +24,6 @@ mod recorded;
 pub use endpoint::{endpoint, pages};
 pub(crate) use labels::known_method;
 pub use labels::{DeliveryOutcome, JobOutcome};
+pub(crate) use process::{field, processor_time_of};
 pub use readings::{Pace, Reading, Readings, Schedule};
 pub use recorded::{JobTimer, Metrics};

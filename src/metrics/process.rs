@@ -17,7 +17,7 @@ pub(super) struct ProcessFigures {}
 
 impl Collector for ProcessFigures {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        if let Some(seconds) = processor_time() {
+        if let Some(seconds) = processor_time_of("self") {
             counter(
                 &mut encoder,
                 "process_cpu_seconds",
@@ -74,14 +74,15 @@ fn gauge(encoder: &mut DescriptorEncoder, name: &str, help: &str, value: f64) ->
     gauge.encode(metric)
 }
 
-/// The number behind a name at the beginning of a line.
-fn field(text: &str, name: &str) -> Option<f64> {
+/// The number behind a name at the beginning of a line of such a file.
+pub(crate) fn field(text: &str, name: &str) -> Option<f64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
-fn processor_time() -> Option<f64> {
-    let text = fs::read_to_string("/proc/self/stat").ok()?;
+/// Processor time of a process, in seconds.
+pub(crate) fn processor_time_of(pid: &str) -> Option<f64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name of the program, in parentheses, may hold anything.
     let (_, rest) = text.rsplit_once(") ")?;
     let mut fields = rest.split(' ').skip(11);
@@ -98,13 +99,13 @@ mod tests {
 
     #[test]
     fn the_kernel_tells_time_and_memory_of_this_process() {
-        let before = processor_time().unwrap();
+        let before = processor_time_of("self").unwrap();
         let started = Instant::now();
         let mut sum = 0_u64;
         while started.elapsed() < Duration::from_millis(60) {
             sum = std::hint::black_box(sum.wrapping_add(1));
         }
-        assert!(processor_time().unwrap() > before);
+        assert!(processor_time_of("self").unwrap() > before);
         let status = fs::read_to_string("/proc/self/status").unwrap();
         assert!(field(&status, "VmRSS:").unwrap() > 1000.0);
         assert_eq!(field(&status, "NoSuchField:"), None);

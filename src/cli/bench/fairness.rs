@@ -1,8 +1,8 @@
 //! What an endpoint that works notices of one that hangs and one that always fails.
 //!
-//! Events for the endpoint that works are recorded at a steady rate, first while it is alone, then
-//! while the two others are owed a backlog each that the next tick finds. Both take the same time,
-//! one after the other, several rounds long.
+//! Events for the endpoint that works are recorded at a steady rate, first while the two others are
+//! inactive, then while they are owed their backlog, which the next tick finds. Both take the same
+//! time, one after the other, several rounds long.
 
 use std::time::Duration;
 
@@ -11,17 +11,15 @@ use clap::Args;
 use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::Profile;
-use super::place::Tenant;
+use super::place::{Place, Tenant};
 use super::receiver::Receiver;
-use super::report::Report;
+use super::report::{Report, Round};
 use crate::App;
 use crate::admin::LogStream;
-use crate::config::Settings;
 use crate::service::{Roles, Service};
 
 /// Latency of an endpoint that works, alone and beside one that hangs and one that fails.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct Fairness {
     /// Rounds.
     #[arg(long, default_value_t = 5)]
@@ -38,7 +36,8 @@ pub(super) struct Fairness {
 }
 
 impl Fairness {
-    pub(super) async fn run(self, profile: Profile, settings: Settings) -> Result<Report> {
+    pub(super) async fn run(self, place: &Place) -> Result<Report> {
+        let settings = place.settings()?;
         let receiver = Receiver::start().await?;
         let timeout = settings.callback.timeout;
         let cron = settings.callback.cron.clone();
@@ -47,13 +46,13 @@ impl Fairness {
         let tenant = Tenant::new(app, receiver.url("works")).await?;
         let (mut alone, mut beside) = (Vec::new(), Vec::new());
         for _ in 0..self.rounds {
-            alone.push(self.half(app, &tenant, &receiver).await?);
-
             let hanging = Tenant::new(app, receiver.url("hangs")).await?;
             let failing = Tenant::new(app, receiver.url("fails")).await?;
             for bad in [&hanging, &failing] {
                 bad.owe(app, self.backlog).await?;
             }
+            // What was written for it is the same for both halves.
+            alone.push(self.half(app, &tenant, &receiver).await?);
             for bad in [&hanging, &failing] {
                 bad.set_active(app, true).await?;
             }
@@ -73,11 +72,11 @@ impl Fairness {
             "callbackCron": cron,
         });
         let measured = vec![("alone", alone), ("beside the others", beside)];
-        Ok(Report::new("fairness", profile, setup, measured).with_ratio())
+        Ok(Report::new("fairness", place.profile(), setup, measured).with_ratio())
     }
 
     /// Latencies of the endpoint that works, at a rate that does not wait for anybody.
-    async fn half(&self, app: &App, tenant: &Tenant, receiver: &Receiver) -> Result<Vec<Duration>> {
+    async fn half(&self, app: &App, tenant: &Tenant, receiver: &Receiver) -> Result<Round> {
         let mut ticks = interval(Duration::from_secs(1) / self.rate.max(1));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
         let mut published = Vec::new();
@@ -90,6 +89,6 @@ impl Fairness {
         for (id, due) in published {
             latencies.push(receiver.arrival(id).await?.saturating_duration_since(due));
         }
-        Ok(latencies)
+        Ok(latencies.into())
     }
 }

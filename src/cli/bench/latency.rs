@@ -9,18 +9,16 @@ use clap::Args;
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::Profile;
-use super::place::Tenant;
+use super::place::{Place, Tenant};
 use super::receiver::Receiver;
-use super::report::Report;
+use super::report::{Report, Round};
 use crate::App;
 use crate::admin::LogStream;
-use crate::config::Settings;
 use crate::ids::split_mix;
 use crate::service::{Roles, Service};
 
 /// Latency of events when the service has nothing else to do.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct Latency {
     /// Rounds, of each kind.
     #[arg(long, default_value_t = 5)]
@@ -31,7 +29,8 @@ pub(super) struct Latency {
 }
 
 impl Latency {
-    pub(super) async fn run(self, profile: Profile, settings: Settings) -> Result<Report> {
+    pub(super) async fn run(self, place: &Place) -> Result<Report> {
+        let settings = place.settings()?;
         let receiver = Receiver::start().await?;
         let (mut together, mut apart) = (Vec::new(), Vec::new());
         for _ in 0..self.rounds {
@@ -53,10 +52,10 @@ impl Latency {
             ("recorded by the process that delivers", together),
             ("recorded by another one", apart),
         ];
-        Ok(Report::new("latency", profile, setup, measured))
+        Ok(Report::new("latency", place.profile(), setup, measured))
     }
 
-    async fn round(&self, app: &App, receiver: &Receiver) -> Result<Vec<Duration>> {
+    async fn round(&self, app: &App, receiver: &Receiver) -> Result<Round> {
         let tenant = Tenant::new(app, receiver.url("works")).await?;
         let mut latencies = Vec::new();
         let mut chance = 1;
@@ -67,7 +66,7 @@ impl Latency {
             sleep(Duration::from_millis(20 + split_mix(&mut chance) % 80)).await;
         }
         tenant.leave(app).await?;
-        Ok(latencies)
+        Ok(latencies.into())
     }
 }
 

@@ -2,20 +2,38 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | [`throughput`] | what the API takes: imports, known receipts, batches, looks at stores |
+//! | [`drain`] | how fast due receipts are worked off |
+//! | [`callbacks`] | how fast events are delivered |
+//! | [`no_op`] | what the queue itself takes |
+//! | [`scale`] | all of that with a long history, beside a short one |
 //! | [`latency`] | from an event to its receiver, when there is nothing else to do |
 //! | [`fairness`] | the same beside endpoints that hang or fail, with a backlog |
-//! | [`mod@place`] | a service and events of the measurement's own |
-//! | [`receiver`] | who receives them, and when |
-//! | [`report`] | figures over several rounds: a table on stderr, JSON on stdout |
+//! | [`compare`] | two reports side by side |
+//! | [`mod@place`], [`stage`] | settings, a service as a process of its own, stores, a history |
+//! | [`load`], [`marketplace`], [`receiver`] | who asks, who is asked, who is told |
+//! | [`report`], [`usage`] | figures over several rounds: a table on stderr, JSON on stdout |
 //!
-//! Everything is on the loopback interface: database, queue, service and receiver share the
+//! Everything is on the loopback interface: database, queue, service, load and receivers share the
 //! processors of this machine.
 
+mod callbacks;
+mod compare;
+mod drain;
 mod fairness;
+mod history;
 mod latency;
+mod load;
+mod marketplace;
+mod no_op;
 mod place;
 mod receiver;
 mod report;
+mod scale;
+mod stage;
+mod subject;
+mod throughput;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -24,14 +42,20 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use self::place::Place;
+use self::report::Report;
+use self::throughput::Question;
 use super::output::{complain, say};
 use crate::config::Settings;
+use crate::service::signal;
 
-/// Measure the service; a table on stderr, JSON on stdout.
+/// What a shell says of a process that a signal ended.
+const INTERRUPTED: u8 = 130;
+
+/// Measure the service; a table on stderr, JSON on stdout, a line a report.
 ///
 /// The embedded profile has its data in a temporary folder. The server profile takes
 /// `DATABASE_URL` and `REDIS_URL`; give it a database of its own, because what is measured stays
-/// there. `CALLBACK_…` settings are taken from the environment.
+/// there. `CALLBACK_…` and `SYNC_…` settings are taken from the environment.
 #[derive(Debug, Args)]
 pub(super) struct Bench {
     #[command(subcommand)]
@@ -51,32 +75,86 @@ pub(super) enum Profile {
     Server,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 enum Measurement {
+    /// Imports of receipts that nobody has seen.
+    Import(throughput::Throughput),
+    /// Imports of receipts that are known.
+    Replay(throughput::Throughput),
+    /// Looks at how a store is doing.
+    Status(throughput::Throughput),
+    /// Imports of new receipts in batches.
+    Batch(throughput::Throughput),
+    /// Due receipts of many stores, worked off by jobs.
+    Drain(drain::Drain),
+    /// Due receipts of one store: as many as `drain` has in all.
+    DrainOne(drain::Drain),
+    /// Events delivered to webhooks.
+    Callbacks(callbacks::Callbacks),
+    /// Jobs that do nothing.
+    Jobs(no_op::NoOp),
+    /// All of the above, one after the other.
+    All(scale::All),
+    /// All of the above, without and with a long history.
+    Scale(scale::Scale),
     /// Latency of an endpoint that works, alone and beside one that hangs and one that fails.
     Fairness(fairness::Fairness),
     /// Latency of events when the service has nothing else to do.
     Latency(latency::Latency),
+    /// Compare two reports.
+    Compare(compare::Compare),
+}
+
+impl Measurement {
+    async fn run(self, place: &Place) -> Result<Vec<Report>> {
+        let report = match self {
+            Self::Import(asked) => asked.run(place, Question::Import).await?,
+            Self::Replay(asked) => asked.run(place, Question::Replay).await?,
+            Self::Status(asked) => asked.run(place, Question::Status).await?,
+            Self::Batch(asked) => asked.run(place, Question::Batch).await?,
+            Self::Drain(drain) => drain.run(place).await?,
+            Self::DrainOne(drain) => drain.of_one().run(place).await?,
+            Self::Callbacks(callbacks) => callbacks.run(place).await?,
+            Self::Jobs(jobs) => jobs.run(place).await?,
+            Self::Fairness(fairness) => fairness.run(place).await?,
+            Self::Latency(latency) => latency.run(place).await?,
+            Self::All(all) => return all.run(place).await,
+            Self::Scale(scale) => return scale.run(place).await,
+            Self::Compare(compare) => {
+                say(&compare.table()?);
+                return Ok(Vec::new());
+            }
+        };
+        tell(&report);
+        Ok(vec![report])
+    }
 }
 
 impl Bench {
-    /// The settings of the services that are measured, with their data in a folder of the place.
-    pub(super) fn settings(&self, place: &Place) -> Result<Settings> {
-        Settings::for_bench(place.folder(), self.profile == Profile::Server)
+    /// A place for the data of a measurement.
+    pub(super) fn place(&self) -> Result<Place> {
+        Place::new(self.profile)
     }
 
-    pub(super) async fn run(self, settings: Settings) -> Result<ExitCode> {
-        let report = match self.measurement {
-            Measurement::Fairness(fairness) => fairness.run(self.profile, settings).await?,
-            Measurement::Latency(latency) => latency.run(self.profile, settings).await?,
+    /// The settings that logs are written by.
+    pub(super) fn settings(&self, place: &Place) -> Result<Settings> {
+        match self.measurement {
+            Measurement::Compare(_) => Settings::for_tool(),
+            _ => place.settings(),
+        }
+    }
+
+    pub(super) async fn run(self, place: Place) -> Result<ExitCode> {
+        tokio::select! {
+            reports = self.measurement.run(&place) => reports?,
+            () = signal() => return Ok(ExitCode::from(INTERRUPTED)),
         };
-        complain(&report.table());
-        say(&report.json());
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// A place for the data of a measurement.
-pub(super) fn place() -> Result<Place> {
-    Place::new()
+/// A report, as soon as it is there.
+fn tell(report: &Report) {
+    complain(&format!("{}\n", report.table()));
+    say(&report.json());
 }

@@ -1,16 +1,19 @@
-//! What a measurement has to itself: a folder, organizations, stores, endpoints, events.
+//! What a measurement has to itself: a folder, settings, organizations, stores, endpoints, events.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use jobs::{OutboxId, StoreId};
 use secrecy::SecretString;
 use serde_json::json;
 use tempfile::TempDir;
 
+use super::Profile;
 use crate::App;
-use crate::marketplace::model::{Marketplace, NewStore};
+use crate::config::{Settings, environment};
+use crate::marketplace::model::{Marketplace, NewStore, SyncToken};
 use crate::marketplace::register_store;
 use crate::webhooks::endpoints::{self, EndpointChange, NewEndpoint};
 use crate::webhooks::model::EndpointId;
@@ -19,19 +22,87 @@ use crate::webhooks::{self, EventType, NewEvent, Recorded};
 /// Events recorded in one transaction when many are.
 const BATCH: usize = 250;
 
-/// A folder that is gone when it is dropped.
+/// Settings that a measurement takes from the environment, if they are there.
+const TAKEN: [&str; 12] = [
+    "CALLBACK_BACKOFF_SECONDS",
+    "CALLBACK_CONCURRENCY",
+    "CALLBACK_CRON",
+    "CALLBACK_MAX_ATTEMPTS",
+    "CALLBACK_TIMEOUT_MS",
+    "DATABASE_MAX_CONNECTIONS",
+    "LOG_FORMAT",
+    "RUST_LOG",
+    "SYNC_CHUNK_SIZE",
+    "SYNC_CONCURRENCY",
+    "SYNC_CRON",
+    "SYNC_ROW_CONCURRENCY",
+];
+
+/// A folder that is gone when it is dropped, and the settings of services that are measured.
 pub(in crate::cli) struct Place {
     folder: TempDir,
+    profile: Profile,
 }
 
 impl Place {
-    pub(super) fn new() -> Result<Self> {
+    pub(super) fn new(profile: Profile) -> Result<Self> {
         let folder = tempfile::tempdir().context("the measurement has no temporary folder")?;
-        Ok(Self { folder })
+        Ok(Self { folder, profile })
     }
 
-    pub(super) fn folder(&self) -> &Path {
-        self.folder.path()
+    pub(super) fn profile(&self) -> Profile {
+        self.profile
+    }
+
+    /// The settings of a service, by name: a database in the folder or the servers of the
+    /// environment, a queue of its own, free ports.
+    pub(super) fn environment(&self) -> Result<BTreeMap<String, String>> {
+        let folder = self.folder.path();
+        let name = folder.file_name().and_then(|name| name.to_str());
+        let mut settings = BTreeMap::from([
+            ("PORT", "0".to_owned()),
+            ("ADMIN_PORT", "0".to_owned()),
+            // Every temporary folder has a name of its own.
+            ("QUEUE_PREFIX", format!("{}:", name.unwrap_or("bench"))),
+            ("RUST_LOG", "error".to_owned()),
+        ]);
+        match self.profile {
+            Profile::Embedded => {
+                let file = format!("sqlite:{}", folder.join("bench.db").display());
+                settings.insert("DATABASE_URL", file);
+            }
+            Profile::Server => {
+                for name in ["DATABASE_URL", "REDIS_URL"] {
+                    let Some(url) = environment(name) else {
+                        bail!("`{name}` must name a server of the server profile");
+                    };
+                    settings.insert(name, url);
+                }
+            }
+        }
+        let mut settings: BTreeMap<String, String> = settings
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
+        let taken = TAKEN.iter();
+        settings.extend(taken.filter_map(|name| Some(((*name).to_owned(), environment(name)?))));
+        Ok(settings)
+    }
+
+    /// A view of the database and the queue of a service with these settings, from outside.
+    pub(super) async fn app(&self, settings: &BTreeMap<String, String>) -> Result<Arc<App>> {
+        let settings = Settings::from_lookup(&|name| settings.get(name).cloned())?;
+        Ok(Arc::new(App::connect(settings, None).await?))
+    }
+
+    /// The same, read; an error if they are not of this profile.
+    pub(super) fn settings(&self) -> Result<Settings> {
+        let environment = self.environment()?;
+        let settings = Settings::from_lookup(&|name| environment.get(name).cloned())?;
+        if settings.is_server_profile() != (self.profile == Profile::Server) {
+            bail!("`DATABASE_URL` and `REDIS_URL` must name the servers of the server profile");
+        }
+        Ok(settings)
     }
 }
 
@@ -42,31 +113,39 @@ pub(super) struct Tenant {
     endpoint: EndpointId,
 }
 
+/// Registers a store whose name nobody had before, of an organization of its own.
+pub(super) async fn new_store(app: &App) -> Result<(String, StoreId, SyncToken)> {
+    let organization_id = format!("bench-{}", app.ids.new_id(app.clock.now()));
+    let store = NewStore {
+        organization_id: organization_id.clone(),
+        marketplace: Marketplace::Etsy,
+        external_store_id: "bench".to_owned(),
+        store_name: "Bench".to_owned(),
+        access_token: SecretString::from("bench"),
+        currency: "USD".to_owned(),
+    };
+    let mut tx = app.db.write().await?;
+    let (id, token) = register_store(app, &mut tx, &store).await?;
+    tx.save().await?;
+    Ok((organization_id, id, token))
+}
+
 impl Tenant {
     /// Registers one whose name nobody had before.
     pub(super) async fn new(app: &App, target_url: String) -> Result<Self> {
-        let organization_id = format!("bench-{}", app.ids.new_id(app.clock.now()));
-        let store = NewStore {
-            organization_id: organization_id.clone(),
-            marketplace: Marketplace::Etsy,
-            external_store_id: "bench".to_owned(),
-            store_name: "Bench".to_owned(),
-            access_token: SecretString::from("bench"),
-            currency: "USD".to_owned(),
-        };
+        let (organization, store, _) = new_store(app).await?;
         let new = NewEndpoint {
-            organization_id: organization_id.clone(),
+            organization_id: organization.clone(),
             event: EventType::SyncCompleted,
             target_url,
         };
         let checked = endpoints::check_endpoint(app, new).await?;
         let mut tx = app.db.write().await?;
-        let (store_id, _) = register_store(app, &mut tx, &store).await?;
         let (endpoint, _) = endpoints::register_endpoint(app, &mut tx, checked).await?;
         tx.save().await?;
         Ok(Self {
-            organization: organization_id,
-            store: store_id,
+            organization,
+            store,
             endpoint: endpoint.id,
         })
     }

@@ -1,4 +1,5 @@
-//! Figures over several rounds: each round for itself, their median and spread, and all together.
+//! Figures over several rounds: each round for itself, their median and spread, and all together;
+//! and what the processes cost meanwhile.
 
 use std::time::Duration;
 
@@ -6,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Profile;
+use super::usage::Process;
 use crate::cli::output::table;
 
 /// What was measured, and how.
@@ -15,12 +17,53 @@ pub(super) struct Report {
     bench: &'static str,
     profile: Profile,
     version: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commit: Option<String>,
     processors: usize,
     setup: Value,
     series: Vec<Series>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    processes: Vec<Process>,
     /// How much the second series is above the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     ratio: Option<Ratio>,
+}
+
+/// What was done in one round.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Round {
+    /// How many things were done.
+    pub(super) done: usize,
+    /// In this time, if there was nothing to wait for but them.
+    pub(super) took: Option<Duration>,
+    /// How long each of them, or of those that were looked at, took.
+    pub(super) latencies: Vec<Duration>,
+}
+
+impl From<Vec<Duration>> for Round {
+    /// Of things that came at a pace of their own.
+    fn from(latencies: Vec<Duration>) -> Self {
+        Self {
+            done: latencies.len(),
+            took: None,
+            latencies,
+        }
+    }
+}
+
+impl Round {
+    /// How many a second, if that was measured.
+    pub(super) fn whole_per_second(&self) -> Option<u32> {
+        let took = self.took?.as_millis().max(1);
+        u32::try_from(self.done as u128 * 1000 / took).ok()
+    }
+
+    fn per_second(&self) -> Option<f64> {
+        let seconds = self.took?.as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+        let done = self.done as f64;
+        (seconds > 0.0).then(|| (done / seconds).round())
+    }
 }
 
 /// The same thing, measured in several rounds.
@@ -28,10 +71,23 @@ pub(super) struct Report {
 #[serde(rename_all = "camelCase")]
 struct Series {
     name: &'static str,
-    rounds: Vec<Latencies>,
+    rounds: Vec<Figures>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    per_second: Option<Spread>,
     p50_ms: Spread,
     p99_ms: Spread,
     together: Latencies,
+}
+
+/// What a round came to.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Figures {
+    done: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    per_second: Option<f64>,
+    #[serde(flatten)]
+    latencies: Latencies,
 }
 
 /// How latencies are distributed.
@@ -60,12 +116,12 @@ struct Ratio {
 }
 
 impl Report {
-    /// A report of rounds: for each series its name and the latencies of each round.
+    /// A report of rounds: for each series its name and its rounds.
     pub(super) fn new(
         bench: &'static str,
         profile: Profile,
         setup: Value,
-        measured: Vec<(&'static str, Vec<Vec<Duration>>)>,
+        measured: Vec<(&'static str, Vec<Round>)>,
     ) -> Self {
         let series: Vec<Series> = measured
             .into_iter()
@@ -75,11 +131,19 @@ impl Report {
             bench,
             profile,
             version: env!("CARGO_PKG_VERSION"),
+            commit: commit(),
             processors: std::thread::available_parallelism().map_or(0, usize::from),
             setup,
             series,
+            processes: Vec::new(),
             ratio: None,
         }
+    }
+
+    /// Also tells what the processes cost.
+    pub(super) fn with_processes(mut self, processes: Vec<Process>) -> Self {
+        self.processes = processes;
+        self
     }
 
     /// Also tells the ratio of the second series to the first, round by round.
@@ -87,7 +151,9 @@ impl Report {
         if let [base, other] = &self.series[..] {
             let ratio = |figure: fn(&Latencies) -> f64| {
                 let rounds = other.rounds.iter().zip(&base.rounds);
-                Spread::of(rounds.map(|(other, base)| figure(other) / figure(base)))
+                Spread::of(
+                    rounds.map(|(other, base)| figure(&other.latencies) / figure(&base.latencies)),
+                )
             };
             self.ratio = Some(Ratio {
                 p50: ratio(|it| it.p50_ms),
@@ -95,6 +161,16 @@ impl Report {
             });
         }
         self
+    }
+
+    /// How much another report of the same measurement differs, a line a series.
+    pub(super) fn compared_with(&self, other: &Self) -> String {
+        let pairs = self.series.iter().zip(&other.series);
+        let lines = pairs.filter_map(|(own, other)| {
+            let ratio = other.per_second?.median / own.per_second?.median;
+            Some(format!("{} {}: × {ratio:.2}", self.bench, own.name))
+        });
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     /// For programs.
@@ -105,24 +181,32 @@ impl Report {
     /// For people.
     pub(super) fn table(&self) -> String {
         let head = [
-            "milliseconds",
-            "round",
-            "samples",
-            "p50",
-            "p90",
-            "p99",
-            "max",
+            "", "round", "done", "a second", "p50 ms", "p90", "p99", "max",
         ];
         let mut rows = vec![head.map(str::to_owned)];
         for series in &self.series {
-            let rounds = series.rounds.iter().enumerate();
-            let rounds = rounds.map(|(index, round)| ((index + 1).to_string(), round));
-            for (round, it) in rounds.chain([("all".to_owned(), &series.together)]) {
-                let figures = [it.p50_ms, it.p90_ms, it.p99_ms, it.max_ms];
-                let [p50, p90, p99, max] = figures.map(|figure| format!("{figure:.1}"));
-                let samples = it.samples.to_string();
-                rows.push([series.name.to_owned(), round, samples, p50, p90, p99, max]);
-            }
+            let each = series.rounds.iter().enumerate();
+            let each = each.map(|(index, it)| {
+                let pace = it.per_second.map(|pace| format!("{pace:.0}"));
+                let pace = pace.unwrap_or_default();
+                row(
+                    series.name,
+                    (index + 1).to_string(),
+                    it.done,
+                    pace,
+                    &it.latencies,
+                )
+            });
+            rows.extend(each);
+            let all = series.rounds.iter().map(|it| it.done).sum();
+            let together = &series.together;
+            rows.push(row(
+                series.name,
+                "all".to_owned(),
+                all,
+                String::new(),
+                together,
+            ));
         }
         let mut lines = vec![
             format!(
@@ -132,33 +216,83 @@ impl Report {
             table(&rows),
             String::new(),
         ];
-        lines.extend(self.series.iter().map(|series| {
+        for series in &self.series {
+            let name = series.name;
+            lines.extend(series.per_second.map(|it| {
+                format!(
+                    "{name}: median {:.0} a second, from {:.0} to {:.0}",
+                    it.median, it.least, it.most
+                )
+            }));
             let Spread {
                 median,
                 least,
                 most,
             } = series.p99_ms;
-            let name = series.name;
-            format!("p99 {name}: median {median:.1} ms, from {least:.1} to {most:.1}")
-        }));
+            if series.together.samples > 0 {
+                lines.push(format!(
+                    "p99 {name}: median {median:.1} ms, from {least:.1} to {most:.1}"
+                ));
+            }
+        }
         lines.extend(self.ratio.map(|Ratio { p50, p99 }| {
             format!(
                 "p50 × {:.2}, p99 × {:.2} (median of the rounds; p99 from {:.2} to {:.2})",
                 p50.median, p99.median, p99.least, p99.most
             )
         }));
+        lines.extend(self.processes.iter().map(ToString::to_string));
         lines.join("\n")
     }
 }
 
+fn row(name: &str, round: String, done: usize, pace: String, latencies: &Latencies) -> [String; 8] {
+    let it = latencies;
+    let figures = [it.p50_ms, it.p90_ms, it.p99_ms, it.max_ms];
+    let [p50, p90, p99, max] = figures.map(|figure| match it.samples {
+        0 => String::new(),
+        _ => format!("{figure:.1}"),
+    });
+    [
+        name.to_owned(),
+        round,
+        done.to_string(),
+        pace,
+        p50,
+        p90,
+        p99,
+        max,
+    ]
+}
+
+/// What was built, when this runs in a clone of the repository.
+fn commit() -> Option<String> {
+    let folder = std::env::current_exe().ok()?;
+    let git = std::process::Command::new("git")
+        .args(["describe", "--always", "--dirty", "--abbrev=12"])
+        .current_dir(folder.parent()?)
+        .output()
+        .ok()?;
+    let commit = String::from_utf8(git.stdout).ok()?;
+    (git.status.success()).then(|| commit.trim().to_owned())
+}
+
 impl Series {
-    fn new(name: &'static str, rounds: &[Vec<Duration>]) -> Self {
-        let each: Vec<Latencies> = rounds.iter().cloned().map(Latencies::of).collect();
+    fn new(name: &'static str, rounds: &[Round]) -> Self {
+        let each = rounds.iter().map(|round| Figures {
+            done: round.done,
+            per_second: round.per_second(),
+            latencies: Latencies::of(round.latencies.clone()),
+        });
+        let each: Vec<Figures> = each.collect();
+        let paces: Vec<f64> = each.iter().filter_map(|it| it.per_second).collect();
+        let together = rounds.iter().flat_map(|round| round.latencies.clone());
         Self {
             name,
-            p50_ms: Spread::of(each.iter().map(|it| it.p50_ms)),
-            p99_ms: Spread::of(each.iter().map(|it| it.p99_ms)),
-            together: Latencies::of(rounds.concat()),
+            per_second: (!paces.is_empty()).then(|| Spread::of(paces.into_iter())),
+            p50_ms: Spread::of(each.iter().map(|it| it.latencies.p50_ms)),
+            p99_ms: Spread::of(each.iter().map(|it| it.latencies.p99_ms)),
+            together: Latencies::of(together.collect()),
             rounds: each,
         }
     }
@@ -223,12 +357,17 @@ mod tests {
 
     #[test]
     fn a_report_has_the_median_and_the_spread_of_its_rounds() {
-        let rounds = [10, 30, 20].map(|last| latencies(1..=last));
-        let slower = [20, 60, 60].map(|last| latencies(1..=last));
+        let rounds = [10, 30, 20].map(|last| Round {
+            took: Some(Duration::from_secs(2)),
+            ..Round::from(latencies(1..=last))
+        });
+        let slower = [20, 60, 60].map(|last| latencies(1..=last).into());
         let measured = vec![("base", rounds.to_vec()), ("other", slower.to_vec())];
         let report = Report::new("test", Profile::Embedded, json!({}), measured).with_ratio();
         let json: Value = serde_json::from_str(&report.json()).unwrap();
         insta::assert_compact_json_snapshot!(json["series"][0]["p99Ms"], @r#"{"least": 10.0, "median": 20.0, "most": 30.0}"#);
+        insta::assert_compact_json_snapshot!(json["series"][0]["perSecond"], @r#"{"least": 5.0, "median": 10.0, "most": 15.0}"#);
+        assert_eq!(json["series"][1].get("perSecond"), None);
         insta::assert_compact_json_snapshot!(json["ratio"]["p99"], @r#"{"least": 2.0, "median": 2.0, "most": 3.0}"#);
         assert_eq!(json["series"][1]["together"]["samples"], 140);
         assert!(report.table().contains("p99 × 2.00"));

@@ -6,31 +6,62 @@ use chrono::{DateTime, Utc};
 use jobs::StoreId;
 use serde::Serialize;
 use sqlx::types::Json;
-use sqlx::{query, query_as, query_scalar};
+use sqlx::{FromRow, query, query_as, query_scalar};
 
-use crate::db::{Tx, on, sql};
+use crate::db::{Tx, json_instant, json_uuid, on, sql};
 use crate::http::page::Cursor;
 use crate::marketplace::dead_letters::DeadReceipt;
 use crate::marketplace::model::{
-    DueRow, OrderState, RowOutcome, SyncLog, SyncLogId, SyncLogStatus, simple_uuid,
+    DueRow, OrderState, RowOutcome, SyncLog, SyncLogId, SyncLogStatus,
 };
+
+/// A receipt of a store.
+#[derive(Clone, Debug, Serialize)]
+pub struct Receipt {
+    /// Whose it is.
+    #[serde(serialize_with = "json_uuid::of")]
+    pub store_id: StoreId,
+    /// The marketplace's name of the order.
+    pub receipt: String,
+}
 
 /// A receipt on its way into `sync_logs`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Claim {
     /// The id its row would have.
-    #[serde(serialize_with = "simple_uuid")]
+    #[serde(serialize_with = "json_uuid::of")]
     pub id: SyncLogId,
-    /// The marketplace's name of the order.
-    pub receipt: String,
+    /// What it is.
+    #[serde(flatten)]
+    pub receipt: Receipt,
+    /// How long the claim lasts.
+    #[serde(serialize_with = "json_instant::option")]
+    pub until: Option<DateTime<Utc>>,
 }
 
-/// Claims the receipts that nobody has imported yet, until `lease`; returns the ids that won.
+/// A row, and whose it is.
+#[derive(Clone, Debug, FromRow)]
+pub struct KnownReceipt {
+    /// Whose it is.
+    pub store_id: StoreId,
+    /// What is known of it.
+    #[sqlx(flatten)]
+    pub row: SyncLog,
+}
+
+/// How the newest rows of a store that came to something went.
+#[derive(Clone, Debug, FromRow)]
+pub struct Newest {
+    /// Which store.
+    pub store_id: StoreId,
+    /// Newest first.
+    pub statuses: Json<Vec<SyncLogStatus>>,
+}
+
+/// Claims the receipts that nobody has imported yet; returns the ids that won.
 pub async fn claim_receipts(
     tx: &mut Tx,
-    store_id: StoreId,
     claims: &[Claim],
-    lease: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<HashSet<SyncLogId>> {
     // In the order of receipts, so that two batches that share some cannot wait for each other.
@@ -38,46 +69,51 @@ pub async fn claim_receipts(
         sql!(postgres:
             "INSERT INTO sync_logs (id, store_id, receipt, status, attempt, failed_attempt,
                  next_retry_at, created_at, updated_at)
-             SELECT c.id, $2, c.receipt, 'pending', 0, 0, $3, $4, $4
-             FROM jsonb_to_recordset($1) AS c (id UUID, receipt TEXT)
-             ORDER BY c.receipt
+             SELECT c.id, c.store_id, c.receipt, 'pending', 0, 0, c.until, $2, $2
+             FROM jsonb_to_recordset($1) AS c (id UUID, store_id UUID, receipt TEXT,
+                 until TIMESTAMPTZ)
+             ORDER BY c.store_id, c.receipt
              ON CONFLICT (store_id, receipt) DO NOTHING
              RETURNING id"),
         sql!(sqlite:
             "INSERT INTO sync_logs (id, store_id, receipt, status, attempt, failed_attempt,
                  next_retry_at, created_at, updated_at)
-             SELECT unhex(value ->> 'id'), $2, value ->> 'receipt', 'pending', 0, 0, $3, $4, $4
+             SELECT unhex(value ->> 'id'), unhex(value ->> 'store_id'), value ->> 'receipt',
+                 'pending', 0, 0, value ->> 'until', $2, $2
              FROM json_each($1)
              WHERE TRUE
              ON CONFLICT (store_id, receipt) DO NOTHING
              RETURNING id"),
     );
     let ids: Vec<SyncLogId> = on!(tx, conn => query_scalar(sql)
-        .bind(Json(claims)).bind(store_id).bind(lease).bind(now)
+        .bind(Json(claims)).bind(now)
         .fetch_all(conn).await)?;
     Ok(ids.into_iter().collect())
 }
 
 /// What is known of these receipts.
-pub async fn receipts(
-    tx: &mut Tx,
-    store_id: StoreId,
-    receipts: &[&str],
-) -> sqlx::Result<Vec<SyncLog>> {
+pub async fn known_receipts(tx: &mut Tx, receipts: &[Receipt]) -> sqlx::Result<Vec<KnownReceipt>> {
+    // At most one row a receipt: so PostgreSQL looks each up, whatever it believes of the table.
     let sql = tx.pick(
         sql!(postgres:
-            "SELECT id, receipt, status, order_id, amount_minor, currency, error_details,
-                 next_retry_at, imported_at
-             FROM sync_logs
-             WHERE store_id = $1
-               AND receipt = ANY (ARRAY (SELECT jsonb_array_elements_text($2)))"),
+            "SELECT l.*
+             FROM jsonb_to_recordset($1) AS asked (store_id UUID, receipt TEXT)
+             CROSS JOIN LATERAL (
+                 SELECT store_id, id, receipt, status, order_id, amount_minor, currency,
+                     error_details, next_retry_at, imported_at
+                 FROM sync_logs
+                 WHERE store_id = asked.store_id AND receipt = asked.receipt
+                 LIMIT 1
+             ) AS l"),
         sql!(sqlite:
-            "SELECT id, receipt, status, order_id, amount_minor, currency, error_details,
-                 next_retry_at, imported_at
-             FROM sync_logs
-             WHERE store_id = $1 AND receipt IN (SELECT value FROM json_each($2))"),
+            "SELECT l.store_id, l.id, l.receipt, l.status, l.order_id, l.amount_minor, l.currency,
+                 l.error_details, l.next_retry_at, l.imported_at
+             FROM json_each($1) AS asked
+             CROSS JOIN sync_logs AS l
+                 ON l.store_id = unhex(asked.value ->> 'store_id')
+                 AND l.receipt = asked.value ->> 'receipt'"),
     );
-    on!(tx, conn => query_as(sql).bind(store_id).bind(Json(receipts)).fetch_all(conn).await)
+    on!(tx, conn => query_as(sql).bind(Json(receipts)).fetch_all(conn).await)
 }
 
 /// Takes over the claim of somebody who did not finish in time; tells whether we got it.
@@ -148,24 +184,35 @@ pub async fn record_outcomes(
     Ok(ids.into_iter().collect())
 }
 
-/// The newest rows of a store that came to something, newest first.
-pub async fn newest_outcomes(tx: &mut Tx, store_id: StoreId) -> sqlx::Result<Vec<SyncLogStatus>> {
-    on!(tx, conn => query_scalar(sql!(
-        "SELECT status
-         FROM sync_logs
-         WHERE store_id = $1 AND status <> 'pending'
-         ORDER BY created_at DESC, id DESC
-         LIMIT 20"))
-        .bind(store_id)
-        .fetch_all(conn).await)
-}
-
-/// How many receipts of a store are rate-limited now.
-pub async fn rate_limited_count(tx: &mut Tx, store_id: StoreId) -> sqlx::Result<i64> {
-    on!(tx, conn => query_scalar(sql!(
-        "SELECT COUNT(*) FROM sync_logs WHERE store_id = $1 AND status = 'rate_limited'"))
-        .bind(store_id)
-        .fetch_one(conn).await)
+/// How the newest rows of each store that came to something went.
+pub async fn newest_outcomes(tx: &mut Tx, stores: &[StoreId]) -> sqlx::Result<Vec<Newest>> {
+    let sql = tx.pick(
+        sql!(postgres:
+            "SELECT s.id AS store_id, (
+                 SELECT COALESCE(jsonb_agg(status ORDER BY created_at DESC, id DESC), '[]')
+                 FROM (
+                     SELECT status, created_at, id
+                     FROM sync_logs
+                     WHERE store_id = s.id AND status <> 'pending'
+                     ORDER BY created_at DESC, id DESC
+                     LIMIT 20
+                 ) AS head
+             ) AS statuses
+             FROM (SELECT CAST(jsonb_array_elements_text($1) AS UUID) AS id) AS s"),
+        sql!(sqlite:
+            "SELECT unhex(s.value) AS store_id, (
+                 SELECT json_group_array(status ORDER BY created_at DESC, id DESC)
+                 FROM (
+                     SELECT status, created_at, id
+                     FROM sync_logs
+                     WHERE store_id = unhex(s.value) AND status <> 'pending'
+                     ORDER BY created_at DESC, id DESC
+                     LIMIT 20
+                 ) AS head
+             ) AS statuses
+             FROM json_each($1) AS s"),
+    );
+    on!(tx, conn => query_as(sql).bind(json_uuid::list(stores)).fetch_all(conn).await)
 }
 
 /// Where a run stands in its store's rows.

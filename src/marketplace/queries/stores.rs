@@ -1,15 +1,19 @@
 //! Stores and their leases.
 
+use std::collections::{HashMap, HashSet};
+
 use chrono::{DateTime, Utc};
 use jobs::StoreId;
+use serde::Serialize;
+use sqlx::types::Json;
 use sqlx::{query, query_as, query_scalar};
 use uuid::Uuid;
 
-use crate::db::{Tx, on, sql};
+use crate::db::{Tx, json_uuid, on, sql};
 use crate::encryption::{Sealed, SealedColumn};
 use crate::lease::LeaseTable;
 use crate::marketplace::model::{
-    ACCESS_TOKEN, Marketplace, NewStore, Store, SyncStatus, SyncToken,
+    ACCESS_TOKEN, Marketplace, NewStore, OpenStore, Store, StoreLook, SyncStatus, SyncToken,
 };
 
 /// Inserts a store, or updates the one that this organization has under this name already;
@@ -52,15 +56,62 @@ pub(crate) async fn set_access_token(
         .execute(conn).await.map(|_| ()))
 }
 
-/// The store that a token opens.
-pub async fn store_by_token(tx: &mut Tx, token: SyncToken) -> sqlx::Result<Option<Store>> {
-    on!(tx, conn => query_as(sql!(
-        "SELECT id, organization_id, marketplace, access_token, currency, sync_status,
-             last_sync_at, imported_success_count, paused_until
-         FROM stores
-         WHERE sync_token = $1"))
-        .bind(token)
-        .fetch_optional(conn).await)
+/// The stores that these tokens open.
+pub async fn stores_by_tokens(tx: &mut Tx, tokens: &[SyncToken]) -> sqlx::Result<Vec<OpenStore>> {
+    let sql = tx.pick(
+        sql!(postgres:
+            "SELECT sync_token, id, organization_id, marketplace, access_token, currency,
+                 sync_status, last_sync_at, imported_success_count, paused_until
+             FROM stores
+             WHERE sync_token = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))"),
+        sql!(sqlite:
+            "SELECT sync_token, id, organization_id, marketplace, access_token, currency,
+                 sync_status, last_sync_at, imported_success_count, paused_until
+             FROM stores
+             WHERE sync_token IN (SELECT unhex(value) FROM json_each($1))"),
+    );
+    on!(tx, conn => query_as(sql).bind(json_uuid::list(tokens)).fetch_all(conn).await)
+}
+
+/// How the stores that these tokens open are doing.
+pub async fn look_at_stores(tx: &mut Tx, tokens: &[SyncToken]) -> sqlx::Result<Vec<StoreLook>> {
+    let sql = tx.pick(
+        sql!(postgres:
+            "SELECT s.sync_token, s.last_sync_at, s.imported_success_count, (
+                 SELECT COALESCE(jsonb_agg(status ORDER BY created_at DESC, id DESC), '[]')
+                 FROM (
+                     SELECT status, created_at, id
+                     FROM sync_logs
+                     WHERE store_id = s.id AND status <> 'pending'
+                     ORDER BY created_at DESC, id DESC
+                     LIMIT 20
+                 ) AS head
+             ) AS newest, (
+                 SELECT COUNT(*)
+                 FROM sync_logs
+                 WHERE store_id = s.id AND status = 'rate_limited'
+             ) AS rate_limited_count
+             FROM stores AS s
+             WHERE s.sync_token = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))"),
+        sql!(sqlite:
+            "SELECT s.sync_token, s.last_sync_at, s.imported_success_count, (
+                 SELECT json_group_array(status ORDER BY created_at DESC, id DESC)
+                 FROM (
+                     SELECT status, created_at, id
+                     FROM sync_logs
+                     WHERE store_id = s.id AND status <> 'pending'
+                     ORDER BY created_at DESC, id DESC
+                     LIMIT 20
+                 ) AS head
+             ) AS newest, (
+                 SELECT COUNT(*)
+                 FROM sync_logs
+                 WHERE store_id = s.id AND status = 'rate_limited'
+             ) AS rate_limited_count
+             FROM stores AS s
+             WHERE s.sync_token IN (SELECT unhex(value) FROM json_each($1))"),
+    );
+    on!(tx, conn => query_as(sql).bind(json_uuid::list(tokens)).fetch_all(conn).await)
 }
 
 /// A store by its id.
@@ -101,6 +152,22 @@ pub async fn lock_store(tx: &mut Tx, id: StoreId) -> sqlx::Result<bool> {
     on!(tx, conn => query(sql).bind(id).fetch_optional(conn).await.map(|row| row.is_some()))
 }
 
+/// Locks stores, always in the same order; tells which of them exist.
+pub async fn lock_stores(tx: &mut Tx, ids: &[StoreId]) -> sqlx::Result<HashSet<StoreId>> {
+    let sql = tx.pick(
+        sql!(postgres:
+            "SELECT id
+             FROM stores
+             WHERE id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
+             ORDER BY id
+             FOR NO KEY UPDATE"),
+        sql!(sqlite: "SELECT id FROM stores WHERE id IN (SELECT unhex(value) FROM json_each($1))"),
+    );
+    let there: Vec<StoreId> =
+        on!(tx, conn => query_scalar(sql).bind(json_uuid::list(ids)).fetch_all(conn).await)?;
+    Ok(there.into_iter().collect())
+}
+
 /// Like [`lock_store`], if the lease is still ours: the fence of a run's writes. Tells whether
 /// somebody paused the store meanwhile; none when the lease is lost.
 pub async fn lock_leased_store(
@@ -122,24 +189,52 @@ pub async fn lock_leased_store(
     on!(tx, conn => query_scalar(sql).bind(id).bind(lease).fetch_optional(conn).await)
 }
 
-/// Writes what an attempt came to: the new successes, the status, the time.
-pub async fn record_attempt(
+/// What attempts came to, of one store.
+#[derive(Clone, Debug, Serialize)]
+pub struct StoreOutcome {
+    /// Which store.
+    #[serde(serialize_with = "json_uuid::of")]
+    pub id: StoreId,
+    /// New successes.
+    pub successes: i64,
+    /// How it is doing now.
+    pub status: SyncStatus,
+}
+
+/// Writes what attempts came to: the new successes, the status, the time; returns how many orders
+/// each store has by now.
+pub async fn record_attempts(
     tx: &mut Tx,
-    id: StoreId,
-    successes: i64,
-    status: SyncStatus,
+    outcomes: &[StoreOutcome],
     now: DateTime<Utc>,
-) -> sqlx::Result<i64> {
-    on!(tx, conn => query_scalar(sql!(
-        "UPDATE stores
-         SET imported_success_count = imported_success_count + $2,
-             sync_status = $3,
-             last_sync_at = $4,
-             updated_at = $4
-         WHERE id = $1
-         RETURNING imported_success_count"))
-        .bind(id).bind(successes).bind(status).bind(now)
-        .fetch_one(conn).await)
+) -> sqlx::Result<HashMap<StoreId, i64>> {
+    let sql = tx.pick(
+        sql!(postgres:
+            "UPDATE stores AS s
+             SET imported_success_count = s.imported_success_count + o.successes,
+                 sync_status = o.status,
+                 last_sync_at = $2,
+                 updated_at = $2
+             FROM jsonb_to_recordset($1) AS o (id UUID, successes BIGINT, status TEXT)
+             WHERE s.id = o.id
+             RETURNING s.id, s.imported_success_count"),
+        sql!(sqlite:
+            "UPDATE stores
+             SET imported_success_count = imported_success_count + o.successes,
+                 sync_status = o.status,
+                 last_sync_at = $2,
+                 updated_at = $2
+             FROM (
+                 SELECT unhex(value ->> 'id') AS id, value ->> 'successes' AS successes,
+                     value ->> 'status' AS status
+                 FROM json_each($1)
+             ) AS o
+             WHERE stores.id = o.id
+             RETURNING id, imported_success_count"),
+    );
+    let counts: Vec<(StoreId, i64)> =
+        on!(tx, conn => query_as(sql).bind(Json(outcomes)).bind(now).fetch_all(conn).await)?;
+    Ok(counts.into_iter().collect())
 }
 
 /// Lets nobody sync the store before `until`: its marketplace asked for a pause.

@@ -6,13 +6,14 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use jobs::StoreId;
-use marketplace_sync::db::Db;
+use marketplace_sync::db::{Db, Tx};
 use marketplace_sync::ids::Ids;
 use marketplace_sync::marketplace::model::{
     Marketplace, NewStore, RowOutcome, SyncLogId, SyncLogStatus, SyncStatus, SyncToken,
 };
-use marketplace_sync::marketplace::queries::orders::{self, Claim, RowCursor};
-use marketplace_sync::marketplace::queries::stores;
+use marketplace_sync::marketplace::money::Currency;
+use marketplace_sync::marketplace::queries::orders::{self, Claim, Receipt, RowCursor};
+use marketplace_sync::marketplace::queries::stores::{self, StoreOutcome};
 use rstest::rstest;
 use secrecy::SecretString;
 use uuid::Uuid;
@@ -66,7 +67,8 @@ impl Repository {
             .iter()
             .map(|(receipt, _)| Claim {
                 id: SyncLogId(self.ids.new_id(now)),
-                receipt: (*receipt).into(),
+                receipt: receipt_of(store, receipt),
+                until: Some(now),
             })
             .collect();
         let outcomes: Vec<RowOutcome> = claims
@@ -75,9 +77,7 @@ impl Repository {
             .map(|(claim, (_, status))| outcome(claim.id, *status))
             .collect();
         let mut tx = self.db.write().await.unwrap();
-        let won = orders::claim_receipts(&mut tx, store, &claims, now, now)
-            .await
-            .unwrap();
+        let won = orders::claim_receipts(&mut tx, &claims, now).await.unwrap();
         assert_eq!(won.len(), rows.len());
         let written = orders::record_outcomes(&mut tx, &outcomes, now)
             .await
@@ -89,9 +89,7 @@ impl Repository {
 
     async fn record_attempt(&self, store: StoreId, successes: i64, now: DateTime<Utc>) -> i64 {
         let mut tx = self.db.write().await.unwrap();
-        let count = stores::record_attempt(&mut tx, store, successes, SyncStatus::Success, now)
-            .await
-            .unwrap();
+        let count = record(&mut tx, store, successes, SyncStatus::Success, now).await;
         tx.save().await.unwrap();
         count
     }
@@ -121,6 +119,30 @@ impl Repository {
     }
 }
 
+/// Writes an attempt in a transaction; tells how many orders the store has then.
+async fn record(
+    tx: &mut Tx,
+    id: StoreId,
+    successes: i64,
+    status: SyncStatus,
+    now: DateTime<Utc>,
+) -> i64 {
+    let outcome = StoreOutcome {
+        id,
+        successes,
+        status,
+    };
+    let counts = stores::record_attempts(tx, &[outcome], now).await.unwrap();
+    counts[&id]
+}
+
+fn receipt_of(store_id: StoreId, receipt: &str) -> Receipt {
+    Receipt {
+        store_id,
+        receipt: receipt.to_owned(),
+    }
+}
+
 fn new_store(name: &str) -> NewStore {
     NewStore {
         organization_id: "org-1".to_owned(),
@@ -139,7 +161,7 @@ fn outcome(id: SyncLogId, status: SyncLogStatus) -> RowOutcome {
         status,
         order_id: is_success.then(|| "order-1".to_owned()),
         amount_minor: is_success.then_some(1000),
-        currency: is_success.then(|| "USD".to_owned()),
+        currency: is_success.then(|| Currency::parse("USD").unwrap()),
         imported_at: is_success.then(noon),
         error_details: None,
         attempt: 0,
@@ -165,10 +187,11 @@ async fn a_new_store_is_found_by_all_its_names(#[values(Embedded, Server)] on: P
     let mut tx = repository.db.read().await.unwrap();
     let found = [
         stores::store_by_id(&mut tx, id).await.unwrap().unwrap(),
-        stores::store_by_token(&mut tx, token)
+        stores::stores_by_tokens(&mut tx, &[token])
             .await
             .unwrap()
-            .unwrap(),
+            .remove(0)
+            .store,
         stores::store_by_name(&mut tx, "org-1", Marketplace::Etsy, "shop")
             .await
             .unwrap()
@@ -250,25 +273,16 @@ async fn a_receipt_has_one_row_in_a_store(#[values(Embedded, Server)] on: Profil
         "{error}"
     );
 
-    let claim = Claim {
+    let claim = |store| Claim {
         id: SyncLogId(repository.ids.new_id(noon())),
-        receipt: "r1".to_owned(),
+        receipt: receipt_of(store, "r1"),
+        until: Some(noon()),
     };
+    let (again, new) = (claim(store), claim(other));
+    let won = [new.id].into_iter().collect();
     let mut tx = repository.db.write().await.unwrap();
-    let again = std::slice::from_ref(&claim);
-    assert!(
-        orders::claim_receipts(&mut tx, store, again, noon(), noon())
-            .await
-            .unwrap()
-            .is_empty()
-    );
-    assert_eq!(
-        orders::claim_receipts(&mut tx, other, again, noon(), noon())
-            .await
-            .unwrap()
-            .len(),
-        1
-    );
+    let claimed = orders::claim_receipts(&mut tx, &[again, new], noon()).await;
+    assert_eq!(claimed.unwrap(), won);
 }
 
 /// A-05, DM-10: an increment happens in the database, so none is lost.
@@ -299,9 +313,7 @@ async fn an_attempt_is_written_as_a_whole_or_not_at_all(#[values(Embedded, Serve
         )
     };
     let mut tx = repository.db.write().await.unwrap();
-    stores::record_attempt(&mut tx, store, 5, SyncStatus::Success, noon())
-        .await
-        .unwrap();
+    record(&mut tx, store, 5, SyncStatus::Success, noon()).await;
     drop(tx);
     assert_eq!(
         of(repository.store(store).await),
@@ -337,7 +349,7 @@ async fn rows_do_not_move_the_count_of_their_store(#[values(Embedded, Server)] o
 #[tokio::test]
 async fn everything_but_a_success_may_be_due(#[values(Embedded, Server)] on: Profile) {
     let repository = Repository::open(on).await;
-    let (store, _) = repository.create_store("shop", noon()).await;
+    let (store, token) = repository.create_store("shop", noon()).await;
     let (other, _) = repository.create_store("other", noon()).await;
     let rows = [
         ("pending", SyncLogStatus::Pending),
@@ -357,15 +369,35 @@ async fn everything_but_a_success_may_be_due(#[values(Embedded, Server)] on: Pro
         .unwrap();
     let due: Vec<&str> = due.iter().map(|row| row.receipt.as_str()).collect();
     assert_eq!(due, ["pending", "failed", "limited"]);
-    let read = orders::receipts(&mut tx, store, &["limited", "unknown"])
-        .await
-        .unwrap();
+    let asked = [receipt_of(store, "limited"), receipt_of(other, "limited")];
+    let read = orders::known_receipts(&mut tx, &asked).await.unwrap();
     let read: Vec<_> = read
         .iter()
-        .map(|row| (row.receipt.as_str(), row.status))
+        .map(|known| (known.store_id, known.row.receipt.as_str(), known.row.status))
         .collect();
-    assert_eq!(read, [("limited", SyncLogStatus::RateLimited)]);
-    assert_eq!(orders::rate_limited_count(&mut tx, store).await.unwrap(), 1);
+    assert_eq!(read, [(store, "limited", SyncLogStatus::RateLimited)]);
+    let look = stores::look_at_stores(&mut tx, &[token]).await.unwrap();
+    assert_eq!(look[0].rate_limited_count, 1);
+    let tried = [
+        SyncLogStatus::Success,
+        SyncLogStatus::RateLimited,
+        SyncLogStatus::Failed,
+    ];
+    assert_eq!(look[0].newest.0, tried, "newest first");
+    let newest = orders::newest_outcomes(&mut tx, &[other, store])
+        .await
+        .unwrap();
+    let newest: Vec<_> = newest
+        .into_iter()
+        .map(|it| (it.store_id, it.statuses.0))
+        .collect();
+    assert_eq!(
+        newest,
+        [
+            (other, vec![SyncLogStatus::Success]),
+            (store, tried.to_vec())
+        ]
+    );
 }
 
 ///
@@ -406,9 +438,7 @@ async fn failed_and_pending_stores_can_be_listed(#[values(Embedded, Server)] on:
     for (name, status) in ["failed", "success", "partial"].into_iter().zip(statuses) {
         let (store, _) = repository.create_store(name, noon()).await;
         let mut tx = repository.db.write().await.unwrap();
-        stores::record_attempt(&mut tx, store, 0, status, noon())
-            .await
-            .unwrap();
+        record(&mut tx, store, 0, status, noon()).await;
         tx.save().await.unwrap();
     }
     repository.create_store("pending", noon()).await;

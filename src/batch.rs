@@ -1,0 +1,259 @@
+//! Work of many callers, done together: whoever comes while a batch is under way is in the next.
+//!
+//! A caller that is alone waits for nobody. Under load a round trip, a commit and a lock are paid
+//! once for all who wait for them: the more there is to do, the less each costs. Whoever makes a
+//! batch fail by what they want fails alone, because then each is worked on by itself; when the
+//! database is away all hear of it.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::FutureExt;
+use tokio::sync::oneshot;
+
+use crate::db::AsTransient;
+
+/// Callers of one batch.
+const MAX: usize = 128;
+
+/// What is worked on together: inputs with an output each.
+pub(crate) struct Batcher<I, O>(Arc<Mutex<Waiting<I, O>>>);
+
+struct Waiting<I, O> {
+    callers: VecDeque<Caller<I, O>>,
+    /// How many batches are under way, and may be.
+    running: usize,
+    most: usize,
+}
+
+struct Caller<I, O> {
+    input: Arc<I>,
+    answer: oneshot::Sender<Result<O, BatchError>>,
+}
+
+/// Why there is no output.
+#[derive(Clone, Debug)]
+pub enum BatchError {
+    /// The database refused, or is away; it is the same error for all.
+    Database(Arc<sqlx::Error>),
+    /// The work panicked, or the process ends.
+    Interrupted,
+}
+
+impl fmt::Display for BatchError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Database(error) => write!(formatter, "the database failed: {error}"),
+            Self::Interrupted => formatter.write_str("the work was interrupted"),
+        }
+    }
+}
+
+impl std::error::Error for BatchError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Database(error) => Some(&**error),
+            Self::Interrupted => None,
+        }
+    }
+}
+
+impl AsTransient for BatchError {
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Database(error) => error.is_transient(),
+            Self::Interrupted => false,
+        }
+    }
+}
+
+impl<I, O> fmt::Debug for Batcher<I, O> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Batcher").finish_non_exhaustive()
+    }
+}
+
+impl<I, O> Batcher<I, O>
+where
+    I: Send + Sync + 'static,
+    O: Send + 'static,
+{
+    /// At most so many batches at the same time.
+    pub(crate) fn new(most: usize) -> Self {
+        Self(Arc::new(Mutex::new(Waiting {
+            callers: VecDeque::new(),
+            running: 0,
+            most,
+        })))
+    }
+
+    /// Has an input worked on, with those of others. `work` is the same whoever calls, and gives an
+    /// output for each input, in their order. It goes on when the caller goes away.
+    pub(crate) async fn run<W, F>(&self, input: I, work: W) -> Result<O, BatchError>
+    where
+        W: Fn(Vec<Arc<I>>) -> F + Send + Sync + 'static,
+        F: Future<Output = sqlx::Result<Vec<O>>> + Send,
+    {
+        let (answer, answered) = oneshot::channel();
+        let leads = {
+            let mut waiting = lock(&self.0);
+            let input = Arc::new(input);
+            waiting.callers.push_back(Caller { input, answer });
+            let leads = waiting.running < waiting.most;
+            waiting.running += usize::from(leads);
+            leads
+        };
+        if leads {
+            let waiting = self.0.clone();
+            tokio::spawn(async move {
+                while let Some(callers) = next(&waiting) {
+                    // Whoever it was for hears nothing; the others must not wait for ever.
+                    let _panic = AssertUnwindSafe(answer_all(callers, &work))
+                        .catch_unwind()
+                        .await;
+                }
+            });
+        }
+        answered.await.unwrap_or(Err(BatchError::Interrupted))
+    }
+}
+
+fn lock<I, O>(waiting: &Mutex<Waiting<I, O>>) -> MutexGuard<'_, Waiting<I, O>> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Those who wait; when there are none, whoever comes next leads.
+fn next<I, O>(waiting: &Mutex<Waiting<I, O>>) -> Option<Vec<Caller<I, O>>> {
+    let mut waiting = lock(waiting);
+    let count = waiting.callers.len().min(MAX);
+    if count == 0 {
+        waiting.running -= 1;
+        return None;
+    }
+    Some(waiting.callers.drain(..count).collect())
+}
+
+async fn answer_all<I, O, W, F>(callers: Vec<Caller<I, O>>, work: &W)
+where
+    W: Fn(Vec<Arc<I>>) -> F,
+    F: Future<Output = sqlx::Result<Vec<O>>>,
+{
+    let inputs = callers.iter().map(|caller| caller.input.clone()).collect();
+    match work(inputs).await {
+        Ok(outputs) => {
+            for (caller, output) in callers.into_iter().zip(outputs) {
+                // Whoever went away does not want to know.
+                let _ = caller.answer.send(Ok(output));
+            }
+        }
+        Err(error) if callers.len() > 1 && !error.is_transient() => {
+            for caller in callers {
+                let alone = work(vec![caller.input.clone()]).await;
+                let output = alone.map(|mut outputs| outputs.pop());
+                let output = output.map_err(|error| BatchError::Database(Arc::new(error)));
+                if let Some(output) = output.transpose() {
+                    let _ = caller.answer.send(output);
+                }
+            }
+        }
+        Err(error) => {
+            let error = BatchError::Database(Arc::new(error));
+            for caller in callers {
+                let _ = caller.answer.send(Err(error.clone()));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use futures::future::join_all;
+    use tokio::time::sleep;
+
+    use super::*;
+
+    type Numbers = Batcher<u64, u64>;
+
+    /// Doubles numbers; refuses batches with a 13, panics with a 666, is away for a 503.
+    async fn double(batches: Arc<AtomicUsize>, inputs: Vec<Arc<u64>>) -> sqlx::Result<Vec<u64>> {
+        batches.fetch_add(1, Ordering::Relaxed);
+        sleep(Duration::from_millis(10)).await;
+        for input in &inputs {
+            match **input {
+                13 => return Err(sqlx::Error::RowNotFound),
+                503 => return Err(sqlx::Error::PoolTimedOut),
+                666 => panic!("666"),
+                _ => {}
+            }
+        }
+        Ok(inputs.iter().map(|input| **input * 2).collect())
+    }
+
+    async fn run(numbers: &Numbers, inputs: &[u64]) -> (Vec<Result<u64, BatchError>>, usize) {
+        let batches = Arc::new(AtomicUsize::new(0));
+        let each = inputs.iter().map(|input| {
+            let batches = batches.clone();
+            numbers.run(*input, move |inputs| double(batches.clone(), inputs))
+        });
+        let answers = join_all(each).await;
+        (answers, batches.load(Ordering::Relaxed))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn everybody_has_the_answer_to_their_own_question_and_few_batches_are_made() {
+        let numbers = Numbers::new(2);
+        let inputs: Vec<u64> = (1000..1300).collect();
+        let (answers, batches) = run(&numbers, &inputs).await;
+        let answers: Vec<u64> = answers.into_iter().map(Result::unwrap).collect();
+        assert_eq!(answers, inputs.iter().map(|it| it * 2).collect::<Vec<_>>());
+        assert!(batches <= 5, "{batches} batches");
+        let (answers, batches) = run(&numbers, &[4]).await;
+        assert_eq!((answers[0].as_ref().unwrap(), batches), (&8, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_makes_a_batch_fail_fails_alone() {
+        let (answers, _) = run(&Numbers::new(1), &[1, 2, 13, 4]).await;
+        let is_right: Vec<bool> = answers.iter().map(Result::is_ok).collect();
+        assert_eq!(is_right, [true, true, false, true]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_hear_that_the_database_is_away_and_none_is_tried_alone() {
+        let (answers, batches) = run(&Numbers::new(1), &[1, 2, 503, 4]).await;
+        assert!(answers[0].is_ok(), "it was alone");
+        assert!(
+            answers[1..]
+                .iter()
+                .all(|it| it.as_ref().unwrap_err().is_transient())
+        );
+        assert_eq!(batches, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_a_batch_that_panicked() {
+        let numbers = Numbers::new(1);
+        let (answers, _) = run(&numbers, &[1, 666, 3]).await;
+        assert!(matches!(answers[2], Err(BatchError::Interrupted)));
+        let (answers, _) = run(&numbers, &[5]).await;
+        assert_eq!(answers[0].as_ref().unwrap(), &10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn callers_that_go_away_hold_nobody_up() {
+        let numbers = Numbers::new(1);
+        let gone = run(&numbers, &[1, 2]);
+        assert!(
+            tokio::time::timeout(Duration::from_millis(5), gone)
+                .await
+                .is_err()
+        );
+        let (answers, _) = run(&numbers, &[6]).await;
+        assert_eq!(answers[0].as_ref().unwrap(), &12);
+    }
+}
