@@ -99,7 +99,7 @@ async fn owe(app: &App, store_id: jobs::StoreId, receipts: u32) -> Result<()> {
             "INSERT INTO sync_logs (id, store_id, receipt, status, attempt, failed_attempt,
                  created_at, updated_at)
              SELECT gen_random_uuid(), $1, 'due-' || n, 'failed', 0, 0,
-                 $3 + n * INTERVAL '1 millisecond', $3
+                 CAST($3 AS TIMESTAMPTZ) + n * INTERVAL '1 millisecond', $3
              FROM generate_series(1, $2) AS n"),
         sql!(sqlite:
             "WITH RECURSIVE series (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < $2)

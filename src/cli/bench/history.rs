@@ -68,8 +68,8 @@ async fn receipts(
             "INSERT INTO sync_logs (id, store_id, receipt, status, order_id, amount_minor, currency,
                  imported_at, attempt, failed_attempt, created_at, updated_at)
              SELECT CAST(lpad(to_hex($5 + n), 12, '0') || '7000800000' || lpad(to_hex(n), 10, '0') AS UUID),
-                 o.id, 'past-' || n / $2, 'success', 'order-' || n, 4200, 'USD', $6, 0, 0,
-                 $6 + n * INTERVAL '1 millisecond', $6 + n * INTERVAL '1 millisecond'
+                 o.id, 'past-' || n / $2, 'success', 'order-' || n, 4200, 'USD', CAST($6 AS TIMESTAMPTZ), 0, 0,
+                 CAST($6 AS TIMESTAMPTZ) + n * INTERVAL '1 millisecond', CAST($6 AS TIMESTAMPTZ) + n * INTERVAL '1 millisecond'
              FROM generate_series($3, $4 - 1) AS n
              JOIN jsonb_to_recordset($1) AS o (place BIGINT, id UUID) ON o.place = n % $2"),
         sql!(sqlite:
@@ -108,7 +108,7 @@ async fn events(
                  attempt, created_at, updated_at)
              SELECT CAST(lpad(to_hex($5 + n), 12, '0') || '7000800000' || lpad(to_hex(n), 10, '0') AS UUID),
                  'past', o.id, 'sync.completed', '{}', 'success', 1,
-                 $6 + n * INTERVAL '1 millisecond', $6 + n * INTERVAL '1 millisecond'
+                 CAST($6 AS TIMESTAMPTZ) + n * INTERVAL '1 millisecond', CAST($6 AS TIMESTAMPTZ) + n * INTERVAL '1 millisecond'
              FROM generate_series($3, $4 - 1) AS n
              JOIN jsonb_to_recordset($1) AS o (place BIGINT, id UUID) ON o.place = n % $2"),
         sql!(sqlite:

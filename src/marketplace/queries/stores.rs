@@ -156,12 +156,12 @@ pub async fn lock_store(tx: &mut Tx, id: StoreId) -> sqlx::Result<bool> {
 pub async fn lock_stores(tx: &mut Tx, ids: &[StoreId]) -> sqlx::Result<HashSet<StoreId>> {
     let sql = tx.pick(
         sql!(postgres:
-            "SELECT id
+            "SELECT stores.id
              FROM stores
              WHERE id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
              ORDER BY id
              FOR NO KEY UPDATE"),
-        sql!(sqlite: "SELECT id FROM stores WHERE id IN (SELECT unhex(value) FROM json_each($1))"),
+        sql!(sqlite: "SELECT stores.id FROM stores WHERE id IN (SELECT unhex(value) FROM json_each($1))"),
     );
     let there: Vec<StoreId> =
         on!(tx, conn => query_scalar(sql).bind(json_uuid::list(ids)).fetch_all(conn).await)?;

@@ -51,7 +51,7 @@ const HOT: &[Hot] = &[
     },
     Hot {
         name: "lock_stores",
-        part: "SELECT id FROM stores WHERE id",
+        part: "SELECT stores.id FROM stores",
         arguments: r#"'["00000000000000000000000000000001"]'"#,
         postgres: &["stores_pkey"],
         sqlite: &["sqlite_autoindex_stores_1"],
