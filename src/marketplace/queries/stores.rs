@@ -208,6 +208,7 @@ pub async fn record_attempts(
     outcomes: &[StoreOutcome],
     now: DateTime<Utc>,
 ) -> sqlx::Result<HashMap<StoreId, i64>> {
+    // PostgreSQL would rather read all of a few thousand stores than look some up.
     let sql = tx.pick(
         sql!(postgres:
             "UPDATE stores AS s
@@ -217,6 +218,8 @@ pub async fn record_attempts(
                  updated_at = $2
              FROM jsonb_to_recordset($1) AS o (id UUID, successes BIGINT, status TEXT)
              WHERE s.id = o.id
+               AND s.id = ANY (ARRAY (
+                   SELECT CAST(value ->> 'id' AS UUID) FROM jsonb_array_elements($1)))
              RETURNING s.id, s.imported_success_count"),
         sql!(sqlite:
             "UPDATE stores
