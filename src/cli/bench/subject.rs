@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use tokio::time::{Instant, sleep};
 
 use super::marketplace::{PASSWORD, USER};
+use crate::tls::install_provider;
 
 /// How long it may take to be ready.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -63,6 +64,7 @@ impl Subject {
     }
 
     async fn is_ready(&mut self) -> Result<()> {
+        install_provider();
         let client = reqwest::Client::builder().no_proxy().build()?;
         let url = format!("http://{}/health/ready", self.address);
         let deadline = Instant::now() + PATIENCE;
