@@ -19,7 +19,6 @@ const REASON_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long SQLite waits for another process's write transaction; less than
 /// [`ACQUIRE_TIMEOUT`], so that a file that is locked at start is called locked.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
-
 /// What is left of the write-ahead log after a checkpoint.
 const JOURNAL_BYTES: &str = "67108864";
 

@@ -25,14 +25,19 @@ use super::{
 /// A dead Redis gives an error, not a hang.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
-/// How many finished ids one purge step looks at, and how many steps one purge makes at most.
+/// How many finished ids one purge step looks at, and how many steps one purge makes at most for
+/// jobs of a queue that ended alike: more than can end in the minute until the next.
 const PURGE_STEP: u64 = 500;
 const PURGE_STEPS: u64 = 1_000;
+/// How many finished jobs a purge looks at to know how old the others are.
+const SAMPLE: u64 = 1_000;
 
 static PUSH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/push.lua")));
 static PREPARE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/prepare.lua")));
 static HAND_BACK: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("lua/hand_back.lua")));
+static CROWDED_OUT: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("lua/crowded_out.lua")));
 static PURGE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/purge.lua")));
 static FORGET_WORKERS: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("lua/forget_workers.lua")));
@@ -235,32 +240,14 @@ impl RedisTransport {
 
     pub(crate) async fn purge(
         &self,
-        queue: &str,
+        queues: &[&str],
         cutoff: DateTime<Utc>,
     ) -> Result<u64, QueueError> {
-        let keys = self.keys(queue);
-        let removed = self.purge_set(&keys, &keys.done, "done", cutoff).await?;
-        Ok(removed + self.purge_set(&keys, &keys.dead, "dead", cutoff).await?)
-    }
-
-    pub(crate) async fn finished(&self, queue: &str) -> Result<u64, QueueError> {
-        let keys = self.keys(queue);
-        let (done, dead): (u64, u64) = redis::pipe()
-            .scard(keys.done)
-            .scard(keys.dead)
-            .query_async(&mut self.connection())
-            .await?;
-        Ok(done + dead)
-    }
-
-    /// Redis knows by itself which workers are alive.
-    pub(crate) async fn forget_dead_workers(
-        &self,
-        queues: &[&str],
-        _cutoff: DateTime<Utc>,
-    ) -> Result<(), QueueError> {
+        let mut removed = 0;
         for queue in queues {
             let keys = self.keys(queue);
+            removed += self.purge_set(&keys, &keys.done, "done", cutoff).await?;
+            removed += self.purge_set(&keys, &keys.dead, "dead", cutoff).await?;
             let _forgotten: u64 = FORGET_WORKERS
                 .key(keys.worker_names)
                 .key(keys.workers)
@@ -269,7 +256,7 @@ impl RedisTransport {
                 .invoke_async(&mut self.connection())
                 .await?;
         }
-        Ok(())
+        Ok(removed)
     }
 
     /// One bounded walk over a set of finished ids, from where the last one stopped.
@@ -280,6 +267,14 @@ impl RedisTransport {
         total: &str,
         cutoff: DateTime<Utc>,
     ) -> Result<u64, QueueError> {
+        let crowded_out: i64 = CROWDED_OUT
+            .key(set)
+            .arg(&keys.meta_prefix)
+            .arg(self.options.max_finished)
+            .arg(SAMPLE)
+            .invoke_async(&mut self.connection())
+            .await?;
+        let until = cutoff.timestamp().max(crowded_out);
         let mut cursor = self.with_cursors(|cursors| cursors.get(set).copied().unwrap_or(0));
         let mut removed = 0;
         for _ in 0..PURGE_STEPS {
@@ -291,7 +286,7 @@ impl RedisTransport {
                 .arg(total)
                 .arg(cursor)
                 .arg(PURGE_STEP)
-                .arg(cutoff.timestamp())
+                .arg(until)
                 .invoke_async(&mut self.connection())
                 .await?;
             cursor = next;
