@@ -145,11 +145,16 @@ pub async fn deliver_callback(
 }
 
 /// A panic is a failure like any other, once the log has it.
-async fn caught<T, E: Display>(work: impl Future<Output = Result<T, E>>) -> Result<T, String> {
-    match AssertUnwindSafe(work).catch_unwind().await {
-        Ok(ended) => ended.map_err(|error| error.to_string()),
-        Err(_panic) => Err("the job panicked".to_owned()),
-    }
+fn caught<T, E: Display>(
+    work: impl Future<Output = Result<T, E>>,
+) -> impl Future<Output = Result<T, String>> {
+    // Not an async function, which would keep room for two of these large futures.
+    AssertUnwindSafe(work)
+        .catch_unwind()
+        .map(|caught| match caught {
+            Ok(ended) => ended.map_err(|error| error.to_string()),
+            Err(_panic) => Err("the job panicked".to_owned()),
+        })
 }
 
 /// Logs that a job failed and frees its slot, so that the next tick enqueues what is left.
