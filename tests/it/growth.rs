@@ -24,11 +24,11 @@ use crate::support::queues::shared_redis;
 use crate::support::subscriber::Answer::Status;
 use crate::support::subscriber::Subscriber;
 
-/// Of two days each, which makes a year.
-const ROUNDS: u32 = 183;
+/// Of three days each, which makes a year.
+const ROUNDS: u32 = 122;
 /// When everything that is kept for a while has come to its end once: an event waits for thirty
 /// days for an endpoint that does not come back, and is a dead letter for sixty.
-const SETTLED: u32 = 60;
+const SETTLED: u32 = 40;
 /// What grows on purpose: what the business is about.
 const BUSINESS: [&str; 2] = ["stores", "sync_logs"];
 
@@ -78,7 +78,7 @@ impl Year {
         }
     }
 
-    /// Two days with an order of each store, their runs and the events of these, and one tick of
+    /// Three days with an order of each store, their runs and the events of these, and one tick of
     /// each schedule; now and then a webhook comes and goes.
     async fn live_on(&self, round: u32) {
         let Self { app, stores, .. } = self;
@@ -89,7 +89,7 @@ impl Year {
         if round % 5 == 2 {
             self.come_and_go(round).await;
         }
-        app.clock.advance(Duration::from_hours(48));
+        app.clock.advance(Duration::from_hours(72));
         let now = app.clock.now();
         for schedule in SCHEDULES {
             let claimed = claim_tick(&app.app.db, schedule.name, now, now).await;
