@@ -49,14 +49,14 @@ impl Login {
         self.expected.is_some()
     }
 
-    fn check(&self, request: &Request) -> std::result::Result<(), Response> {
+    fn check(&self, request: &Request) -> std::result::Result<(), Box<Response>> {
         let Some(expected) = self.expected else {
             return Ok(());
         };
         let network = self.proxies.client(request);
         let waits = network.map(|network| self.failures.check(network));
         if let Some(Err(wait)) = waits {
-            return Err(too_often(wait).into_response());
+            return Err(Box::new(too_often(wait).into_response()));
         }
         let given = given_password(request).map(|given| KeyHash::of_bytes(&given));
         match given {
@@ -65,7 +65,7 @@ impl Login {
                 if let (Some(given), Some(network)) = (given, network) {
                     self.failures.note(network, given);
                 }
-                Err(challenge())
+                Err(Box::new(challenge()))
             }
         }
     }
@@ -86,7 +86,7 @@ where
                     let answer = endpoint.call(request).await;
                     answer.map(IntoResponse::into_response)
                 }
-                Err(refusal) => Ok(refusal),
+                Err(refusal) => Ok(*refusal),
             }
         })
     }
