@@ -123,6 +123,14 @@ impl Queue {
         self.inner.transport.ping().await
     }
 
+    /// How many bytes Redis has in use; none on SQLite.
+    pub async fn memory(&self) -> Result<Option<u64>, QueueError> {
+        match &*self.inner.transport {
+            Transport::Redis(redis) => redis.memory().await.map(Some),
+            Transport::Sqlite(_) => Ok(None),
+        }
+    }
+
     /// Identifies this incarnation of the transport's data. When it changes (a flushed Redis,
     /// one that restarted empty, a dropped jobs table), every job queued before is gone.
     pub async fn epoch(&self) -> Result<Uuid, QueueError> {

@@ -6,25 +6,19 @@
 use std::{
     collections::HashMap,
     sync::{LazyLock, Mutex, PoisonError},
-    time::Duration,
 };
 
 use apalis_redis::{Config, RedisStorage};
 use chrono::{DateTime, Utc};
-use redis::{
-    Client, Script,
-    aio::{ConnectionManager, ConnectionManagerConfig},
-};
+use redis::Script;
 use uuid::Uuid;
 
 use super::{
     QueueError, QueueOptions,
+    redis_connection::RedisConnection,
     transport::{Payload, Taken, fresh_id},
 };
 
-/// A dead Redis gives an error, not a hang.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How many finished ids one purge step looks at, and how many steps one purge makes at most for
 /// jobs of a queue that ended alike: more than can end in the minute until the next.
 const PURGE_STEP: u64 = 500;
@@ -45,7 +39,7 @@ static FORGET_WORKERS: LazyLock<Script> =
 /// Redis and the prefix of this installation.
 #[derive(Debug)]
 pub(crate) struct RedisTransport {
-    connection: ConnectionManager,
+    connection: RedisConnection,
     options: QueueOptions,
     /// Where the next purge of a set goes on, so that bounded calls reach every id in turn.
     purge_cursors: Mutex<HashMap<String, u64>>,
@@ -82,14 +76,8 @@ pub(crate) struct Keys {
 
 impl RedisTransport {
     pub(crate) async fn connect(url: &str, options: QueueOptions) -> Result<Self, QueueError> {
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(ANSWER_TIMEOUT))
-            .set_number_of_retries(1)
-            .set_max_delay(Duration::from_millis(500));
-        let connection = ConnectionManager::new_with_config(Client::open(url)?, config).await?;
         let transport = Self {
-            connection,
+            connection: RedisConnection::open(url).await?,
             options,
             purge_cursors: Mutex::default(),
         };
@@ -99,7 +87,7 @@ impl RedisTransport {
     }
 
     /// A handle to the one multiplexed connection.
-    pub(crate) fn connection(&self) -> ConnectionManager {
+    pub(crate) fn connection(&self) -> RedisConnection {
         self.connection.clone()
     }
 
@@ -132,7 +120,7 @@ impl RedisTransport {
             .emit_events(false)
     }
 
-    pub(crate) fn storage(&self, queue: &str) -> RedisStorage<()> {
+    pub(crate) fn storage(&self, queue: &str) -> RedisStorage<(), RedisConnection> {
         RedisStorage::new(self.connection()).with_config(self.config(queue))
     }
 
@@ -166,6 +154,20 @@ impl RedisTransport {
         Ok(redis::cmd("PING")
             .query_async(&mut self.connection())
             .await?)
+    }
+
+    pub(crate) async fn memory(&self) -> Result<u64, QueueError> {
+        let mut info = redis::cmd("INFO");
+        let info: String = info
+            .arg("memory")
+            .query_async(&mut self.connection())
+            .await?;
+        let used = info.lines().find_map(|it| it.strip_prefix("used_memory:"));
+        let used = used.and_then(|bytes| bytes.trim().parse().ok());
+        used.ok_or(QueueError::Unreadable {
+            what: "how much memory Redis uses",
+            found: info,
+        })
     }
 
     pub(crate) async fn epoch(&self) -> Result<Uuid, QueueError> {

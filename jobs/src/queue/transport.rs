@@ -21,7 +21,8 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::{
-    QueueError, redis::RedisTransport, sqlite::SqliteTransport, sqlite_storage::SqliteStorage,
+    QueueError, redis::RedisTransport, redis_connection::RedisConnection, sqlite::SqliteTransport,
+    sqlite_storage::SqliteStorage,
 };
 use crate::Job;
 
@@ -161,7 +162,7 @@ impl Transport {
 
 /// The apalis backend of one worker, with undecoded jobs.
 pub(crate) enum Storage {
-    Redis(RedisStorage<()>),
+    Redis(RedisStorage<(), RedisConnection>),
     Sqlite(Persisted<SqliteStorage>),
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`latency`] | from an event to its receiver, when there is nothing else to do |
 //! | [`fairness`] | the same beside endpoints that hang or fail, with a backlog |
+//! | [`soak`] | memory, sizes and latencies over minutes at half load |
 //! | [`mod@place`] | a service and events of the measurement's own |
 //! | [`receiver`] | who receives them, and when |
 //! | [`report`] | figures over several rounds: a table on stderr, JSON on stdout |
@@ -16,6 +17,7 @@ mod latency;
 mod place;
 mod receiver;
 mod report;
+mod soak;
 
 use std::process::ExitCode;
 
@@ -57,6 +59,8 @@ enum Measurement {
     Fairness(fairness::Fairness),
     /// Latency of events when the service has nothing else to do.
     Latency(latency::Latency),
+    /// Memory, sizes and latencies over minutes at half load; fails when they drift.
+    Soak(soak::Soak),
 }
 
 impl Bench {
@@ -69,6 +73,16 @@ impl Bench {
         let report = match self.measurement {
             Measurement::Fairness(fairness) => fairness.run(self.profile, settings).await?,
             Measurement::Latency(latency) => latency.run(self.profile, settings).await?,
+            Measurement::Soak(soak) => {
+                let steadiness = soak.run(self.profile, &settings).await?;
+                complain(&steadiness.table());
+                say(&steadiness.json());
+                return Ok(if steadiness.is_steady() {
+                    ExitCode::SUCCESS
+                } else {
+                    ExitCode::FAILURE
+                });
+            }
         };
         complain(&report.table());
         say(&report.json());
