@@ -25,10 +25,6 @@ pub fn app(
 }
 
 /// Further pages beside the board, all behind the same login, which believes no proxy.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "whoever starts a listener hands it over"
-)]
 pub fn with_pages(
     pages: Route,
     queue: &Queue,
