@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::db::{Db, on};
+use crate::db::{Db, on, persist_within};
 
 /// How long leases last.
 #[derive(Clone, Copy, Debug)]
@@ -105,9 +105,17 @@ impl Lease {
     }
 
     /// Frees the row, unless it is somebody else's by now.
+    ///
+    /// A database that is away is waited for until the lease is over: the next run would have to
+    /// wait for that, long after the database is back.
     pub(crate) async fn release(self) -> sqlx::Result<()> {
         self.renewal.abort();
-        in_time(self.row.times.ttl, self.row.release()).await
+        let Self { row, .. } = &self;
+        in_time(
+            row.times.ttl,
+            persist_within(row.times.ttl, || row.release()),
+        )
+        .await
     }
 }
 

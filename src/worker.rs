@@ -9,9 +9,11 @@
 //! | `housekeeping` tick | [`tidy_up`] |
 
 use std::fmt::Display;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use jobs::{DeliverCallback, Job, QueueError, SyncStore, schedule};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -98,32 +100,27 @@ pub async fn run_callbacks_until_empty(app: &Arc<App>) -> Result<u64, QueueError
 /// The handler of [`SyncStore`]. A failed job is shown as failed and not run again: what is due
 /// stays due, and the next tick enqueues the store.
 pub async fn sync_store(app: &App, job: SyncStore, stop: &CancellationToken) -> Result<(), String> {
-    let job_id = job.identity();
     let store_id = job.store_id;
     let timer = app.metrics.sync_job();
     let span = || NewSpan::job(SyncStore::NAME, None).with("store.id", store_id.to_string());
     let work = async {
-        let ended = marketplace::sync_store(app, job, stop).await;
+        let ended = caught(marketplace::sync_store(app, job, stop)).await;
         if ended.is_err() {
             traces::note_failure("failed");
         }
         ended
     };
-    let error = match app.traces.within(span, work).await {
+    match app.traces.within(span, work).await {
         Ok(outcome) => {
             timer.ended(outcome);
-            return Ok(());
+            Ok(())
         }
-        Err(error) => error,
-    };
-    timer.ended(JobOutcome::Failed);
-    error!(event = "job_failed", queue = SyncStore::QUEUE, jobId = job_id, %error, "failed to run {job_id}");
-    while let Err(error) = marketplace::free_slot(app, store_id).await {
-        if !may_pass(&job_id, &error).await {
-            break;
+        Err(error) => {
+            timer.ended(JobOutcome::Failed);
+            let free_slot = || marketplace::free_slot(app, store_id);
+            Err(failed(&job, error, free_slot).await)
         }
     }
-    Err(error.to_string())
 }
 
 /// The handler of [`DeliverCallback`]. A failed job is shown as failed and not run again: what is
@@ -133,21 +130,48 @@ pub async fn deliver_callback(
     job: DeliverCallback,
     stop: &CancellationToken,
 ) -> Result<(), String> {
-    let job_id = job.identity();
-    let outbox_id = job.outbox_id;
     let timer = app.metrics.callback_job();
-    let Err(error) = webhooks::deliver_callback(app, job, stop).await else {
-        timer.ended(JobOutcome::Completed);
-        return Ok(());
-    };
-    timer.ended(JobOutcome::Failed);
-    error!(event = "job_failed", queue = DeliverCallback::QUEUE, jobId = job_id, %error, "failed to run {job_id}");
-    while let Err(error) = webhooks::free_slot(app, outbox_id).await {
+    match caught(webhooks::deliver_callback(app, job, stop)).await {
+        Ok(()) => {
+            timer.ended(JobOutcome::Completed);
+            Ok(())
+        }
+        Err(error) => {
+            timer.ended(JobOutcome::Failed);
+            let free_slot = || webhooks::free_slot(app, job.outbox_id);
+            Err(failed(&job, error, free_slot).await)
+        }
+    }
+}
+
+/// A panic is a failure like any other, once the log has it.
+fn caught<T, E: Display>(
+    work: impl Future<Output = Result<T, E>>,
+) -> impl Future<Output = Result<T, String>> {
+    // Not an async function, which would keep room for two of these large futures.
+    AssertUnwindSafe(work)
+        .catch_unwind()
+        .map(|caught| match caught {
+            Ok(ended) => ended.map_err(|error| error.to_string()),
+            Err(_panic) => Err("the job panicked".to_owned()),
+        })
+}
+
+/// Logs that a job failed and frees its slot, so that the next tick enqueues what is left.
+async fn failed<J, F, E>(job: &J, error: String, free_slot: impl Fn() -> F) -> String
+where
+    J: Job,
+    F: Future<Output = Result<(), E>>,
+    E: AsTransient + Display,
+{
+    let job_id = job.identity();
+    error!(event = "job_failed", queue = J::QUEUE, jobId = job_id, %error, "failed to run {job_id}");
+    while let Err(error) = free_slot().await {
         if !may_pass(&job_id, &error).await {
             break;
         }
     }
-    Err(error.to_string())
+    error
 }
 
 /// After the slot of a failed job could not be freed: waits a moment, if the database may be back

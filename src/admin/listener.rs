@@ -19,7 +19,7 @@ use crate::http::client::TrustedProxies;
 pub fn app(
     queue: &Queue,
     logs: LogStream,
-    password: Option<SecretString>,
+    password: Option<&SecretString>,
 ) -> impl Endpoint + use<> {
     with_pages(Route::new(), queue, logs, password)
 }
@@ -29,10 +29,10 @@ pub fn with_pages(
     pages: Route,
     queue: &Queue,
     logs: LogStream,
-    password: Option<SecretString>,
+    password: Option<&SecretString>,
 ) -> impl Endpoint + use<> {
     let (proxies, clock) = (TrustedProxies::default(), Clock::system());
-    let login = Login::new(password.as_ref(), proxies, &clock);
+    let login = Login::new(password, proxies, &clock);
     with_login(pages, queue, logs, login)
 }
 

@@ -49,23 +49,22 @@ impl Login {
         self.expected.is_some()
     }
 
-    fn check(&self, request: &Request) -> std::result::Result<(), Response> {
-        let Some(expected) = self.expected else {
-            return Ok(());
-        };
+    /// What keeps a request from passing; none when it may.
+    fn refusal(&self, request: &Request) -> Option<Response> {
+        let expected = self.expected?;
         let network = self.proxies.client(request);
         let waits = network.map(|network| self.failures.check(network));
         if let Some(Err(wait)) = waits {
-            return Err(too_often(wait).into_response());
+            return Some(too_often(wait).into_response());
         }
         let given = given_password(request).map(|given| KeyHash::of_bytes(&given));
         match given {
-            Some(given) if bool::from(given.ct_eq(&expected)) => Ok(()),
+            Some(given) if bool::from(given.ct_eq(&expected)) => None,
             given => {
                 if let (Some(given), Some(network)) = (given, network) {
                     self.failures.note(network, given);
                 }
-                Err(challenge())
+                Some(challenge())
             }
         }
     }
@@ -79,15 +78,13 @@ where
     E: Endpoint + 'static,
 {
     move |endpoint, request| {
-        let checked = login.check(&request);
+        let refusal = login.refusal(&request);
         Box::pin(async move {
-            match checked {
-                Ok(()) => {
-                    let answer = endpoint.call(request).await;
-                    answer.map(IntoResponse::into_response)
-                }
-                Err(refusal) => Ok(refusal),
+            if let Some(refusal) = refusal {
+                return Ok(refusal);
             }
+            let answer = endpoint.call(request).await;
+            answer.map(IntoResponse::into_response)
         })
     }
 }

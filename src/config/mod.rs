@@ -7,7 +7,6 @@
 mod fuzz;
 mod reader;
 
-use chrono::TimeDelta;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
@@ -16,6 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use chrono::TimeDelta;
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -438,6 +438,7 @@ mod tests {
             ("RATE_LIMIT_PER_IP", "many"),
             ("TRUSTED_PROXIES", "10.0.0.0/99"),
             ("MAX_CONNECTIONS", "0"),
+            ("DEAD_LETTER_RETENTION_DAYS", "-1"),
             ("TOKEN_ENCRYPTION_KEY", "nonsense"),
             ("TOKEN_ENCRYPTION_KEY", "c2hvcnQ="),
             ("LOG_FORMAT", "xml"),

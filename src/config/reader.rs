@@ -1,12 +1,12 @@
 //! Reads single settings: text, numbers, lists, and what several of them mean together.
 
-use chrono::TimeDelta;
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use chrono::TimeDelta;
 use reqwest::Url;
 use secrecy::SecretString;
 
@@ -240,7 +240,7 @@ impl Reader<'_> {
             backoff: self.delays("CALLBACK_BACKOFF_SECONDS", "60,300,900")?,
             max_attempts: self.at_least("CALLBACK_MAX_ATTEMPTS", "3", 1)?,
             timeout: self.milliseconds("CALLBACK_TIMEOUT_MS", "5000")?,
-            dead_letters_kept: Some(self.at_least("DEAD_LETTER_RETENTION_DAYS", "365", 0u16)?)
+            dead_letters_kept: Some(self.at_least("DEAD_LETTER_RETENTION_DAYS", "365", 0_u16)?)
                 .filter(|days| *days > 0)
                 .map(|days| TimeDelta::days(days.into())),
         })

@@ -16,10 +16,11 @@ use super::{DbError, on, sql};
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long it is asked once more why there is no connection.
 const REASON_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a connection of the pool may take to show that it works before another one is opened.
+const TEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long SQLite waits for another process's write transaction; less than
 /// [`ACQUIRE_TIMEOUT`], so that a file that is locked at start is called locked.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
-
 /// What is left of the write-ahead log after a checkpoint.
 const JOURNAL_BYTES: &str = "67108864";
 
@@ -63,15 +64,27 @@ impl Db {
         let options = PgConnectOptions::from_str(&without_schema_parameter(url))
             .map_err(|error| DbError::Address(error.to_string()))?
             .application_name("marketplace-sync")
-            // Nothing here is meant to take long: a stuck statement must not hold a connection.
+            // Nothing here is meant to take long: a stuck statement must not hold a connection, nor
+            // a client that is gone unheard its locks, nor its connection one of the server.
             .options([
                 ("statement_timeout", "30s"),
-                ("idle_in_transaction_session_timeout", "60s"),
+                ("idle_in_transaction_session_timeout", "10s"),
+                ("tcp_keepalives_idle", "30"),
+                ("tcp_keepalives_interval", "5"),
+                ("tcp_keepalives_count", "3"),
                 ("jit", "off"),
             ]);
         let pool = PgPoolOptions::new()
             .max_connections(max_connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
+            // The pool's own test waits until the acquisition fails.
+            .test_before_acquire(false)
+            .before_acquire(|connection, _| {
+                Box::pin(async {
+                    let answer = timeout(TEST_TIMEOUT, connection.ping()).await;
+                    Ok(matches!(answer, Ok(Ok(()))))
+                })
+            })
             .connect_with(options.clone())
             .await;
         match pool {

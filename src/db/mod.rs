@@ -18,6 +18,9 @@
 //! SQLite has one writing connection and several reading ones (WAL), so writers of one process
 //! queue in the pool instead of meeting `SQLITE_BUSY`; writers of other processes are waited for
 //! (busy time-out).
+//!
+//! Nothing waits for PostgreSQL for ever: a connection has a time limit, and so have its test
+//! before and after a use and each answer ([`PgTx`]).
 
 mod connect;
 mod error;
@@ -25,6 +28,7 @@ pub(crate) mod json_instant;
 pub(crate) mod json_uuid;
 mod migrate;
 mod persist;
+mod pg_tx;
 mod schema;
 mod statement;
 mod transaction;
@@ -32,7 +36,8 @@ mod transaction;
 pub use connect::{Db, Dialect};
 pub use error::DbError;
 pub(crate) use error::Trouble;
-pub(crate) use persist::{AsTransient, persist};
+pub(crate) use persist::{AsTransient, persist, persist_within};
+pub use pg_tx::PgTx;
 pub use statement::Statement;
 pub(crate) use statement::sql;
 pub use transaction::Tx;

@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use sqlx::error::DatabaseError;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::Trouble;
 
 /// How often a transaction is tried again that failed for a moment's reason.
 const TRIES: u32 = 4;
+/// Before it is tried again for the first time, and at most before each further time.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs a transaction, and again when it failed for a reason that passes: no free connection, a
 /// deadlock, a connection that broke. For steps whose input must not be lost; they must be safe
@@ -18,7 +21,7 @@ where
     F: Future<Output = Result<T, E>>,
     E: AsTransient,
 {
-    let mut pause = Duration::from_millis(50);
+    let mut pause = FIRST_PAUSE;
     for _ in 1..TRIES {
         match step().await {
             Err(error) if error.is_transient() => sleep(pause).await,
@@ -27,6 +30,29 @@ where
         pause *= 4;
     }
     step().await
+}
+
+/// The same for as long as `patience` lasts, for steps that nothing waits for but the database:
+/// one that is away for some seconds costs no more than these.
+pub(crate) async fn persist_within<T, E, F>(
+    patience: Duration,
+    mut step: impl FnMut() -> F,
+) -> Result<T, E>
+where
+    F: Future<Output = Result<T, E>>,
+    E: AsTransient,
+{
+    let ends = Instant::now() + patience;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match step().await {
+            Err(error) if error.is_transient() && Instant::now() + pause < ends => {
+                sleep(pause).await;
+            }
+            outcome => return outcome,
+        }
+        pause = (pause * 4).min(LONGEST_PAUSE);
+    }
 }
 
 /// Whether an error may be gone in a moment.

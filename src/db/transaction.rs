@@ -1,14 +1,19 @@
 //! Transactions, and one query expression for both drivers.
 
-use sqlx::{PgPool, Postgres, Sqlite, Transaction};
+use std::time::Duration;
+
+use sqlx::{Sqlite, Transaction};
 
 use super::Db;
+use super::pg_tx::{ANSWER_TIMEOUT, LONG_ANSWER_TIMEOUT, PgTx};
+
+const READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /// A transaction; rolled back unless [saved](Tx::save).
 #[derive(Debug)]
 pub enum Tx {
     /// On PostgreSQL.
-    Postgres(Transaction<'static, Postgres>),
+    Postgres(PgTx),
     /// On SQLite.
     Sqlite(Transaction<'static, Sqlite>),
 }
@@ -16,12 +21,17 @@ pub enum Tx {
 /// Runs one query expression on whichever database the transaction is of.
 ///
 /// The compiler checks the expression once per driver, so it has no generics and native types.
+/// PostgreSQL has a deadline for it (see [`PgTx`]).
 macro_rules! on {
     ($tx:expr, $conn:ident => $query:expr) => {
         match $tx {
             $crate::db::Tx::Postgres(tx) => {
-                let $conn = &mut **tx;
-                $query
+                let patience = tx.patience();
+                let answer = {
+                    let $conn = &mut **tx;
+                    ::tokio::time::timeout(patience, async { $query }).await
+                };
+                tx.heard(answer)
             }
             $crate::db::Tx::Sqlite(tx) => {
                 let $conn = &mut **tx;
@@ -35,19 +45,35 @@ pub(crate) use on;
 impl Db {
     /// A transaction that only reads, and sees one moment of the data. PostgreSQL refuses writes in it; on SQLite the connection does.
     pub async fn read(&self) -> sqlx::Result<Tx> {
-        match self {
-            Self::Postgres(pool) => {
-                begin(pool, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
-            }
-            Self::Sqlite { readers, .. } => Ok(Tx::Sqlite(readers.begin_with("BEGIN").await?)),
-        }
+        self.read_within(ANSWER_TIMEOUT).await
+    }
+
+    /// The same for statements that go over many rows.
+    pub(crate) async fn read_at_length(&self) -> sqlx::Result<Tx> {
+        self.read_within(LONG_ANSWER_TIMEOUT).await
     }
 
     /// A transaction that writes. On SQLite it takes the write lock at once, so it cannot fail
     /// half-way for having read first.
     pub async fn write(&self) -> sqlx::Result<Tx> {
+        self.write_within(ANSWER_TIMEOUT).await
+    }
+
+    /// The same for statements that go over many rows.
+    pub(crate) async fn write_at_length(&self) -> sqlx::Result<Tx> {
+        self.write_within(LONG_ANSWER_TIMEOUT).await
+    }
+
+    async fn read_within(&self, patience: Duration) -> sqlx::Result<Tx> {
         match self {
-            Self::Postgres(pool) => begin(pool, "BEGIN").await,
+            Self::Postgres(pool) => PgTx::begin(pool, READ, patience).await.map(Tx::Postgres),
+            Self::Sqlite { readers, .. } => Ok(Tx::Sqlite(readers.begin_with("BEGIN").await?)),
+        }
+    }
+
+    async fn write_within(&self, patience: Duration) -> sqlx::Result<Tx> {
+        match self {
+            Self::Postgres(pool) => PgTx::begin(pool, "BEGIN", patience).await.map(Tx::Postgres),
             Self::Sqlite { writer, .. } => {
                 Ok(Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?))
             }
@@ -71,15 +97,4 @@ impl Tx {
             Self::Sqlite(_) => sqlite,
         }
     }
-}
-
-/// Begins in a task of its own: a caller that goes away half-way would leave a connection in
-/// the pool that is in a transaction and does not know it.
-async fn begin(pool: &PgPool, statement: &'static str) -> sqlx::Result<Tx> {
-    let pool = pool.clone();
-    let begun = tokio::spawn(async move { pool.begin_with(statement).await });
-    begun
-        .await
-        .map_err(|_| sqlx::Error::WorkerCrashed)?
-        .map(Tx::Postgres)
 }

@@ -108,7 +108,7 @@ pub async fn rotate_secrets(
 
 /// Frees a key, unless something is sealed with it.
 async fn free(db: &Db, key: &KeyId) -> sqlx::Result<bool> {
-    let mut tx = db.write().await?;
+    let mut tx = db.write_at_length().await?;
     // Whoever seals with it is waited for, and then what they sealed is seen.
     queries::lock_key(&mut tx, key).await?;
     for column in columns() {
@@ -137,7 +137,7 @@ impl Work<'_> {
         let (mut replaced, mut unreadable) = (0, 0);
         let mut after = Uuid::nil();
         loop {
-            let mut tx = self.db.read().await?;
+            let mut tx = self.db.read_at_length().await?;
             let page = self.column.page(&mut tx, after, self.key, BATCH).await?;
             tx.save().await?;
             let Some(last) = page.last() else {

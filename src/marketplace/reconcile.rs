@@ -24,13 +24,13 @@ pub struct Drift {
 
 /// Finds counts that are off; with `fix` sets each to the truth, one store a transaction.
 pub(crate) async fn reconcile(db: &Db, clock: &Clock, fix: bool) -> Result<Vec<Drift>, Error> {
-    let mut tx = db.read().await?;
+    let mut tx = db.read_at_length().await?;
     let drifted = stores::drifted_counts(&mut tx).await?;
     tx.save().await?;
     let mut report = Vec::with_capacity(drifted.len());
     for (store_id, imported_success_count, success_rows) in drifted {
         if fix {
-            let mut tx = db.write().await?;
+            let mut tx = db.write_at_length().await?;
             if stores::lock_store(&mut tx, store_id).await? {
                 stores::repair_count(&mut tx, store_id, clock.now()).await?;
             }

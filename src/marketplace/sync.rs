@@ -333,8 +333,8 @@ impl Run<'_> {
         }
     }
 
-    /// Writes a batch, and again when the database was busy or away for a moment: the answers of
-    /// the marketplace are not to be lost.
+    /// Writes a batch, and again while the database is busy or away, for as long as the lease
+    /// lasts: the answers of the marketplace are not to be lost.
     async fn write(
         &mut self,
         batch: &Batch,
@@ -344,7 +344,8 @@ impl Run<'_> {
         let counts = Counts::of(&batch.rows);
         let totals = self.totals.plus(counts);
         let this = &*self;
-        let mut written = db::persist(move || async move {
+        let patience = self.app.lease_times.ttl;
+        let mut written = db::persist_within(patience, move || async move {
             this.try_write(batch, totals, is_last, is_cut_short).await
         })
         .await?;

@@ -13,7 +13,7 @@ use crate::webhooks;
 
 /// Ticks are kept for a day, to see which replica ran when.
 const TICKS: TimeDelta = TimeDelta::days(1);
-/// Finished jobs are kept for an hour, or as many as a queue keeps, to be looked at on the board.
+/// Finished jobs are kept for an hour, or as many as a queue may keep, for the board to show.
 const FINISHED_JOBS: Duration = Duration::from_hours(1);
 
 /// One round; what fails is logged and tried again next time.
@@ -42,9 +42,9 @@ pub async fn tidy_up(app: &App) {
         expiredLeases = leases.unwrap_or_default(),
         purgedEvents = events.purged_events,
         expiredDeliveries = events.expired_deliveries,
-        purgedIdempotencyKeys = keys.unwrap_or_default(),
         purgedDeadLetters = events.purged_dead_letters,
         purgedEndpoints = events.purged_endpoints,
+        purgedIdempotencyKeys = keys.unwrap_or_default(),
         "tidied up"
     );
 }

@@ -66,7 +66,7 @@ pub(crate) async fn last_tick(tx: &mut Tx, schedule: &str) -> sqlx::Result<Optio
 
 /// Forgets ticks before this instant.
 pub(crate) async fn purge_ticks(db: &Db, before: DateTime<Utc>) -> sqlx::Result<u64> {
-    let mut tx = db.write().await?;
+    let mut tx = db.write_at_length().await?;
     let purged = on!(&mut tx, conn => query(sql!("DELETE FROM schedule_ticks WHERE tick < $1"))
         .bind(before)
         .execute(conn).await.map(|done| done.rows_affected()))?;

@@ -251,7 +251,9 @@ async fn deliver(app: &App, event: &OwedEvent, parcel: Parcel) -> sqlx::Result<C
         outcome: &outcome,
         attempt: &attempt,
     };
-    let next = db::persist(|| write.try_write()).await?;
+    // For as long as the lease lasts: without it the answer is lost, and the event sent again.
+    let patience = LEASE_MARGIN.to_std().unwrap_or_default();
+    let next = db::persist_within(patience, || write.try_write()).await?;
     // Left only now, so that no more than a laneful is sent after the failure that opens the
     // breaker.
     let was_turned_away = lane.leave();

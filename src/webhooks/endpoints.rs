@@ -225,7 +225,8 @@ pub(crate) async fn delete_endpoint(
     id: EndpointId,
 ) -> Result<(), Error> {
     let now = app.clock.now();
-    let mut tx = app.db.write().await?;
+    // It may be owed a great many events.
+    let mut tx = app.db.write_at_length().await?;
     endpoints::lock_organization(&mut tx, organization_id).await?;
     own_endpoint(&mut tx, organization_id, id).await?;
     // The events first, as everyone does who writes to both.

@@ -21,7 +21,7 @@ use crate::App;
 use crate::db::Tx;
 use crate::http::page::{Cursor, PageRequest};
 
-/// Attempts shown of a delivery, and kept when it is requeued: it may be, for ever.
+/// Attempts shown of a delivery, and kept when it is requeued, which may go on for ever.
 const SHOWN_ATTEMPTS: i64 = 50;
 /// Deliveries requeued in one transaction.
 const BATCH: i64 = 200;

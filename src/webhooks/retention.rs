@@ -1,5 +1,6 @@
-//! How long events are kept: thirty days, in small steps, and dead letters until somebody deals
-//! with them, or nobody did for a year (`DEAD_LETTER_RETENTION_DAYS`). A deleted endpoint is kept for as long, and while a delivery remembers it.
+//! How long events are kept: thirty days after everyone got them, and dead letters until nobody
+//! has dealt with them for a year (`DEAD_LETTER_RETENTION_DAYS`). A deleted endpoint is kept for
+//! thirty days, and while a delivery remembers it. All of it goes in small steps.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tracing::error;
@@ -8,21 +9,22 @@ use super::outbox::FailedDelivery;
 use super::queries::{endpoints, outbox};
 use crate::App;
 
-/// How long an event is kept after everyone got it, and held for an inactive endpoint.
+/// How long an event is kept after everyone got it, and held for an endpoint that is inactive or
+/// left in peace: that may be asked for less than it is owed, and for ever.
 const RETENTION: TimeDelta = TimeDelta::days(30);
 /// Events deleted, or given up, in one step.
 const BATCH: i64 = 500;
 /// Steps a round: the rest comes with the next one.
 const STEPS: usize = 100;
 /// What a subscriber that stayed away is told.
-const HELD_TOO_LONG: &str = "the endpoint was inactive for 30 days";
+const HELD_TOO_LONG: &str = "the endpoint could not be sent to for 30 days";
 
 /// What a round did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Retention {
     /// Delivered events that were deleted, with their deliveries and attempts.
     pub(crate) purged_events: u64,
-    /// Deliveries that were given up because their endpoint stayed inactive.
+    /// Deliveries that were given up because their endpoint did not come back.
     pub(crate) expired_deliveries: u64,
     /// Dead letters that were deleted because nobody dealt with them.
     pub(crate) purged_dead_letters: u64,
@@ -80,7 +82,7 @@ async fn purge_dead_letters(app: &App) -> sqlx::Result<u64> {
     Ok(purged)
 }
 
-/// Gives up deliveries that wait for an inactive endpoint since before an instant.
+/// Gives up deliveries that wait since before an instant for an endpoint that does not come back.
 async fn give_up_held(app: &App, before: DateTime<Utc>) -> sqlx::Result<u64> {
     let mut given_up = 0;
     for _ in 0..STEPS {

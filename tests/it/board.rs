@@ -36,7 +36,7 @@ use crate::support::{
 async fn app_without_jobs(password: Option<&str>) -> impl Endpoint {
     let test = TestQueue::open(Sqlite).await;
     let password = password.map(SecretString::from);
-    admin::app(&test.queue, LogStream::new(), password)
+    admin::app(&test.queue, LogStream::new(), password.as_ref())
 }
 
 async fn app_with_logs(logs: &LogStream) -> impl Endpoint {
@@ -493,7 +493,7 @@ async fn the_page_shows_queues_tasks_workers_and_the_log(#[values(Redis, Sqlite)
 
     let logs = LogStream::new();
     let password = SecretString::from("geheim");
-    let app = admin::app(queue, logs.clone(), Some(password));
+    let app = admin::app(queue, logs.clone(), Some(&password));
     let acceptor = TcpListener::bind("127.0.0.1:0").into_acceptor().await;
     let acceptor = acceptor.expect("a free port");
     let address = acceptor.local_addr()[0].as_socket_addr().copied();

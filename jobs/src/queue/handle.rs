@@ -20,10 +20,6 @@ use crate::{DeliverCallback, Job, SyncStore};
 /// All queues. A test holds it against the catalogue of jobs.
 const QUEUES: [&str; 2] = [SyncStore::QUEUE, DeliverCallback::QUEUE];
 
-/// Parts of its time that a finished job is kept for when there are too many: of an hour five
-/// minutes, half a minute, five seconds.
-const SHARES: [u32; 4] = [1, 12, 120, 720];
-
 /// How many jobs one round trip carries at most: enough to make it cheap, few enough not to
 /// block the transport for others.
 const PUSH_BATCH: usize = 500;
@@ -127,37 +123,33 @@ impl Queue {
         self.inner.transport.ping().await
     }
 
+    /// How many bytes Redis has in use; none on SQLite.
+    pub async fn memory(&self) -> Result<Option<u64>, QueueError> {
+        match &*self.inner.transport {
+            Transport::Redis(redis) => redis.memory().await.map(Some),
+            Transport::Sqlite(_) => Ok(None),
+        }
+    }
+
     /// Identifies this incarnation of the transport's data. When it changes (a flushed Redis,
     /// one that restarted empty, a dropped jobs table), every job queued before is gone.
     pub async fn epoch(&self) -> Result<Uuid, QueueError> {
         self.inner.transport.epoch().await
     }
 
-    /// Forgets jobs that ended longer ago than `older_than`, and the traces of dead workers.
+    /// Forgets jobs that ended longer ago than `older_than`, the oldest of those that are more
+    /// than a queue may keep ([`QueueOptions::max_finished`]), and the traces of dead workers.
     ///
-    /// Works in small steps and bounded a call, so call it again and again. A queue that has more
-    /// of them than it may keep is left with younger ones only, so that what is kept does not
-    /// depend on how much is done. Never touches what waits or runs. What it removes is added to persistent totals, so that the board still
+    /// Works in small steps and bounded a call, so call it again and again. Never touches what
+    /// waits or runs. What it removes is added to persistent totals, so that the board still
     /// counts it. Returns how many jobs were removed.
     pub async fn purge_finished(
         &self,
         older_than: Duration,
         now: DateTime<Utc>,
     ) -> Result<u64, QueueError> {
-        let transport = &self.inner.transport;
-        let mut removed = 0;
-        for queue in QUEUES {
-            for share in SHARES {
-                let age = chrono::Duration::from_std(older_than / share).unwrap_or_default();
-                removed += transport.purge(queue, now - age).await?;
-                if transport.finished(queue).await? <= self.inner.options.max_finished {
-                    break;
-                }
-            }
-        }
-        let age = chrono::Duration::from_std(older_than).unwrap_or_default();
-        transport.forget_dead_workers(&QUEUES, now - age).await?;
-        Ok(removed)
+        let cutoff = now - chrono::Duration::from_std(older_than).unwrap_or_default();
+        self.inner.transport.purge(&QUEUES, cutoff).await
     }
 
     /// Runs jobs, up to `concurrency` at a time, until `shutdown`.

@@ -13,6 +13,7 @@
 //! | Redis: a fetch moves all due jobs with one Lua `unpack`; 8,000 of them stop the queue for good | pushes go straight to the list of active jobs and are bounded atomically; a starting worker spreads what others scheduled (`lua/prepare.lua`) |
 //! | Redis: `max_attempts` is ignored, a failed job comes back up to 25 times; SQLite: `Failed` is fetched again | a failure is an `AbortError`, which ends as `Killed` on both |
 //! | Redis: done ids, data and worker entries are never removed; `vacuum` deletes waiting jobs | [`Queue::purge_finished`] |
+//! | Redis: a connection that stays open and carries nothing is never replaced | `redis_connection.rs` |
 //! | Redis: a worker name is refused for minutes after a restart | a name a worker and start |
 //! | SQLite: `setup()` takes over the migrations table and sets `synchronous = OFF` | migrations under a table of their own (`migrate.rs`) |
 //! | SQLite: an acknowledgement scans all rows with the same `lock_by` | the index that misleads the planner is dropped |
@@ -31,6 +32,7 @@ mod handle;
 mod migrate;
 mod options;
 mod redis;
+mod redis_connection;
 mod running;
 mod sqlite;
 mod sqlite_storage;

@@ -12,7 +12,8 @@ pub struct QueueOptions {
     pub prefix: String,
     /// How many jobs may wait in a queue; the rest waits as rows. Must stay well below 8,000.
     pub max_depth: usize,
-    /// How many finished jobs of a queue a purge leaves for the board, however young they are.
+    /// About how many jobs of a queue a purge leaves for the board, of those that ended well and
+    /// of those that failed, however young they are.
     pub max_finished: u64,
     /// How often a worker says that it lives; at least one second.
     pub heartbeat: Duration,

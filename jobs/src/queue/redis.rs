@@ -6,33 +6,32 @@
 use std::{
     collections::HashMap,
     sync::{LazyLock, Mutex, PoisonError},
-    time::Duration,
 };
 
 use apalis_redis::{Config, RedisStorage};
 use chrono::{DateTime, Utc};
-use redis::{
-    Client, Script,
-    aio::{ConnectionManager, ConnectionManagerConfig},
-};
+use redis::Script;
 use uuid::Uuid;
 
 use super::{
     QueueError, QueueOptions,
+    redis_connection::RedisConnection,
     transport::{Payload, Taken, fresh_id},
 };
 
-/// A dead Redis gives an error, not a hang.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
-/// How many finished ids one purge step looks at, and how many steps one purge makes at most.
+/// How many finished ids one purge step looks at, and how many steps one purge makes at most for
+/// jobs of a queue that ended alike: more than can end in the minute until the next.
 const PURGE_STEP: u64 = 500;
 const PURGE_STEPS: u64 = 1_000;
+/// How many finished jobs a purge looks at to know how old the others are.
+const SAMPLE: u64 = 1_000;
 
 static PUSH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/push.lua")));
 static PREPARE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/prepare.lua")));
 static HAND_BACK: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("lua/hand_back.lua")));
+static CROWDED_OUT: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("lua/crowded_out.lua")));
 static PURGE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/purge.lua")));
 static FORGET_WORKERS: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("lua/forget_workers.lua")));
@@ -40,7 +39,7 @@ static FORGET_WORKERS: LazyLock<Script> =
 /// Redis and the prefix of this installation.
 #[derive(Debug)]
 pub(crate) struct RedisTransport {
-    connection: ConnectionManager,
+    connection: RedisConnection,
     options: QueueOptions,
     /// Where the next purge of a set goes on, so that bounded calls reach every id in turn.
     purge_cursors: Mutex<HashMap<String, u64>>,
@@ -77,14 +76,8 @@ pub(crate) struct Keys {
 
 impl RedisTransport {
     pub(crate) async fn connect(url: &str, options: QueueOptions) -> Result<Self, QueueError> {
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(ANSWER_TIMEOUT))
-            .set_number_of_retries(1)
-            .set_max_delay(Duration::from_millis(500));
-        let connection = ConnectionManager::new_with_config(Client::open(url)?, config).await?;
         let transport = Self {
-            connection,
+            connection: RedisConnection::open(url).await?,
             options,
             purge_cursors: Mutex::default(),
         };
@@ -94,7 +87,7 @@ impl RedisTransport {
     }
 
     /// A handle to the one multiplexed connection.
-    pub(crate) fn connection(&self) -> ConnectionManager {
+    pub(crate) fn connection(&self) -> RedisConnection {
         self.connection.clone()
     }
 
@@ -127,7 +120,7 @@ impl RedisTransport {
             .emit_events(false)
     }
 
-    pub(crate) fn storage(&self, queue: &str) -> RedisStorage<()> {
+    pub(crate) fn storage(&self, queue: &str) -> RedisStorage<(), RedisConnection> {
         RedisStorage::new(self.connection()).with_config(self.config(queue))
     }
 
@@ -161,6 +154,20 @@ impl RedisTransport {
         Ok(redis::cmd("PING")
             .query_async(&mut self.connection())
             .await?)
+    }
+
+    pub(crate) async fn memory(&self) -> Result<u64, QueueError> {
+        let mut info = redis::cmd("INFO");
+        let info: String = info
+            .arg("memory")
+            .query_async(&mut self.connection())
+            .await?;
+        let used = info.lines().find_map(|it| it.strip_prefix("used_memory:"));
+        let used = used.and_then(|bytes| bytes.trim().parse().ok());
+        used.ok_or(QueueError::Unreadable {
+            what: "how much memory Redis uses",
+            found: info,
+        })
     }
 
     pub(crate) async fn epoch(&self) -> Result<Uuid, QueueError> {
@@ -235,32 +242,14 @@ impl RedisTransport {
 
     pub(crate) async fn purge(
         &self,
-        queue: &str,
+        queues: &[&str],
         cutoff: DateTime<Utc>,
     ) -> Result<u64, QueueError> {
-        let keys = self.keys(queue);
-        let removed = self.purge_set(&keys, &keys.done, "done", cutoff).await?;
-        Ok(removed + self.purge_set(&keys, &keys.dead, "dead", cutoff).await?)
-    }
-
-    pub(crate) async fn finished(&self, queue: &str) -> Result<u64, QueueError> {
-        let keys = self.keys(queue);
-        let (done, dead): (u64, u64) = redis::pipe()
-            .scard(keys.done)
-            .scard(keys.dead)
-            .query_async(&mut self.connection())
-            .await?;
-        Ok(done + dead)
-    }
-
-    /// Redis knows by itself which workers are alive.
-    pub(crate) async fn forget_dead_workers(
-        &self,
-        queues: &[&str],
-        _cutoff: DateTime<Utc>,
-    ) -> Result<(), QueueError> {
+        let mut removed = 0;
         for queue in queues {
             let keys = self.keys(queue);
+            removed += self.purge_set(&keys, &keys.done, "done", cutoff).await?;
+            removed += self.purge_set(&keys, &keys.dead, "dead", cutoff).await?;
             let _forgotten: u64 = FORGET_WORKERS
                 .key(keys.worker_names)
                 .key(keys.workers)
@@ -269,7 +258,7 @@ impl RedisTransport {
                 .invoke_async(&mut self.connection())
                 .await?;
         }
-        Ok(())
+        Ok(removed)
     }
 
     /// One bounded walk over a set of finished ids, from where the last one stopped.
@@ -280,6 +269,14 @@ impl RedisTransport {
         total: &str,
         cutoff: DateTime<Utc>,
     ) -> Result<u64, QueueError> {
+        let crowded_out: i64 = CROWDED_OUT
+            .key(set)
+            .arg(&keys.meta_prefix)
+            .arg(self.options.max_finished)
+            .arg(SAMPLE)
+            .invoke_async(&mut self.connection())
+            .await?;
+        let until = cutoff.timestamp().max(crowded_out);
         let mut cursor = self.with_cursors(|cursors| cursors.get(set).copied().unwrap_or(0));
         let mut removed = 0;
         for _ in 0..PURGE_STEPS {
@@ -291,7 +288,7 @@ impl RedisTransport {
                 .arg(total)
                 .arg(cursor)
                 .arg(PURGE_STEP)
-                .arg(cutoff.timestamp())
+                .arg(until)
                 .invoke_async(&mut self.connection())
                 .await?;
             cursor = next;

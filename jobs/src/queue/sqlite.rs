@@ -19,9 +19,10 @@ use super::{
     transport::{Payload, Taken},
 };
 
-/// How many finished jobs one purge step removes, and how many steps one purge makes at most.
+/// How many finished jobs one purge step removes, and how many steps one purge makes at most for
+/// jobs of a queue that ended alike: more than can end in the minute until the next.
 const PURGE_STEP: i64 = 500;
-const PURGE_STEPS: u64 = 200;
+const PURGE_STEPS: u64 = 400;
 
 /// The writing pool and the prefix of this installation.
 #[derive(Debug)]
@@ -186,42 +187,53 @@ impl SqliteTransport {
 
     pub(crate) async fn purge(
         &self,
-        queue: &str,
+        queues: &[&str],
         cutoff: DateTime<Utc>,
     ) -> Result<u64, QueueError> {
         let mut removed = 0;
-        for status in ["Done", "Killed"] {
-            for _ in 0..PURGE_STEPS {
-                let gone = self
-                    .purge_step(&self.job_type(queue), status, cutoff)
-                    .await?;
-                removed += gone;
-                if gone < PURGE_STEP.unsigned_abs() {
-                    break;
+        for queue in queues {
+            let job_type = self.job_type(queue);
+            for status in ["Done", "Killed"] {
+                let crowded_out = self.crowded_out(&job_type, status).await?;
+                let until = cutoff.timestamp().max(crowded_out.unwrap_or(i64::MIN));
+                for _ in 0..PURGE_STEPS {
+                    let gone = self.purge_step(&job_type, status, until).await?;
+                    removed += gone;
+                    if gone < PURGE_STEP.unsigned_abs() {
+                        break;
+                    }
                 }
             }
         }
+        self.forget_workers(cutoff).await?;
         Ok(removed)
     }
 
-    pub(crate) async fn finished(&self, queue: &str) -> Result<u64, QueueError> {
-        let count: i64 = query_scalar(
-            "SELECT COUNT(*)
+    /// The second in which the newest job ended that is one too many; none when all may stay.
+    async fn crowded_out(&self, job_type: &str, status: &str) -> Result<Option<i64>, QueueError> {
+        // The list of states lets the planner take the index on those that ended.
+        Ok(query_scalar(
+            "SELECT done_at
              FROM Jobs
-             WHERE job_type = $1
-               AND status IN ('Done', 'Killed')",
+             WHERE status = $1
+               AND status IN ('Done', 'Failed', 'Killed')
+               AND done_at IS NOT NULL
+               AND job_type = $2
+             ORDER BY done_at DESC
+             LIMIT 1 OFFSET $3",
         )
-        .bind(self.job_type(queue))
-        .fetch_one(&self.pool)
-        .await?;
-        Ok(count.unsigned_abs())
+        .bind(status)
+        .bind(job_type)
+        .bind(i64::try_from(self.options.max_finished).unwrap_or(i64::MAX))
+        .fetch_optional(&self.pool)
+        .await?)
     }
 
     async fn purge_step(
         &self,
         job_type: &str,
         status: &str,
-        cutoff: DateTime<Utc>,
+        until: i64,
     ) -> Result<u64, QueueError> {
         let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         let gone = query(
@@ -236,7 +248,7 @@ impl SqliteTransport {
              )",
         )
         .bind(status)
-        .bind(cutoff.timestamp())
+        .bind(until)
         .bind(job_type)
         .bind(PURGE_STEP)
         .execute(&mut *tx)
@@ -258,11 +270,8 @@ impl SqliteTransport {
         Ok(gone)
     }
 
-    pub(crate) async fn forget_dead_workers(
-        &self,
-        _queues: &[&str],
-        cutoff: DateTime<Utc>,
-    ) -> Result<(), QueueError> {
+    /// Removes workers that are long gone and that no job mentions any more.
+    async fn forget_workers(&self, cutoff: DateTime<Utc>) -> Result<(), QueueError> {
         let silence = self.options.orphaned_after() * 2;
         let cutoff = cutoff - chrono::Duration::from_std(silence).unwrap_or_default();
         query(

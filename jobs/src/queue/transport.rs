@@ -21,7 +21,8 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::{
-    QueueError, redis::RedisTransport, sqlite::SqliteTransport, sqlite_storage::SqliteStorage,
+    QueueError, redis::RedisTransport, redis_connection::RedisConnection, sqlite::SqliteTransport,
+    sqlite_storage::SqliteStorage,
 };
 use crate::Job;
 
@@ -124,27 +125,12 @@ impl Transport {
         on!(self, it => it.forget_worker(queue, worker).await)
     }
 
-    /// Forgets jobs of a queue that ended until `cutoff`.
     pub(crate) async fn purge(
-        &self,
-        queue: &str,
-        cutoff: DateTime<Utc>,
-    ) -> Result<u64, QueueError> {
-        on!(self, it => it.purge(queue, cutoff).await)
-    }
-
-    /// How many finished jobs of a queue are kept.
-    pub(crate) async fn finished(&self, queue: &str) -> Result<u64, QueueError> {
-        on!(self, it => it.finished(queue).await)
-    }
-
-    /// Forgets workers that are gone, and that nothing mentions any more.
-    pub(crate) async fn forget_dead_workers(
         &self,
         queues: &[&str],
         cutoff: DateTime<Utc>,
-    ) -> Result<(), QueueError> {
-        on!(self, it => it.forget_dead_workers(queues, cutoff).await)
+    ) -> Result<u64, QueueError> {
+        on!(self, it => it.purge(queues, cutoff).await)
     }
 
     /// Whether a fetch is worth its while. On Redis a look costs as much as a fetch; on SQLite
@@ -176,7 +162,7 @@ impl Transport {
 
 /// The apalis backend of one worker, with undecoded jobs.
 pub(crate) enum Storage {
-    Redis(RedisStorage<()>),
+    Redis(RedisStorage<(), RedisConnection>),
     Sqlite(Persisted<SqliteStorage>),
 }
 

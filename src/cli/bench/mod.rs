@@ -9,6 +9,7 @@
 //! | [`scale`] | all of that with a long history, beside a short one |
 //! | [`latency`] | from an event to its receiver, when there is nothing else to do |
 //! | [`fairness`] | the same beside endpoints that hang or fail, with a backlog |
+//! | [`soak`] | memory, sizes and latencies over minutes at half load |
 //! | [`compare`] | two reports side by side |
 //! | [`mod@place`], [`stage`] | settings, a service as a process of its own, stores, a history |
 //! | [`load`], [`marketplace`], [`receiver`] | who asks, who is asked, who is told |
@@ -30,6 +31,7 @@ mod place;
 mod receiver;
 mod report;
 mod scale;
+mod soak;
 mod stage;
 mod subject;
 mod throughput;
@@ -101,12 +103,15 @@ enum Measurement {
     Fairness(fairness::Fairness),
     /// Latency of events when the service has nothing else to do.
     Latency(latency::Latency),
+    /// Memory, sizes and latencies over minutes at half load; fails when they drift.
+    Soak(soak::Soak),
     /// Compare two reports.
     Compare(compare::Compare),
 }
 
 impl Measurement {
-    async fn run(self, place: &Place) -> Result<Vec<Report>> {
+    /// Measures, and tells what came of it as soon as it is there.
+    async fn run(self, place: &Place) -> Result<Ending> {
         let report = match self {
             Self::Import(asked) => asked.run(place, Question::Import).await?,
             Self::Replay(asked) => asked.run(place, Question::Replay).await?,
@@ -118,15 +123,40 @@ impl Measurement {
             Self::Jobs(jobs) => jobs.run(place).await?,
             Self::Fairness(fairness) => fairness.run(place).await?,
             Self::Latency(latency) => latency.run(place).await?,
-            Self::All(all) => return all.run(place).await,
-            Self::Scale(scale) => return scale.run(place).await,
+            Self::All(all) => return all.run(place).await.map(Ending::Measured),
+            Self::Scale(scale) => return scale.run(place).await.map(Ending::Measured),
+            Self::Soak(soak) => {
+                let steadiness = soak.run(place.profile(), &place.settings()?).await?;
+                complain(&steadiness.table());
+                say(&steadiness.json());
+                return Ok(Ending::of(steadiness.is_steady()));
+            }
             Self::Compare(compare) => {
                 say(&compare.table()?);
-                return Ok(Vec::new());
+                return Ok(Ending::Measured(Vec::new()));
             }
         };
-        tell(&report);
-        Ok(vec![report])
+        complain(&format!("{}\n", report.table()));
+        say(&report.json());
+        Ok(Ending::Measured(vec![report]))
+    }
+}
+
+/// What a measurement came to.
+enum Ending {
+    /// Figures.
+    Measured(Vec<Report>),
+    /// Something that must not be.
+    Failed,
+}
+
+impl Ending {
+    fn of(is_good: bool) -> Self {
+        if is_good {
+            Self::Measured(Vec::new())
+        } else {
+            Self::Failed
+        }
     }
 }
 
@@ -146,15 +176,11 @@ impl Bench {
 
     pub(super) async fn run(self, place: Place) -> Result<ExitCode> {
         tokio::select! {
-            reports = self.measurement.run(&place) => reports?,
-            () = signal() => return Ok(ExitCode::from(INTERRUPTED)),
-        };
-        Ok(ExitCode::SUCCESS)
+            ending = self.measurement.run(&place) => match ending? {
+                Ending::Measured(_) => Ok(ExitCode::SUCCESS),
+                Ending::Failed => Ok(ExitCode::FAILURE),
+            },
+            () = signal() => Ok(ExitCode::from(INTERRUPTED)),
+        }
     }
-}
-
-/// A report, as soon as it is there.
-fn tell(report: &Report) {
-    complain(&format!("{}\n", report.table()));
-    say(&report.json());
 }

@@ -169,16 +169,16 @@ pub(crate) async fn forget_attempts(tx: &mut Tx, id: OutboxId, kept: i64) -> sql
     on!(tx, conn => query(sql!(
         "DELETE FROM callback_attempts
          WHERE id IN (
-             SELECT id
-             FROM (
-                 SELECT a.id, ROW_NUMBER() OVER (
-                     PARTITION BY a.delivery_id ORDER BY a.started_at DESC, a.id DESC
-                 ) AS place
-                 FROM callback_deliveries AS d
-                 JOIN callback_attempts AS a ON a.delivery_id = d.id
-                 WHERE d.outbox_id = $1
-             ) AS ranked
-             WHERE place > $2
+             SELECT a.id
+             FROM callback_deliveries AS d
+             JOIN callback_attempts AS a ON a.delivery_id = d.id
+             WHERE d.outbox_id = $1 AND (a.started_at, a.id) <= (
+                 SELECT n.started_at, n.id
+                 FROM callback_attempts AS n
+                 WHERE n.delivery_id = d.id
+                 ORDER BY n.started_at DESC, n.id DESC
+                 LIMIT 1 OFFSET $2
+             )
          )"))
         .bind(id).bind(kept)
         .execute(conn).await.map(|_| ()))
@@ -247,7 +247,7 @@ pub(crate) async fn last_to_purge(
              WHERE status = 'success' AND updated_at < $1
              ORDER BY updated_at, id
              LIMIT $2
-         ) AS oldest
+         ) AS head
          ORDER BY updated_at DESC, id DESC
          LIMIT 1"))
         .bind(before).bind(limit)
@@ -275,29 +275,39 @@ pub(crate) async fn purge_dead_letters(
 ) -> sqlx::Result<u64> {
     on!(tx, conn => query(sql!(
         "DELETE FROM callback_outbox
-         WHERE status = 'failed' AND id IN (
-             SELECT id
-             FROM callback_outbox
-             WHERE status = 'failed' AND created_at < $1 AND updated_at < $1
-             ORDER BY created_at, id
-             LIMIT $2
+         WHERE status = 'failed' AND updated_at < $1 AND (created_at, id) <= (
+             SELECT created_at, id
+             FROM (
+                 SELECT created_at, id
+                 FROM callback_outbox
+                 WHERE status = 'failed' AND created_at < $1 AND updated_at < $1
+                 ORDER BY created_at, id
+                 LIMIT $2
+             ) AS head
+             ORDER BY created_at DESC, id DESC
+             LIMIT 1
          )"))
         .bind(before).bind(limit)
         .execute(conn).await.map(|done| done.rows_affected()))
 }
 
-/// Deliveries that have been due since before an instant and wait for an inactive endpoint.
+/// Deliveries that have been due since before an instant and wait for an endpoint that is inactive
+/// or left in peace.
 pub(crate) async fn overdue_held_deliveries(
     tx: &mut Tx,
     before: DateTime<Utc>,
     limit: i64,
 ) -> sqlx::Result<Vec<FailedDelivery>> {
-    // SQLite takes a cross join in the order it is written: few endpoints are inactive.
+    // SQLite takes a cross join in the order it is written: few endpoints are like that.
     on!(tx, conn => query_as(sql!(
         "SELECT d.id, d.outbox_id, d.endpoint_id, d.created_at
-         FROM webhook_endpoints AS e
+         FROM (
+             SELECT id FROM webhook_endpoints WHERE NOT is_active
+             UNION ALL
+             SELECT id FROM webhook_endpoints WHERE is_active AND open_until IS NOT NULL
+         ) AS e
          CROSS JOIN callback_deliveries AS d
-         WHERE NOT e.is_active AND d.endpoint_id = e.id AND d.status = 'pending'
+         WHERE d.endpoint_id = e.id AND d.status = 'pending'
            AND COALESCE(d.next_attempt_at, d.created_at) < $1
          LIMIT $2"))
         .bind(before).bind(limit)
@@ -322,7 +332,7 @@ pub(crate) async fn give_up_event(
         .execute(conn).await.map(|done| done.rows_affected() == 1))
 }
 
-/// Gives a delivery up whose endpoint is inactive; tells whether it still waited.
+/// Gives a delivery up whose endpoint is inactive or left in peace; tells whether it still waited.
 pub(crate) async fn give_up_delivery(
     tx: &mut Tx,
     id: DeliveryId,
@@ -337,7 +347,7 @@ pub(crate) async fn give_up_delivery(
            AND EXISTS (
                SELECT 1 FROM webhook_endpoints
                WHERE webhook_endpoints.id = callback_deliveries.endpoint_id
-                 AND NOT webhook_endpoints.is_active
+                 AND (NOT webhook_endpoints.is_active OR webhook_endpoints.open_until IS NOT NULL)
            )"))
         .bind(id).bind(error).bind(now)
         .execute(conn).await.map(|done| done.rows_affected() == 1))

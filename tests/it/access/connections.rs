@@ -30,7 +30,7 @@ struct Listening {
     address: SocketAddr,
     task: JoinHandle<()>,
     /// Hears of each answer without end that is given up.
-    given_up: mpsc::UnboundedReceiver<()>,
+    abandoned: mpsc::UnboundedReceiver<()>,
 }
 
 impl Drop for Listening {
@@ -53,7 +53,7 @@ async fn listen() -> Listening {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (acceptor, connections) = limited(TcpAcceptor::from_tokio(listener).unwrap(), LIMITS);
-    let (give_up, given_up) = mpsc::unbounded_channel();
+    let (give_up, abandoned) = mpsc::unbounded_channel();
     let endpoint = connections.watch(make(move |request: Request| {
         let give_up = give_up.clone();
         async move {
@@ -81,7 +81,7 @@ async fn listen() -> Listening {
     Listening {
         address,
         task,
-        given_up,
+        abandoned,
     }
 }
 
@@ -203,8 +203,8 @@ async fn an_answer_that_nobody_takes_is_given_up() {
         .unwrap();
     let mut bytes = [0; 4096];
     assert!(stream.read(&mut bytes).await.unwrap() > 0);
-    let given_up = timeout(PATIENCE, listening.given_up.recv()).await;
-    given_up.expect("it is given up").unwrap();
+    let abandoned = timeout(PATIENCE, listening.abandoned.recv()).await;
+    abandoned.expect("it is given up").unwrap();
 }
 
 #[tokio::test]

@@ -121,7 +121,10 @@ impl World {
         let request = app.request_as(own, Method::POST, "/webhooks/register");
         let request = request.header("idempotency-key", "once");
         let (_, webhook) = app.send(request.json(&self.webhook_of("org-1"))).await;
-        self.webhook = webhook["id"].as_str().unwrap().to_owned();
+        webhook["id"]
+            .as_str()
+            .unwrap()
+            .clone_into(&mut self.webhook);
         let age = chrono::TimeDelta::hours(1);
         for _ in 0..2 {
             let event = app.insert_event(self.store, "failed", age).await;
@@ -132,7 +135,10 @@ impl World {
         let (_, page) = app
             .get_as(own, "/callbacks?organizationId=org-1&limit=1")
             .await;
-        self.cursor = page["nextCursor"].as_str().unwrap().to_owned();
+        page["nextCursor"]
+            .as_str()
+            .unwrap()
+            .clone_into(&mut self.cursor);
     }
 
     fn webhook_of(&self, organization_id: &str) -> Value {
@@ -204,10 +210,7 @@ impl World {
             "get_liveness" => vec![attempt("/health/live", 200)],
             "get_readiness" => vec![attempt("/health/ready", 200)],
             // Somebody else's API, with credentials of its own.
-            "validate_receipt" => {
-                let body = json!({ "receipt": "receipt-of-org-1" });
-                vec![sent("/mock/etsy/validate", body, 401)]
-            }
+            "validate_receipt" => vec![sent("/mock/etsy/validate", receipt_of_org_1(), 401)],
             other => panic!("say here how `{other}` keeps organizations apart"),
         }
     }
@@ -259,6 +262,10 @@ impl World {
         let request = request.header("x-api-key", key.expose_secret());
         request.send().await.unwrap()
     }
+}
+
+fn receipt_of_org_1() -> Value {
+    json!({ "receipt": "receipt-of-org-1" })
 }
 
 fn store_of(organization_id: &str) -> Value {

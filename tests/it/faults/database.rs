@@ -20,6 +20,8 @@ enum Trouble {
     Slow,
     /// Connections break again and again.
     Resets,
+    /// What was open is dead, and nobody is told.
+    Freeze,
 }
 
 async fn trouble(kind: Trouble, lines: [&FaultyLine; 2]) {
@@ -36,8 +38,12 @@ async fn trouble(kind: Trouble, lines: [&FaultyLine; 2]) {
         match kind {
             Trouble::Cut => line.cut(),
             Trouble::Stall => line.stall(),
+            Trouble::Freeze => line.freeze(),
             Trouble::Slow | Trouble::Resets => line.slow_down(Duration::from_millis(30)),
         }
+    }
+    if matches!(kind, Trouble::Freeze) {
+        return;
     }
     sleep(Duration::from_secs(7)).await;
     for line in lines {
@@ -50,6 +56,7 @@ async fn trouble(kind: Trouble, lines: [&FaultyLine; 2]) {
 #[case::stall(Trouble::Stall)]
 #[case::slow(Trouble::Slow)]
 #[case::resets(Trouble::Resets)]
+#[case::freeze(Trouble::Freeze)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_line_to_postgres_in_trouble_loses_nothing(#[case] kind: Trouble) {
     let name = format!("PostgreSQL, {kind:?}");

@@ -6,13 +6,10 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval};
 
+use super::form::Form;
 use crate::support::counting_marketplace::CountingMarketplace;
 use crate::support::subscriber::Subscriber;
 
-/// Over so long a pace is taken.
-pub(super) const WINDOW: Duration = Duration::from_secs(6);
-/// How soon after a fault the pace must be back.
-const BACK_WITHIN: Duration = Duration::from_secs(30);
 const BEAT: Duration = Duration::from_millis(100);
 
 /// What was done up to a moment.
@@ -23,7 +20,7 @@ struct Beat {
     deliveries: usize,
 }
 
-/// What gets done in a [`WINDOW`].
+/// What gets done in a window.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
     pub(super) orders: usize,
@@ -31,21 +28,27 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Whether it is at least 95 % of another.
-    fn is_back_at(self, before: Self) -> bool {
-        self.orders * 100 >= before.orders * 95 && self.deliveries * 100 >= before.deliveries * 95
+    /// How much of another it is, in percent: of orders or of deliveries, whichever is less.
+    fn percent_of(self, before: Self) -> usize {
+        let orders = self.orders * 100 / before.orders.max(1);
+        orders.min(self.deliveries * 100 / before.deliveries.max(1))
     }
 }
 
 /// Watches until it is dropped.
 pub(super) struct Pulse {
+    form: Form,
     beats: Arc<Mutex<Vec<Beat>>>,
     task: JoinHandle<()>,
 }
 
 impl Pulse {
     /// Orders that the marketplace gave out, and requests that came to the subscriber.
-    pub(super) fn of(marketplace: CountingMarketplace, subscriber: Arc<Subscriber>) -> Self {
+    pub(super) fn of(
+        form: Form,
+        marketplace: CountingMarketplace,
+        subscriber: Arc<Subscriber>,
+    ) -> Self {
         let beats = Arc::<Mutex<Vec<Beat>>>::default();
         let kept = beats.clone();
         let task = tokio::spawn(async move {
@@ -60,7 +63,7 @@ impl Pulse {
                 kept.lock().unwrap().push(beat);
             }
         });
-        Self { beats, task }
+        Self { form, beats, task }
     }
 
     /// Waits for the pace from now on.
@@ -69,15 +72,22 @@ impl Pulse {
         self.pace(from).await
     }
 
-    /// Waits until the pace is again what it was before; tells how long after `ended` it was, or
-    /// how it was instead.
-    pub(super) async fn is_back(&self, before: Pace, ended: Instant) -> Result<Duration, String> {
+    /// Waits until enough of the pace before is back; tells how long after `ended` it was, and how
+    /// much, or how it was instead.
+    pub(super) async fn is_back(
+        &self,
+        before: Pace,
+        ended: Instant,
+    ) -> Result<(Duration, usize), String> {
+        let Form {
+            percent, within, ..
+        } = self.form;
         let mut paces = Vec::new();
         let mut from = ended;
-        while from <= ended + BACK_WITHIN {
+        while from <= ended + within {
             let pace = self.pace(from).await;
-            if pace.is_back_at(before) {
-                return Ok(from - ended);
+            if pace.percent_of(before) >= percent {
+                return Ok((from - ended, pace.percent_of(before)));
             }
             paces.push(pace);
             from += BEAT;
@@ -86,15 +96,17 @@ impl Pulse {
         let orders: Vec<usize> = of(|pace| pace.orders);
         let deliveries: Vec<usize> = of(|pace| pace.deliveries);
         Err(format!(
-            "not back at {before:?} within {BACK_WITHIN:?}: {orders:?} orders, {deliveries:?} deliveries"
+            "not back at {percent} % of {before:?} within {within:?}: {orders:?} orders, \
+             {deliveries:?} deliveries"
         ))
     }
 
     async fn pace(&self, from: Instant) -> Pace {
-        tokio::time::sleep_until(from + WINDOW + 2 * BEAT).await;
+        let window = self.form.window;
+        tokio::time::sleep_until(from + window + 2 * BEAT).await;
         let beats = self.beats.lock().unwrap();
         let at = |moment| beats[beats.partition_point(|beat| beat.at < moment)];
-        let (start, end) = (at(from), at(from + WINDOW));
+        let (start, end) = (at(from), at(from + window));
         Pace {
             orders: end.orders - start.orders,
             deliveries: end.deliveries - start.deliveries,

@@ -18,6 +18,8 @@ enum Trouble {
     Cut,
     /// Nothing gets through, until it does.
     Stall,
+    /// What was open is dead, and nobody is told.
+    Freeze,
     /// `CLIENT PAUSE`.
     Pause,
     /// `FLUSHALL`.
@@ -31,6 +33,7 @@ const A_WHILE: Duration = Duration::from_secs(7);
 #[rstest]
 #[case::cut(Trouble::Cut)]
 #[case::stall(Trouble::Stall)]
+#[case::freeze(Trouble::Freeze)]
 #[case::pause(Trouble::Pause)]
 #[case::flush(Trouble::Flush)]
 #[case::down(Trouble::Down)]
@@ -56,6 +59,7 @@ async fn go_through(kind: Trouble, site: &mut Site) {
             pause.arg("PAUSE").arg(milliseconds).arg("ALL");
             tell(site, &pause).await;
         }
+        Trouble::Freeze => return site.queue().freeze(),
         Trouble::Flush => return tell(site, &redis::cmd("FLUSHALL")).await,
         Trouble::Down => site.redis.as_mut().unwrap().kill(),
     }

@@ -10,8 +10,9 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::disk::SmallDisk;
+use super::form::Form;
 use super::proof::{self, Tally};
-use super::pulse::{Pulse, WINDOW};
+use super::pulse::Pulse;
 use super::shoppers::{SHOPS, Shoppers};
 use crate::processes::Installation;
 use crate::support::app::Profile;
@@ -32,6 +33,7 @@ const WARM_UP: Duration = Duration::from_secs(3);
 
 /// Three processes of the server profile, or two of the embedded one on the same file.
 pub(super) struct Site {
+    form: Form,
     pub(super) on: Profile,
     installation: Installation,
     lines: Option<ServerLines>,
@@ -153,16 +155,14 @@ impl Site {
 
         let subscriber = Arc::new(Subscriber::start().await);
         let receiver = FaultyLine::to_url(&subscriber.url("/")).await;
-        let pulse = Pulse::of(installation.marketplace.clone(), subscriber.clone());
-        let (_, others) = roles(on).split_last().unwrap();
-        let mut fleet = Vec::new();
-        for role in others {
-            fleet.push(start(&installation.environment, *role, disk.as_ref()).await);
-        }
+        let form = Form::asked_for();
+        let pulse = Pulse::of(form, installation.marketplace.clone(), subscriber.clone());
+        let fleet = start_all_but_last(on, &installation.environment, disk.as_ref()).await;
         let base = format!("http://{}", fleet[0].address("public").await);
         subscribe(&installation, &base, &subscriber, &receiver).await;
         let shoppers = Shoppers::start(installation.http(), &base).await;
         let mut site = Self {
+            form,
             on,
             installation,
             lines,
@@ -222,21 +222,26 @@ impl Site {
         self.fleet.push(process);
     }
 
-    /// Goes through a fault, as often as `FAULT_ROUNDS` says, and has the pace back each time.
+    /// Goes through a fault, as often as is asked for, and has the pace back each time.
     pub(super) async fn endure(&mut self, name: &str, mut fault: impl AsyncFnMut(&mut Self)) {
         sleep(WARM_UP).await;
         let before = self.pulse.take().await;
-        println!("{:?}, {name}: {before:?} in {WINDOW:?}", self.on);
+        let window = self.form.window;
+        println!("{:?}, {name}: {before:?} in {window:?}", self.on);
         assert!(
             before.orders >= SHOPS,
             "hardly anything is done: {before:?}"
         );
-        for round in 1..=rounds() {
+        for round in 1..=self.form.rounds {
             fault(self).await;
             let ended = Instant::now();
             let back = self.pulse.is_back(before, ended).await;
-            let back = back.unwrap_or_else(|why| panic!("{name}: {why}\n{}", self.complaints()));
-            println!("{:?}, {name}, {round}: back after {back:?}", self.on);
+            let (back, percent) =
+                back.unwrap_or_else(|why| panic!("{name}: {why}\n{}", self.complaints()));
+            println!(
+                "{:?}, {name}, {round}: {percent} % back after {back:?}",
+                self.on
+            );
         }
     }
 
@@ -289,6 +294,19 @@ impl Site {
     }
 }
 
+async fn start_all_but_last(
+    on: Profile,
+    settings: &Environment,
+    disk: Option<&SmallDisk>,
+) -> Vec<Process> {
+    let (_, others) = roles(on).split_last().unwrap();
+    let mut fleet = Vec::new();
+    for role in others {
+        fleet.push(start(settings, *role, disk).await);
+    }
+    fleet
+}
+
 /// Starts a process and waits until it is ready.
 async fn start(
     settings: &Environment,
@@ -323,11 +341,4 @@ async fn subscribe(
         let answer = request.json(&body).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
     }
-}
-
-/// How often each fault happens.
-fn rounds() -> u32 {
-    #[expect(clippy::disallowed_methods, reason = "the test's own setting")]
-    let rounds = std::env::var("FAULT_ROUNDS");
-    rounds.map_or(1, |rounds| rounds.parse().expect("a number"))
 }

@@ -162,19 +162,34 @@ async fn a_purge_forgets_what_ended_and_leaves_what_waits(#[values(Redis, Sqlite
 /// What is kept is bounded by number, too, so that a busy hour costs no more than a quiet one.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_purge_leaves_no_more_than_a_queue_may_keep(#[values(Redis, Sqlite)] on: Transport) {
+async fn a_purge_leaves_the_newest_when_they_are_too_many(#[values(Redis, Sqlite)] on: Transport) {
     let test = TestQueue::open_with(on, |options| options.max_finished = 100).await;
     let hour = Duration::from_hours(1);
-    // Seven seconds later all of them are older than the least that is kept.
-    let later = now() + Duration::from_secs(7);
-    test.queue.push(&stores(90)).await.unwrap();
+    let fail = async |_: SyncStore| Err("no".to_owned());
+    test.queue.push(&stores(5)).await.unwrap();
+    test.queue.run_until_empty(64, fail).await.unwrap();
+    for _ in 0..5 {
+        test.queue.push(&stores(20)).await.unwrap();
+        test.queue.run_until_empty(64, succeed).await.unwrap();
+        test.age_finished(SyncStore::QUEUE, 60).await;
+        assert_eq!(test.queue.purge_finished(hour, now()).await.unwrap(), 0);
+    }
+    test.queue.push(&stores(10)).await.unwrap();
     test.queue.run_until_empty(64, succeed).await.unwrap();
-    assert_eq!(test.queue.purge_finished(hour, later).await.unwrap(), 0);
-    test.queue.push(&stores(20)).await.unwrap();
-    test.queue.run_until_empty(64, succeed).await.unwrap();
-    let later = now() + Duration::from_secs(7);
-    assert_eq!(test.queue.purge_finished(hour, later).await.unwrap(), 110);
-    assert_eq!(test.counts(SyncStore::QUEUE).await, Counts::default());
+    // Ten are too many; with them goes what ended in the same second, but nothing younger.
+    let removed = test.queue.purge_finished(hour, now()).await.unwrap();
+    assert!((10..=20).contains(&removed), "{removed}");
+    let counts = test.counts(SyncStore::QUEUE).await;
+    let (done, dead) = (110 - removed, 5);
+    assert_eq!(
+        counts,
+        Counts {
+            done,
+            dead,
+            ..Counts::default()
+        }
+    );
+    assert_eq!(test.queue.purge_finished(hour, now()).await.unwrap(), 0);
 }
 
 #[rstest]

@@ -30,7 +30,7 @@ async fn metrics_are_behind_the_login_of_the_admin_listener(
     let app = TestApp::watched(on, &[]).await;
     let pages = Route::new().at("/metrics", metrics::endpoint(&app.app));
     let password = Some(SecretString::from("hunter2"));
-    let board = admin::with_pages(pages, &app.app.queue, LogStream::new(), password);
+    let board = admin::with_pages(pages, &app.app.queue, LogStream::new(), password.as_ref());
     let server = TestServer::start(board).await;
     let url = server.url("/metrics");
     let refused = app.http.get(url.clone()).send().await.unwrap();

@@ -206,7 +206,7 @@ async fn everything_is_behind_the_login_of_the_admin_listener(
     let store = app.register("shop").await;
     let pages = Route::new().nest("/admin", admin::operators::routes(&app.app));
     let password = Some(SecretString::from("hunter2"));
-    let site = admin::with_pages(pages, &app.app.queue, LogStream::new(), password);
+    let site = admin::with_pages(pages, &app.app.queue, LogStream::new(), password.as_ref());
     let server = TestServer::start(site).await;
     let pause = format!("/admin/api/stores/{}/pause", store.id);
     for (method, path) in [

@@ -61,7 +61,7 @@ async fn a_person_sees_what_is_stuck_and_why_and_gets_it_going(
     trouble(&app).await;
     let pages = Route::new().nest("/admin", admin::operators::routes(&app.app));
     let password = Some(SecretString::from("geheim"));
-    let site = admin::with_pages(pages, &app.app.queue, LogStream::new(), password);
+    let site = admin::with_pages(pages, &app.app.queue, LogStream::new(), password.as_ref());
     let server = TestServer::start(site).await;
     let stop = CancellationToken::new();
     let jobs = tokio::spawn(worker::run_jobs(app.app.clone(), stop.clone()));

@@ -59,8 +59,7 @@ const SEED_POSTGRES: &str = "
         TIMESTAMPTZ '2024-01-01 12:00:00Z', 200, repeat('a', 300),
         TIMESTAMPTZ '2023-12-31 11:00:00Z' + n * INTERVAL '4 seconds',
         TIMESTAMPTZ '2024-01-01 11:00:00Z' + n * INTERVAL '4 seconds'
-    FROM generate_series(1, 20000) AS n;
-    ANALYZE;";
+    FROM generate_series(1, 20000) AS n;";
 
 const SEED_SQLITE: &str = "
     WITH RECURSIVE series (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < 20000)

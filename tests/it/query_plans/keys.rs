@@ -31,8 +31,7 @@ const SEED_POSTGRES: &str = "
     INSERT INTO api_keys (id, organization_id, prefix, hash, scope, created_at)
     SELECT gen_random_uuid(), 'org-' || n, 'mps_aaaaaaaa', LPAD(CAST(n AS TEXT), 64, '0'),
         'write', '2024-01-01T00:00:00Z'
-    FROM generate_series(1, 5000) AS n;
-    ANALYZE;";
+    FROM generate_series(1, 5000) AS n;";
 
 const SEED_SQLITE: &str = "
     WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 5000)

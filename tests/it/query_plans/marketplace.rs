@@ -189,8 +189,7 @@ const SEED_POSTGRES: &str = "
     FROM generate_series(1, 200000) AS n;
     INSERT INTO schedule_ticks (schedule, tick, claimed_at)
     SELECT s, TIMESTAMPTZ '2024-01-01 12:00:00Z' - n * INTERVAL '30 seconds', now()
-    FROM generate_series(1, 2900) AS n, unnest(ARRAY['sync', 'callback', 'housekeeping']) AS s;
-    ANALYZE;";
+    FROM generate_series(1, 2900) AS n, unnest(ARRAY['sync', 'callback', 'housekeeping']) AS s;";
 
 const SEED_SQLITE: &str = "
     WITH RECURSIVE series (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < 2000)

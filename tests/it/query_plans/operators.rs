@@ -268,8 +268,7 @@ const SEED_POSTGRES: &str = "
     SELECT id, id, CAST(lpad(to_hex(CASE n % 2 WHEN 0 THEN 1 ELSE 2 + n % 1999 END), 32, '0') AS UUID),
         status, created_at, updated_at
     FROM (SELECT id, status, created_at, updated_at, row_number() OVER (ORDER BY id) AS n
-        FROM callback_outbox) AS events;
-    ANALYZE;";
+        FROM callback_outbox) AS events;";
 
 const SEED_SQLITE: &str = "
     WITH RECURSIVE series (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < 2000)

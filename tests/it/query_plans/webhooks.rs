@@ -1,5 +1,5 @@
 //! Events and deliveries: 600 endpoints and 100,000 events, owed to two endpoints each, half of
-//! them to one; one in a hundred is still pending.
+//! them to one, and tried once; one in a hundred is still pending, one in fifty was given up.
 
 use super::{Domain, Hot};
 
@@ -99,6 +99,14 @@ const HOT: &[Hot] = &[
         sorts: false,
     },
     Hot {
+        name: "is_busy",
+        part: "SELECT EXISTS ( SELECT 1 FROM callback_deliveries WHERE endpoint_id = $1 AND lease_token",
+        arguments: "STORE, NOW",
+        postgres: &["callback_deliveries_lease_idx"],
+        sqlite: &["callback_deliveries_lease_idx"],
+        sorts: false,
+    },
+    Hot {
         name: "due_events",
         part: "AS due_at, id AS delivery_id FROM callback_deliveries WHERE endpoint_id = $1 AND status = 'pending' AND (",
         arguments: "STORE, '1970-01-01T00:00:00Z', OTHER, NOW, 100",
@@ -168,6 +176,68 @@ const HOT: &[Hot] = &[
         sqlite: &["webhook_secrets_endpoint_id_idx"],
         sorts: true,
     },
+    Hot {
+        name: "last_to_purge",
+        part: "SELECT updated_at, id FROM ( SELECT",
+        arguments: "NOW, 500",
+        postgres: &["callback_outbox_done_idx"],
+        sqlite: &["callback_outbox_done_idx"],
+        sorts: true,
+    },
+    Hot {
+        name: "purge_events",
+        part: "DELETE FROM callback_outbox WHERE status = 'success'",
+        arguments: "'2023-06-01T00:01:00Z', OTHER",
+        postgres: &["callback_outbox_done_idx"],
+        sqlite: &[
+            "callback_outbox_done_idx",
+            "sqlite_autoindex_callback_deliveries_2",
+        ],
+        sorts: false,
+    },
+    Hot {
+        name: "purge_dead_letters",
+        part: "DELETE FROM callback_outbox WHERE status = 'failed'",
+        arguments: "NOW, 500",
+        postgres: &["callback_outbox_failed_idx"],
+        sqlite: &[
+            "callback_outbox_failed_idx",
+            "sqlite_autoindex_callback_deliveries_2",
+        ],
+        sorts: true,
+    },
+    Hot {
+        name: "overdue_held_deliveries",
+        part: "UNION ALL SELECT id FROM webhook_endpoints WHERE is_active AND open_until",
+        arguments: "NOW, 500",
+        postgres: &[
+            "callback_deliveries_due_idx",
+            "webhook_endpoints_inactive_idx",
+            "webhook_endpoints_open_idx",
+        ],
+        sqlite: &[
+            "callback_deliveries_due_idx",
+            "webhook_endpoints_inactive_idx",
+            "webhook_endpoints_open_idx",
+        ],
+        sorts: false,
+    },
+    Hot {
+        name: "forget_attempts",
+        part: "DELETE FROM callback_attempts",
+        arguments: "STORE, 50",
+        postgres: &[
+            "callback_attempts_delivery_id_idx",
+            "callback_attempts_pkey",
+            "callback_deliveries_identity_key",
+        ],
+        sqlite: &[
+            "callback_attempts_delivery_id_idx",
+            "sqlite_autoindex_callback_attempts_1",
+            "sqlite_autoindex_callback_deliveries_2",
+        ],
+        sorts: true,
+    },
 ];
 
 const SEED_POSTGRES: &str = "
@@ -189,7 +259,7 @@ const SEED_POSTGRES: &str = "
         created_at, updated_at)
     SELECT CAST(lpad(to_hex(n), 32, '0') AS UUID), 'org-' || n % 200,
         CAST(lpad(to_hex(1 + n % 200), 32, '0') AS UUID), 'sync.completed', '{}',
-        CASE WHEN n % 100 > 0 THEN 'success' ELSE 'pending' END,
+        CASE WHEN n % 100 = 0 THEN 'pending' WHEN n % 50 = 1 THEN 'failed' ELSE 'success' END,
         TIMESTAMPTZ '2023-06-01 00:00:00Z' + n * INTERVAL '1 second',
         TIMESTAMPTZ '2023-06-01 00:00:00Z' + n * INTERVAL '1 second'
     FROM generate_series(1, 100000) AS n;
@@ -198,13 +268,14 @@ const SEED_POSTGRES: &str = "
     SELECT CAST(lpad(to_hex(n * 2 + e), 32, '0') AS UUID),
         CAST(lpad(to_hex(n), 32, '0') AS UUID),
         CAST(lpad(to_hex(CASE e WHEN 0 THEN 1 ELSE 2 + n % 599 END), 32, '0') AS UUID),
-        CASE WHEN n % 100 > 0 THEN 'success' ELSE 'pending' END,
+        CASE WHEN n % 100 = 0 THEN 'pending' WHEN n % 50 = 1 THEN 'failed' ELSE 'success' END,
         CASE WHEN n % 10000 = 0 THEN CAST(lpad(to_hex(n), 32, '0') AS UUID) END,
         CASE WHEN n % 10000 = 0 THEN TIMESTAMPTZ '2024-01-01 12:00:10Z' END,
         TIMESTAMPTZ '2023-06-01 00:00:00Z' + n * INTERVAL '1 second',
         TIMESTAMPTZ '2023-06-01 00:00:00Z' + n * INTERVAL '1 second'
     FROM generate_series(1, 100000) AS n, generate_series(0, 1) AS e;
-    ANALYZE;";
+    INSERT INTO callback_attempts (id, delivery_id, attempt, started_at, duration_ms)
+    SELECT id, id, 1, created_at, 5 FROM callback_deliveries;";
 
 const SEED_SQLITE: &str = "
     WITH RECURSIVE series (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < 200)
@@ -226,7 +297,7 @@ const SEED_SQLITE: &str = "
     INSERT INTO callback_outbox (id, organization_id, store_id, event, payload, status,
         created_at, updated_at)
     SELECT unhex(printf('%032x', n)), 'org-' || n % 200, unhex(printf('%032x', 1 + n % 200)),
-        'sync.completed', '{}', CASE WHEN n % 100 > 0 THEN 'success' ELSE 'pending' END,
+        'sync.completed', '{}', CASE WHEN n % 100 = 0 THEN 'pending' WHEN n % 50 = 1 THEN 'failed' ELSE 'success' END,
         strftime('%Y-%m-%dT%H:%M:%S+00:00', 1685577600 + n, 'unixepoch'),
         strftime('%Y-%m-%dT%H:%M:%S+00:00', 1685577600 + n, 'unixepoch')
     FROM series;
@@ -235,9 +306,11 @@ const SEED_SQLITE: &str = "
         lease_expires_at, created_at, updated_at)
     SELECT unhex(printf('%032x', n * 2 + e.value)), unhex(printf('%032x', n)),
         unhex(printf('%032x', CASE e.value WHEN 0 THEN 1 ELSE 2 + n % 599 END)),
-        CASE WHEN n % 100 > 0 THEN 'success' ELSE 'pending' END,
+        CASE WHEN n % 100 = 0 THEN 'pending' WHEN n % 50 = 1 THEN 'failed' ELSE 'success' END,
         CASE WHEN n % 10000 = 0 THEN unhex(printf('%032x', n)) END,
         CASE WHEN n % 10000 = 0 THEN '2024-01-01T12:00:10+00:00' END,
         strftime('%Y-%m-%dT%H:%M:%S+00:00', 1685577600 + n, 'unixepoch'),
         strftime('%Y-%m-%dT%H:%M:%S+00:00', 1685577600 + n, 'unixepoch')
-    FROM series, json_each('[0, 1]') AS e;";
+    FROM series, json_each('[0, 1]') AS e;
+    INSERT INTO callback_attempts (id, delivery_id, attempt, started_at, duration_ms)
+    SELECT id, id, 1, created_at, 5 FROM callback_deliveries;";

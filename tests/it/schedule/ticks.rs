@@ -139,8 +139,8 @@ async fn housekeeping_forgets_what_has_served_its_purpose(#[values(Embedded, Ser
         json!({
             "event": "housekeeping_run", "level": "info", "service": "marketplace-sync",
             "purgedJobs": jobs, "purgedTicks": ticks, "expiredLeases": leases,
-            "purgedEvents": 0, "expiredDeliveries": 0, "purgedEndpoints": 0,
-            "purgedIdempotencyKeys": 0,
+            "purgedEvents": 0, "expiredDeliveries": 0, "purgedDeadLetters": 0,
+            "purgedEndpoints": 0, "purgedIdempotencyKeys": 0,
         })
     };
     assert_eq!(logs.of("housekeeping_run"), [line(3, 2, 1), line(0, 0, 0)]);

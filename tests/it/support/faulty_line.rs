@@ -25,6 +25,8 @@ struct State {
     weather: Weather,
     /// Connections that were there at the last reset are gone.
     resets: u32,
+    /// Connections that were there at the last freeze never carry anything again.
+    freezes: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,6 +109,12 @@ impl FaultyLine {
         self.state.send_modify(|state| state.resets += 1);
     }
 
+    /// Connections die unheard: they stay open and carry nothing any more, not even their end; new
+    /// ones pass.
+    pub(crate) fn freeze(&self) {
+        self.state.send_modify(|state| state.freezes += 1);
+    }
+
     fn weather(&self, weather: Weather) {
         self.state.send_modify(|state| state.weather = weather);
     }
@@ -135,8 +143,8 @@ async fn carry(mut client: TcpStream, target: SocketAddr, state: watch::Receiver
         let (from_server, to_server) = server.split();
         let mut fate = state.clone();
         let breaks = fate.wait_for(|now| now.weather == Weather::Cut || now.resets != born.resets);
-        let there = pump(from_client, to_server, state.clone());
-        let back = pump(from_server, to_client, state);
+        let there = pump(from_client, to_server, state.clone(), born);
+        let back = pump(from_server, to_client, state, born);
         tokio::select! {
             _ = async { tokio::join!(there, back) } => false,
             _ = breaks => true,
@@ -149,11 +157,16 @@ async fn carry(mut client: TcpStream, target: SocketAddr, state: watch::Receiver
     }
 }
 
-async fn pump(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, mut state: watch::Receiver<State>) {
+async fn pump(
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    mut state: watch::Receiver<State>,
+    born: State,
+) {
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let read = from.read(&mut buffer).await.unwrap_or(0);
-        passage(&mut state).await;
+        passage(&mut state, born).await;
         if read == 0 || to.write_all(&buffer[..read]).await.is_err() {
             to.shutdown().await.ok();
             return;
@@ -162,9 +175,12 @@ async fn pump(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, mut state: watch::R
 }
 
 /// Waits until a piece may go on.
-async fn passage(state: &mut watch::Receiver<State>) {
+async fn passage(state: &mut watch::Receiver<State>, born: State) {
     loop {
         let now = *state.borrow_and_update();
+        if now.freezes != born.freezes {
+            pending::<()>().await;
+        }
         match now.weather {
             Weather::Fine => return,
             Weather::Slow(delay) => return sleep(delay).await,

@@ -23,6 +23,10 @@ impl Lock {
             Db::Postgres(pool) => {
                 let mut tx = pool.begin_with("BEGIN").await.unwrap();
                 let lock = format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE");
+                // It is held for as long as a test needs.
+                tx.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+                    .await
+                    .unwrap();
                 tx.execute(AssertSqlSafe(lock)).await.unwrap();
                 Self::Postgres(tx)
             }

@@ -188,6 +188,28 @@ impl TestQueue {
             .unwrap();
     }
 
+    /// Makes every finished job look as if it had ended so many seconds earlier.
+    pub(crate) async fn age_finished(&self, queue: &str, seconds: i64) {
+        if self.redis_url.is_none() {
+            query("UPDATE Jobs SET done_at = done_at - $1")
+                .bind(seconds)
+                .execute(&self.sqlite().await)
+                .await
+                .unwrap();
+            return;
+        }
+        let mut redis = self.redis().await;
+        for meta in self.redis_keys(&format!("{queue}:meta:*")).await {
+            redis::cmd("HINCRBY")
+                .arg(meta)
+                .arg("done_at")
+                .arg(-seconds)
+                .exec_async(&mut redis)
+                .await
+                .unwrap();
+        }
+    }
+
     /// Makes every worker look as if it had been silent for an hour.
     pub(crate) async fn silence_workers(&self, queue: &str) {
         if self.redis_url.is_none() {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use marketplace_sync::worker::run_jobs_until_empty;
 use rstest::rstest;
 use serde_json::json;
 
@@ -105,5 +106,27 @@ async fn a_failed_job_never_stands_in_the_way_of_the_next(#[values(Embedded, Ser
     assert_eq!(app.marketplace.calls().len(), 0, "it is announced first");
     assert_eq!(app.schedule().await.enqueued_jobs, 1);
     assert_eq!(app.run_jobs().await, 1);
+    assert_eq!(app.row(store, "r1").await.unwrap().status, "success");
+}
+
+/// So is one that panics: it keeps neither its slot nor the state "running".
+#[rstest]
+#[tokio::test]
+async fn a_job_that_panics_is_a_failed_one(#[values(Embedded, Server)] on: Profile) {
+    // No instant is that far away.
+    let app = TestApp::build(on, &[], |app| app.lease_times.ttl = Duration::MAX).await;
+    let store = app.register("shop").await;
+    app.insert_row(store, "r1", "failed", 3600).await;
+    assert_eq!(app.schedule().await.enqueued_jobs, 1);
+    let logs = Log::capture();
+    assert_eq!(app.run_jobs().await, 1);
+    let [line] = &logs.of("job_failed")[..] else {
+        panic!("one line")
+    };
+    assert_eq!(line["error"], "the job panicked");
+    assert_eq!(app.store_row(store).await.enqueued_until, None);
+    assert_eq!(app.schedule().await.enqueued_jobs, 1, "at once");
+    let process = app.other_process().await;
+    assert_eq!(run_jobs_until_empty(&process).await.unwrap(), 1);
     assert_eq!(app.row(store, "r1").await.unwrap().status, "success");
 }

@@ -55,8 +55,11 @@ async fn a_run_announces_nothing_to_an_endpoint_that_is_deleted_meanwhile(
         );
         assert_settled(&app, waits).await;
         if ended {
-            assert!(waits > 10, "it never waited");
-            return;
+            assert!(waits > 0, "it never waited");
+            // On a busy machine it may wait less often than it could.
+            if waits > 10 {
+                return;
+            }
         }
     }
     panic!("it never got to its end");
@@ -88,8 +91,11 @@ async fn a_dead_letter_is_not_requeued_for_an_endpoint_that_is_deleted_meanwhile
         );
         assert_settled(&app, waits).await;
         if ended {
-            assert!(waits > 5, "it never waited");
-            return;
+            assert!(waits > 0, "it never waited");
+            // On a busy machine it may wait less often than it could.
+            if waits > 5 {
+                return;
+            }
         }
     }
     panic!("it never got to its end");

@@ -64,16 +64,25 @@ async fn more_than_one_step_of_old_events_is_deleted_in_one_round(
     assert_eq!(logs.of("housekeeping_run")[0]["purgedEvents"], 1_201);
 }
 
+/// Somebody switched it off, or it fails whenever it is asked, which is too rarely for all that
+/// it is owed.
 #[rstest]
 #[tokio::test]
-async fn what_an_inactive_webhook_did_not_come_back_for_is_given_up_after_a_month(
+async fn what_a_webhook_did_not_come_back_for_is_given_up_after_a_month(
     #[values(Embedded, Server)] on: Profile,
+    #[values(false, true)] is_active: bool,
 ) {
     let app = TestApp::start(on).await;
     let store = app.register("shop").await;
     let away = endpoint(&app, "sync.completed", "http://127.0.0.1:1/away").await;
     let active = endpoint(&app, "sync.completed", "http://127.0.0.1:1/").await;
-    deactivate(&app, away).await;
+    if is_active {
+        let until = app.clock.now() + TimeDelta::minutes(1);
+        on!(&app.app.db, pool => sqlx::query("UPDATE webhook_endpoints SET open_until = $2 WHERE id = $1")
+            .bind(away).bind(until).execute(pool).await.map(|_| ()).unwrap());
+    } else {
+        deactivate(&app, away).await;
+    }
     let old = app.insert_event(store, "pending", OLD).await;
     app.insert_delivery(old, away, "pending", OLD).await;
     let shared = app.insert_event(store, "pending", OLD).await;
@@ -85,7 +94,7 @@ async fn what_an_inactive_webhook_did_not_come_back_for_is_given_up_after_a_mont
     let logs = Log::start("info");
     tidy_up(&app.app).await;
 
-    let reason = "the endpoint was inactive for 30 days";
+    let reason = "the endpoint could not be sent to for 30 days";
     let given_up = app.delivery_row(old, away).await;
     assert_eq!(given_up.status, "failed");
     assert_eq!(given_up.last_error.as_deref(), Some(reason));
@@ -133,10 +142,22 @@ async fn a_dead_letter_that_nobody_deals_with_is_deleted_after_a_year(
     let kept = app
         .insert_event(store, "failed", TimeDelta::days(364))
         .await;
+    // Requeued in the meantime, in vain.
+    let touched = app
+        .insert_event(store, "failed", TimeDelta::days(400))
+        .await;
+    let then = app.clock.now() - TimeDelta::days(364);
+    on!(&app.app.db, pool => sqlx::query("UPDATE callback_outbox SET updated_at = $2 WHERE id = $1")
+        .bind(touched).bind(then).execute(pool).await.map(|_| ()).unwrap());
+    let pending = app
+        .insert_event(store, "pending", TimeDelta::days(400))
+        .await;
     let logs = Log::start("info");
     tidy_up(&app.app).await;
     assert!(app.event_row(forgotten).await.is_none());
-    assert!(app.event_row(kept).await.is_some());
+    for id in [kept, touched, pending] {
+        assert!(app.event_row(id).await.is_some());
+    }
     assert_eq!(logs.of("housekeeping_run")[0]["purgedDeadLetters"], 1);
 }
 

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use jobs::{DeliverCallback, Job};
+use marketplace_sync::config::Settings;
 use marketplace_sync::webhooks::enqueue_due_events;
+use marketplace_sync::worker::run_jobs_until_empty;
 use rstest::rstest;
 use serde_json::json;
 
@@ -269,4 +271,33 @@ async fn an_event_whose_job_failed_is_enqueued_again(#[values(Embedded, Server)]
     app.after(Duration::from_secs(15)).await;
     assert_eq!(app.outbox_row(event).await.status, "success");
     assert_eq!(subscriber.events("/webhook"), vec![event.to_string(); 2]);
+}
+
+/// So does one that panics.
+#[rstest]
+#[tokio::test]
+async fn an_event_whose_job_panicked_is_enqueued_again(#[values(Embedded, Server)] on: Profile) {
+    // No instant is that far away.
+    let app = TestApp::build(on, &[], |app| {
+        app.settings.callback.timeout = Duration::MAX;
+    })
+    .await;
+    let subscriber = Subscriber::start().await;
+    let store = app.register("shop").await;
+    app.subscribe("sync.completed", &subscriber.url("/webhook"))
+        .await;
+    let event = app.owe_events(store, 1).await[0];
+    assert_eq!(app.sweep().await.enqueued_jobs, 1);
+    let log = Log::capture();
+    assert_eq!(app.run_jobs().await, 1);
+    let [line] = &log.of("job_failed")[..] else {
+        panic!("one line")
+    };
+    assert_eq!(line["error"], "the job panicked");
+    assert_eq!(app.outbox_row(event).await.enqueued_until, None);
+    assert_eq!(app.sweep().await.enqueued_jobs, 1, "at once");
+    let usual = |settings: &mut Settings| settings.callback.timeout = Duration::from_secs(5);
+    let process = app.other_process_with(usual).await;
+    assert_eq!(run_jobs_until_empty(&process).await.unwrap(), 1);
+    assert_eq!(subscriber.events("/webhook"), [event.to_string()]);
 }
