@@ -31,7 +31,7 @@ pub(super) const WEBHOOKS: [(&str, &str); 3] = [
 /// Until everybody is at work.
 const WARM_UP: Duration = Duration::from_secs(3);
 /// Work has begun by then, or never does.
-const BEGINS_WITHIN: Duration = Duration::from_secs(60);
+const BEGINS_WITHIN: Duration = Duration::from_mins(1);
 
 /// Three processes of the server profile, or two of the embedded one on the same file.
 pub(super) struct Site {
