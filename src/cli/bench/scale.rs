@@ -3,10 +3,10 @@
 use anyhow::Result;
 use clap::Parser;
 
-use super::{Ending, Measurement};
 use super::place::Place;
 use super::report::Report;
 use super::stage::Stage;
+use super::{Ending, Measurement};
 use crate::cli::output::complain;
 
 /// What `all` measures, with its defaults.
