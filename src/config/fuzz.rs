@@ -40,7 +40,8 @@ fn names() -> Vec<String> {
 
 fn is_secret(name: &str) -> bool {
     let ends = ["_PASS", "_PASSWORD", "_SECRET", "_KEY", "_KEYS", "_URL"];
-    ends.iter().any(|end| name.ends_with(end)) && name != "MOCK_API_BASE_URL"
+    let is_none = ["MOCK_API_BASE_URL", "RATE_LIMIT_PER_KEY"].contains(&name);
+    ends.iter().any(|end| name.ends_with(end)) && !is_none
 }
 
 fn cron(source: &mut Source<'_>) -> String {
