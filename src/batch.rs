@@ -204,7 +204,7 @@ mod tests {
         (answers, batches.load(Ordering::Relaxed))
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn everybody_has_the_answer_to_their_own_question_and_few_batches_are_made() {
         let numbers = Numbers::new(2);
         let inputs: Vec<u64> = (1000..1300).collect();
@@ -216,14 +216,14 @@ mod tests {
         assert_eq!((answers[0].as_ref().unwrap(), batches), (&8, 1));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn whoever_makes_a_batch_fail_fails_alone() {
         let (answers, _) = run(&Numbers::new(1), &[1, 2, 13, 4]).await;
         let is_right: Vec<bool> = answers.iter().map(Result::is_ok).collect();
         assert_eq!(is_right, [true, true, false, true]);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn all_hear_that_the_database_is_away_and_none_is_tried_alone() {
         let (answers, batches) = run(&Numbers::new(1), &[1, 2, 503, 4]).await;
         assert!(answers[0].is_ok(), "it was alone");
@@ -235,7 +235,7 @@ mod tests {
         assert_eq!(batches, 2);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn nobody_waits_for_a_batch_that_panicked() {
         let numbers = Numbers::new(1);
         let (answers, _) = run(&numbers, &[1, 666, 3]).await;
@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(answers[0].as_ref().unwrap(), &10);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn callers_that_go_away_hold_nobody_up() {
         let numbers = Numbers::new(1);
         let gone = run(&numbers, &[1, 2]);

@@ -101,9 +101,10 @@ async fn look_up_all(
         })
     });
     let receipts: Vec<Receipt> = receipts.collect();
-    let known = match receipts.is_empty() {
-        true => Vec::new(),
-        false => orders::known_receipts(&mut tx, &receipts).await?,
+    let known = if receipts.is_empty() {
+        Vec::new()
+    } else {
+        orders::known_receipts(&mut tx, &receipts).await?
     };
     tx.save().await?;
     let known: HashMap<(StoreId, &str), &SyncLog> = known

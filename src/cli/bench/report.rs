@@ -216,25 +216,7 @@ impl Report {
             table(&rows),
             String::new(),
         ];
-        for series in &self.series {
-            let name = series.name;
-            lines.extend(series.per_second.map(|it| {
-                format!(
-                    "{name}: median {:.0} a second, from {:.0} to {:.0}",
-                    it.median, it.least, it.most
-                )
-            }));
-            let Spread {
-                median,
-                least,
-                most,
-            } = series.p99_ms;
-            if series.together.samples > 0 {
-                lines.push(format!(
-                    "p99 {name}: median {median:.1} ms, from {least:.1} to {most:.1}"
-                ));
-            }
-        }
+        lines.extend(self.series.iter().flat_map(Series::summary));
         lines.extend(self.ratio.map(|Ratio { p50, p99 }| {
             format!(
                 "p50 × {:.2}, p99 × {:.2} (median of the rounds; p99 from {:.2} to {:.2})",
@@ -278,6 +260,25 @@ fn commit() -> Option<String> {
 }
 
 impl Series {
+    /// Its medians, for people.
+    fn summary(&self) -> Vec<String> {
+        let name = self.name;
+        let pace = self.per_second.map(|it| {
+            format!(
+                "{name}: median {:.0} a second, from {:.0} to {:.0}",
+                it.median, it.least, it.most
+            )
+        });
+        let p99 = self.p99_ms;
+        let p99 = (self.together.samples > 0).then(|| {
+            format!(
+                "p99 {name}: median {:.1} ms, from {:.1} to {:.1}",
+                p99.median, p99.least, p99.most
+            )
+        });
+        pace.into_iter().chain(p99).collect()
+    }
+
     fn new(name: &'static str, rounds: &[Round]) -> Self {
         let each = rounds.iter().map(|round| Figures {
             done: round.done,
