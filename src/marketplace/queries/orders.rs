@@ -138,6 +138,7 @@ pub async fn record_outcomes(
     outcomes: &[RowOutcome],
     now: DateTime<Utc>,
 ) -> sqlx::Result<HashSet<SyncLogId>> {
+    // PostgreSQL would rather read all of some ten thousand rows than look up a hundred.
     let sql = tx.pick(
         sql!(postgres:
             "UPDATE sync_logs AS l
@@ -151,6 +152,8 @@ pub async fn record_outcomes(
                  attempt INTEGER, failed_attempt INTEGER, next_retry_at TIMESTAMPTZ,
                  dead_at TIMESTAMPTZ, claimed_until TIMESTAMPTZ)
              WHERE l.id = o.id
+               AND l.id = ANY (ARRAY (
+                   SELECT CAST(value ->> 'id' AS UUID) FROM jsonb_array_elements($1)))
                AND l.status <> 'success'
                AND (o.claimed_until IS NULL
                     OR (l.status = 'pending' AND l.next_retry_at = o.claimed_until))

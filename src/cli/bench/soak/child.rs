@@ -27,6 +27,8 @@ impl Child {
         let connections = settings.database_max_connections.to_string();
         let mut process = Command::new(std::env::current_exe()?)
             .arg("serve")
+            // Settings of whoever measures are not of the service that is measured.
+            .env_clear()
             .env("DATABASE_URL", settings.database_url.expose_secret())
             .env("DATABASE_MAX_CONNECTIONS", connections)
             .env("QUEUE_PREFIX", &settings.queue_prefix)
