@@ -10,7 +10,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use poem::Request;
-use poem::http::HeaderMap;
+use poem::http::{HeaderMap, HeaderValue};
 use poem::web::RemoteAddr;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
@@ -57,12 +57,16 @@ impl TrustedProxies {
 
     fn client_behind(&self, remote: IpAddr, headers: &HeaderMap) -> Network {
         let mut client = remote.to_canonical();
-        let headers = headers.get_all(FORWARDED_FOR);
-        let lines: Vec<&str> = headers
+        // Bytes, because what a client wrote may be no text, on the line that a proxy went on with.
+        let lines: Vec<&[u8]> = headers
+            .get_all(FORWARDED_FOR)
             .iter()
-            .map(|line| line.to_str().unwrap_or(""))
+            .map(HeaderValue::as_bytes)
             .collect();
-        let mut hops = lines.iter().rev().flat_map(|line| line.rsplit(','));
+        let mut hops = lines
+            .iter()
+            .rev()
+            .flat_map(|line| line.rsplit(|byte| *byte == b','));
         while self.trusts(client) {
             match hops.next().and_then(address_of) {
                 Some(hop) => client = hop,
@@ -74,8 +78,8 @@ impl TrustedProxies {
 }
 
 /// An address, as proxies write it: alone, in brackets, with a port.
-fn address_of(hop: &str) -> Option<IpAddr> {
-    let hop = hop.trim();
+fn address_of(hop: &[u8]) -> Option<IpAddr> {
+    let hop = std::str::from_utf8(hop).ok()?.trim();
     let alone = hop.strip_prefix('[').and_then(|hop| hop.strip_suffix(']'));
     let address = alone.unwrap_or(hop).parse().ok();
     let with_port = || hop.parse::<SocketAddr>().ok().map(|hop| hop.ip());
@@ -231,5 +235,43 @@ mod tests {
         let everybody: TrustedProxies = "0.0.0.0/0".parse().unwrap();
         assert!(everybody.trusts("203.0.113.9".parse().unwrap()));
         assert!(!everybody.trusts("2001:db8::1".parse().unwrap()));
+    }
+}
+
+#[cfg(test)]
+mod fuzz {
+    use super::*;
+    use crate::fuzz::fuzz;
+
+    #[test]
+    fn nothing_that_a_client_writes_makes_it_somebody_else() {
+        fuzz!(|source| {
+            let proxies: TrustedProxies = "10.0.0.0/8".parse().unwrap();
+            let proxy = IpAddr::from([10, 0, 0, 1]);
+            let client = IpAddr::from([203, 0, 113, source.byte()]);
+            let hops = [
+                "10.0.0.2",
+                "1.1.1.1",
+                "::ffff:10.0.0.3",
+                "[::1]:80",
+                ",",
+                "unknown",
+            ];
+            let mut written = source.text(&hops).into_bytes();
+            let mut headers = HeaderMap::new();
+            // What no server lets in a header.
+            written.retain(|byte| *byte >= b' ' && *byte != 0x7f);
+            if source.flag() {
+                let line = HeaderValue::from_bytes(&written).unwrap();
+                headers.append(FORWARDED_FOR, line);
+                written.clear();
+            } else {
+                written.extend_from_slice(b", ");
+            }
+            written.extend_from_slice(client.to_string().as_bytes());
+            headers.append(FORWARDED_FOR, HeaderValue::from_bytes(&written).unwrap());
+            assert_eq!(proxies.client_behind(proxy, &headers), client.into());
+            assert_eq!(proxies.client_behind(client, &headers), client.into());
+        });
     }
 }
