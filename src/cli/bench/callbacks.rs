@@ -44,7 +44,7 @@ pub(super) struct Callbacks {
 impl Callbacks {
     pub(super) async fn run(self, place: &Place) -> Result<Report> {
         let receiver = Receiver::start().await?;
-        let stage = Stage::set(place, "worker,scheduler", 0, 0).await?;
+        let stage = Stage::set(place, "api,worker,scheduler", 0, 0).await?;
         let app = &stage.app;
         let mut tenants = Vec::new();
         for _ in 0..self.endpoints.max(1) {

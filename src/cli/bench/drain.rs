@@ -45,7 +45,7 @@ impl Drain {
     }
 
     pub(super) async fn run(self, place: &Place) -> Result<Report> {
-        let stage = Stage::set(place, "worker,scheduler", 0, 0).await?;
+        let stage = Stage::set(place, "api,worker,scheduler", 0, 0).await?;
         // The first is not counted: connections are made, code is read.
         self.round(&stage).await?;
         let watch = stage.watch();

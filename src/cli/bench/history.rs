@@ -77,7 +77,7 @@ async fn receipts(
              INSERT INTO sync_logs (id, store_id, receipt, status, order_id, amount_minor, currency,
                  imported_at, attempt, failed_attempt, created_at, updated_at)
              SELECT unhex(printf('%012x7000800000%010x', $5 + n, n)),
-                 unhex($1 ->> ('$[' || n % $2 || '].id')), 'past-' || n / $2, 'success',
+                 unhex($1 ->> ('$[' || (n % $2) || '].id')), 'past-' || (n / $2), 'success',
                  'order-' || n, 4200, 'USD', $6, 0, 0,
                  strftime('%Y-%m-%dT%H:%M:%f+00:00', ($5 + n) / 1000.0, 'unixepoch'),
                  strftime('%Y-%m-%dT%H:%M:%f+00:00', ($5 + n) / 1000.0, 'unixepoch')
@@ -116,7 +116,7 @@ async fn events(
              INSERT INTO callback_outbox (id, organization_id, store_id, event, payload, status,
                  attempt, created_at, updated_at)
              SELECT unhex(printf('%012x7000800000%010x', $5 + n, n)), 'past',
-                 unhex($1 ->> ('$[' || n % $2 || '].id')), 'sync.completed', '{}', 'success', 1,
+                 unhex($1 ->> ('$[' || (n % $2) || '].id')), 'sync.completed', '{}', 'success', 1,
                  strftime('%Y-%m-%dT%H:%M:%f+00:00', ($5 + n) / 1000.0, 'unixepoch'), $6
              FROM series"),
     );

@@ -70,7 +70,7 @@ impl All {
 impl Scale {
     pub(super) async fn run(&self, place: &Place) -> Result<Vec<Report>> {
         let mut reports = self.all.run(place).await?;
-        drop(Stage::set(place, "worker", self.stores, self.rows).await?);
+        drop(Stage::set(place, "api", self.stores, self.rows).await?);
         complain(&format!("with {} receipts of the past:\n", self.rows));
         let long = self.all.run(place).await?;
         for (short, long) in reports.iter().zip(&long) {
