@@ -8,7 +8,7 @@ use sqlx::types::Json;
 
 use super::stage::{Shop, progress};
 use crate::App;
-use crate::db::{on, sql};
+use crate::db::{Tx, on, sql};
 
 /// Rows of a transaction.
 const STEP: u64 = 50_000;
@@ -62,7 +62,7 @@ async fn receipts(
     to: u64,
     start: DateTime<Utc>,
 ) -> Result<()> {
-    let mut tx = app.db.write().await?;
+    let tx = app.db.write().await?;
     let sql = tx.pick(
         sql!(postgres:
             "INSERT INTO sync_logs (id, store_id, receipt, status, order_id, amount_minor, currency,
@@ -83,12 +83,7 @@ async fn receipts(
                  strftime('%Y-%m-%dT%H:%M:%f+00:00', ($5 + n) / 1000.0, 'unixepoch')
              FROM series"),
     );
-    on!(&mut tx, conn => query(sql)
-        .bind(Json(owners)).bind(signed(owners.len() as u64)).bind(signed(from)).bind(signed(to))
-        .bind(start.timestamp_millis()).bind(start)
-        .execute(conn).await.map(|_| ()))?;
-    tx.save().await?;
-    Ok(())
+    fill(tx, sql, owners, (from, to), start).await
 }
 
 async fn events(
@@ -101,7 +96,7 @@ async fn events(
     if from == to {
         return Ok(());
     }
-    let mut tx = app.db.write().await?;
+    let tx = app.db.write().await?;
     let sql = tx.pick(
         sql!(postgres:
             "INSERT INTO callback_outbox (id, organization_id, store_id, event, payload, status,
@@ -120,6 +115,17 @@ async fn events(
                  strftime('%Y-%m-%dT%H:%M:%f+00:00', ($5 + n) / 1000.0, 'unixepoch'), $6
              FROM series"),
     );
+    fill(tx, sql, owners, (from, to), start).await
+}
+
+/// Runs a statement over the rows of a range, and commits.
+async fn fill(
+    mut tx: Tx,
+    sql: &'static str,
+    owners: &[Owner],
+    (from, to): (u64, u64),
+    start: DateTime<Utc>,
+) -> Result<()> {
     on!(&mut tx, conn => query(sql)
         .bind(Json(owners)).bind(signed(owners.len() as u64)).bind(signed(from)).bind(signed(to))
         .bind(start.timestamp_millis()).bind(start)

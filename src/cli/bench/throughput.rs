@@ -42,7 +42,7 @@ pub(super) struct Throughput {
     batch: usize,
     /// Receipts that these stores have had before.
     #[arg(long, default_value_t = 10_000)]
-    pub(super) rows: u64,
+    rows: u64,
 }
 
 /// What is asked.
