@@ -20,6 +20,7 @@ pub mod logs;
 pub mod marketplace;
 pub mod metrics;
 pub mod openapi;
+pub mod places;
 pub mod rate;
 pub mod retry;
 pub mod schedule;
