@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::config::{Listener, Settings};
 use crate::db::{Db, DbError, Trouble};
 use crate::encryption::{MissingKey, check_keys};
+use crate::http::admission::Organizations;
 use crate::http::rates::Rates;
 use crate::ids::Ids;
 use crate::keys::StartWithoutKey;
@@ -59,6 +60,8 @@ pub struct App {
     pub jitter: Jitter,
     /// How often somebody may call.
     pub rates: Rates,
+    /// Whose keys and tokens are, for sharing fairly.
+    pub organizations: Organizations,
     /// Whether an API key was seen: anonymous access by default ends with the first.
     pub key_exists: Arc<AtomicBool>,
     /// Callers that wait for an import of this process.
@@ -220,6 +223,7 @@ impl App {
             lanes: Lanes::default(),
             jitter: Jitter::system(),
             rates,
+            organizations: Organizations::default(),
             key_exists: Arc::default(),
             imports: Imports::default(),
             together: Together::default(),

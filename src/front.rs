@@ -19,6 +19,7 @@ use crate::app::StartError;
 use crate::clock::Clock;
 use crate::config::{Listener, Settings};
 use crate::http::Door;
+use crate::http::admission::Admission;
 use crate::http::auth::Access;
 use crate::http::limits::Limits;
 use crate::http::listener::{ConnectionLimits, limited};
@@ -140,6 +141,7 @@ fn shell() -> Shell {
         limits: Limits::default(),
         observer: None,
         rates: Rates::unlimited(),
+        admission: Admission::unlimited(),
         traces: Traces::default(),
     }
 }

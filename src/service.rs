@@ -24,6 +24,7 @@ use crate::config::Settings;
 use crate::db::DbError;
 use crate::front::{Front, Listening};
 use crate::health::health;
+use crate::http::admission::Admission;
 use crate::http::limits::Limits;
 use crate::http::shell::Shell;
 use crate::keys;
@@ -234,6 +235,11 @@ pub fn site(app: &Arc<App>) -> BoxEndpoint<'static> {
         new_id: Arc::new(move || ids.ids.new_id(ids.clock.now())),
         access: access.clone(),
         rates: app.rates.clone(),
+        admission: Admission::new(
+            app.settings.max_requests,
+            app.metrics.admission.clone(),
+            app.organizations.clone(),
+        ),
         limits: Limits::default(),
         observer: Some(Arc::new(move |served| watched.metrics.http_request(served))),
         traces: app.traces.clone(),

@@ -52,6 +52,8 @@ pub struct Settings {
     pub metrics: Option<Listener>,
     /// `MAX_CONNECTIONS`: open connections of one listener.
     pub max_connections: usize,
+    /// `MAX_REQUESTS`: requests to the API that are at work at the same time.
+    pub max_requests: usize,
     /// `ADMIN_PASSWORD`: HTTP Basic, any user.
     pub admin_password: Option<SecretString>,
     /// `AUTH`, `API_KEYS`: who may call.
@@ -272,12 +274,15 @@ impl Settings {
         };
         let metrics = read.metrics()?;
         let (database_url, redis_url) = read.profile()?;
+        let max_connections: usize = read.at_least("MAX_CONNECTIONS", "800", 1)?;
+        let max_requests = max_connections.max(2).to_string();
         let settings = Self {
             database_url,
             database_max_connections: read.at_least("DATABASE_MAX_CONNECTIONS", "20", 2)?,
             redis_url,
             queue_prefix: read.or("QUEUE_PREFIX", "")?,
-            max_connections: read.at_least("MAX_CONNECTIONS", "800", 1)?,
+            max_connections,
+            max_requests: read.at_least("MAX_REQUESTS", &max_requests, 2)?,
             auth: read.auth(loopback)?,
             rates: read.rates(loopback)?,
             encryption: read.encryption(&public)?,
@@ -438,6 +443,7 @@ mod tests {
             ("RATE_LIMIT_PER_IP", "many"),
             ("TRUSTED_PROXIES", "10.0.0.0/99"),
             ("MAX_CONNECTIONS", "0"),
+            ("MAX_REQUESTS", "1"),
             ("DEAD_LETTER_RETENTION_DAYS", "-1"),
             ("TOKEN_ENCRYPTION_KEY", "nonsense"),
             ("TOKEN_ENCRYPTION_KEY", "c2hvcnQ="),

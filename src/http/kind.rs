@@ -42,5 +42,6 @@ kinds! {
     RATE_LIMITED = "rate_limited", TOO_MANY_REQUESTS, "Too many requests";
     HEADERS_TOO_LARGE = "headers_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The headers are too large";
     INTERNAL_SERVER_ERROR = "internal_server_error", INTERNAL_SERVER_ERROR, "Internal server error";
+    OVERLOADED = "overloaded", SERVICE_UNAVAILABLE, "Too many requests are at work";
     SERVICE_UNAVAILABLE = "service_unavailable", SERVICE_UNAVAILABLE, "The service cannot answer now";
 }

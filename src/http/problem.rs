@@ -16,8 +16,9 @@ use tracing::{error, warn};
 
 use super::fields::code;
 use super::kind::{
-    CONFLICT, FORBIDDEN, INTERNAL_SERVER_ERROR, KINDS, Kind, NOT_FOUND, PAYLOAD_TOO_LARGE,
-    RATE_LIMITED, SERVICE_UNAVAILABLE, UNAUTHORIZED, UNSUPPORTED_MEDIA_TYPE, VALIDATION_ERROR,
+    CONFLICT, FORBIDDEN, INTERNAL_SERVER_ERROR, KINDS, Kind, NOT_FOUND, OVERLOADED,
+    PAYLOAD_TOO_LARGE, RATE_LIMITED, SERVICE_UNAVAILABLE, UNAUTHORIZED, UNSUPPORTED_MEDIA_TYPE,
+    VALIDATION_ERROR,
 };
 use super::request_id;
 use crate::db::Trouble;
@@ -181,6 +182,15 @@ impl Problem {
     /// 503: come back in `retry_after` seconds.
     pub fn unavailable(retry_after: u64) -> Self {
         Self::of(SERVICE_UNAVAILABLE, "Try again later").retry_after(retry_after)
+    }
+
+    /// 503: so many requests are at work that this one would wait for long.
+    pub fn overloaded() -> Self {
+        Self::of(
+            OVERLOADED,
+            "Too many requests are at work; nothing was done",
+        )
+        .retry_after(1)
     }
 
     /// Replaces the `error` member by the words of the reference.

@@ -63,7 +63,11 @@ fn documented() -> Vec<(&'static str, Problem)> {
             "Unexpected; the cause is in the log.",
             Problem::unexpected(),
         ),
-        ("The service cannot answer now.", Problem::unavailable(1)),
+        (
+            "The service cannot answer now (`service_unavailable`), or has too much to do \
+             (`overloaded`, and nothing was done).",
+            Problem::overloaded(),
+        ),
     ]
 }
 

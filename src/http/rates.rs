@@ -103,6 +103,11 @@ pub struct Visitor {
 }
 
 impl Visitor {
+    /// Where they are.
+    pub(super) fn network(&self) -> Option<Network> {
+        self.network
+    }
+
     /// Whether they may try a key at all.
     pub(super) fn may_try(&self) -> Result<(), Problem> {
         match self.failures() {

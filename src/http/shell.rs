@@ -14,6 +14,7 @@ use poem::{Endpoint, IntoResponse, Request, Response};
 use tracing::{Instrument, error_span, info, warn};
 use uuid::Uuid;
 
+use super::admission::Admission;
 use super::auth::Access;
 use super::errors;
 use super::idempotency;
@@ -53,6 +54,8 @@ pub struct Shell {
     pub access: Access,
     /// How often they may.
     pub rates: Rates,
+    /// How many requests are at work at the same time.
+    pub admission: Admission,
     /// What a request may cost.
     pub limits: Limits,
     /// Hears of every request.
@@ -150,6 +153,9 @@ impl<E: Endpoint + 'static> Wrapped<E> {
         if let Err(problem) = self.shell.limits.check(&request) {
             return problem.into_response();
         }
+        // Kept until there is an answer.
+        let entrance = self.shell.admission.entrance(visitor.network());
+        request.set_data(entrance.clone());
         request.set_data(visitor);
         request.set_data(self.shell.access.clone());
         request.set_data(self.shell.limits);

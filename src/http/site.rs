@@ -40,6 +40,8 @@ const DESCRIPTION: &str = "Registers marketplace stores, imports their orders ex
     further effect, and for 24 hours the answer is the one from before, with \
     `Idempotency-Replayed: true`. While the first one runs the answer is 409 with `Retry-After`; \
     another request with the same key is answered with 422.\n\n\
+    Who has too much at work at the same time is answered with 503 `overloaded` and `Retry-After`: \
+    nothing was done, and the same request may be sent again.\n\n\
     Every error is `application/problem+json` (RFC 9457). Every answer carries `X-Request-Id`.";
 
 /// The API with its document.

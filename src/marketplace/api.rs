@@ -16,6 +16,7 @@ use super::model::{Marketplace, NewStore, SyncStatus, SyncToken};
 use super::stores::{StoreState, register_store, store_of, store_state};
 use crate::App;
 use crate::http::Tag;
+use crate::http::admission::Entrance;
 use crate::http::auth::Caller;
 use crate::http::body::JsonBody;
 use crate::http::fields::{self, Fields, FromFields};
@@ -28,6 +29,8 @@ use crate::timestamp::Timestamp;
 
 /// Receipts a batch.
 const MAX_BATCH: usize = 1000;
+/// A batch takes as many places as so many receipts go into it.
+const RECEIPTS_A_PLACE: usize = 32;
 
 /// Stores and their orders.
 #[derive(Clone)]
@@ -322,9 +325,12 @@ impl MarketplaceApi {
         let scope = Scope::organization(&body.organization_id);
         once.begin(&self.app, scope).await?;
         let mut tx = self.app.db.write().await.map_err(Error::from)?;
-        let registered = register_store(&self.app, &mut tx, &body.0.into()).await?;
+        let store = NewStore::from(body.0);
+        let registered = register_store(&self.app, &mut tx, &store).await?;
         let registered = RegisteredStore::from(registered);
         once.save(tx, Answer::json(&registered)).await?;
+        let token = Credential::Token(registered.sync_token);
+        self.app.organizations.learn(token, &store.organization_id);
         Ok(Json(registered))
     }
 
@@ -341,6 +347,7 @@ impl MarketplaceApi {
     )]
     async fn import_order(
         &self,
+        entrance: Entrance,
         /// A key of yours: the same request with it has one effect and, for 24 hours, one answer.
         #[oai(name = "Idempotency-Key")]
         once: Once,
@@ -350,9 +357,10 @@ impl MarketplaceApi {
             sync_token,
             receipt,
         } = body.0;
-        self.app.rates.spend(Credential::Token(sync_token))?;
+        self.enter(&entrance, sync_token, 1).await?;
         self.begin(&once, SyncToken(sync_token)).await?;
-        let mut imported = import_receipts(&self.app, SyncToken(sync_token), vec![receipt]).await?;
+        let work = import_receipts(&self.app, SyncToken(sync_token), vec![receipt]);
+        let mut imported = entrance.scope(work).await?;
         match imported.pop() {
             Some(Imported::InProgress) | None => Err(Problem::conflict(
                 IMPORT_IN_PROGRESS.code,
@@ -377,6 +385,7 @@ impl MarketplaceApi {
     )]
     async fn import_orders(
         &self,
+        entrance: Entrance,
         /// A key of yours: the same request with it has one effect and, for 24 hours, one answer.
         #[oai(name = "Idempotency-Key")]
         once: Once,
@@ -386,9 +395,11 @@ impl MarketplaceApi {
             sync_token,
             receipts,
         } = body.0;
-        self.app.rates.spend(Credential::Token(sync_token))?;
+        let weight = receipts.len().div_ceil(RECEIPTS_A_PLACE);
+        self.enter(&entrance, sync_token, weight).await?;
         self.begin(&once, SyncToken(sync_token)).await?;
-        let imported = import_receipts(&self.app, SyncToken(sync_token), receipts.clone()).await?;
+        let work = import_receipts(&self.app, SyncToken(sync_token), receipts.clone());
+        let imported = entrance.scope(work).await?;
         if imported.contains(&Imported::InProgress) {
             // Whoever asks again gets to know.
             once.leave_open();
@@ -416,6 +427,7 @@ impl MarketplaceApi {
     )]
     async fn sync_status(
         &self,
+        entrance: Entrance,
         /// The sync token of the store.
         #[oai(name = "syncToken", example = "example_query")]
         query: Query<Option<String>>,
@@ -427,12 +439,19 @@ impl MarketplaceApi {
         let token = fields::check(&[("syncToken", token.as_deref())], |fields| {
             fields.uuid("syncToken")
         })?;
-        self.app.rates.spend(Credential::Token(token))?;
+        self.enter(&entrance, token, 1).await?;
         Ok(Json(store_state(&self.app, SyncToken(token)).await?.into()))
     }
 }
 
 impl MarketplaceApi {
+    /// Spends of the allowance of a token, and takes a place for what it opens.
+    async fn enter(&self, entrance: &Entrance, token: Uuid, weight: usize) -> Result<(), Problem> {
+        let token = Credential::Token(token);
+        self.app.rates.spend(token)?;
+        entrance.enter(Some(token), weight).await
+    }
+
     /// Claims the key of an import, which is the store's.
     async fn begin(&self, once: &Once, token: SyncToken) -> Result<(), Problem> {
         if once.has_key() {

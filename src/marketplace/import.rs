@@ -28,6 +28,8 @@ use super::stores::access_token;
 use super::together::{self, Outcomes};
 use crate::App;
 use crate::db;
+use crate::http::admission;
+use crate::http::rates::Credential;
 use crate::traces;
 
 /// How long a claim lasts at least.
@@ -67,6 +69,8 @@ pub(crate) async fn import_receipts(
 ) -> Result<Vec<Imported>, Error> {
     let known = together::look_up(app, token, &receipts).await?;
     let (store, known) = known.ok_or(Error::StoreNotFound)?;
+    app.organizations
+        .learn(Credential::Token(token.0), &store.organization_id);
     let mut known = by_receipt(known);
     // In the order asked, which is then the order of their rows.
     let mut missing: Vec<String> = Vec::new();
@@ -81,7 +85,7 @@ pub(crate) async fn import_receipts(
             app: app.clone(),
             store,
         };
-        let work = traces::carried(async move { work.run(missing).await });
+        let work = traces::carried(admission::carried(async move { work.run(missing).await }));
         let work = app.tasks.spawn(work);
         known.extend(work.await.map_err(|_| Error::Interrupted)??);
     }

@@ -176,6 +176,8 @@ pub struct NewStore {
 pub struct StoreLook {
     /// What opens it.
     pub sync_token: SyncToken,
+    /// Whose store it is.
+    pub organization_id: String,
     /// When an order of it was last attempted.
     pub last_sync_at: Option<DateTime<Utc>>,
     /// Orders imported.

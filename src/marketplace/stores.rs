@@ -14,6 +14,7 @@ use super::together;
 use crate::App;
 use crate::db::Tx;
 use crate::encryption::hold_key;
+use crate::http::rates::Credential;
 
 /// How a store is doing.
 #[derive(Clone, Debug)]
@@ -62,6 +63,8 @@ pub(crate) async fn store_of(app: &Arc<App>, token: SyncToken) -> Result<StoreId
 pub(crate) async fn store_state(app: &Arc<App>, token: SyncToken) -> Result<StoreState, Error> {
     let look = together::look_at_store(app, token).await?;
     let look = look.ok_or(Error::StoreNotFound)?;
+    app.organizations
+        .learn(Credential::Token(token.0), &look.organization_id);
     Ok(StoreState {
         last_sync_at: look.last_sync_at,
         imported_orders: look.imported_success_count,

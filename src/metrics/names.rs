@@ -11,6 +11,16 @@ pub(super) const HTTP_REQUEST_DURATION: Name = (
     "http_request_duration_seconds",
     "Requests to the API, by the template of the path",
 );
+pub(super) const HTTP_REQUESTS_AT_WORK: Name = (
+    "http_requests_at_work",
+    "Places of MAX_REQUESTS that are taken",
+);
+pub(super) const HTTP_REQUESTS_WAITING: Name =
+    ("http_requests_waiting", "Requests that wait for a place");
+pub(super) const HTTP_REQUESTS_REFUSED: Name = (
+    "http_requests_refused",
+    "Requests that were told to come again because too many were at work",
+);
 pub(super) const MARKETPLACE_REQUEST_DURATION: Name = (
     "marketplace_request_duration_seconds",
     "Questions to marketplaces",

@@ -8,6 +8,7 @@ use std::time::Duration;
 use prometheus_client::encoding::{EncodeLabelSet, prometheus_text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
@@ -19,8 +20,10 @@ use super::labels::{
 use super::names::{self, Name};
 use super::process::ProcessFigures;
 use super::readings::{Pace, Readings};
+use crate::http::admission::AdmissionFigures;
 use crate::http::shell::Served;
 use crate::marketplace::model::Marketplace;
+use crate::places::Figures;
 
 /// A histogram for each set of labels.
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
@@ -30,6 +33,8 @@ type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 pub struct Metrics {
     registry: Registry,
     http_requests: Histograms<HttpLabels>,
+    /// Requests at work, in line and sent away.
+    pub admission: AdmissionFigures,
     marketplace_requests: Histograms<MarketplaceLabels>,
     sync_rows: Family<OutcomeLabels, Counter>,
     sync_jobs: Family<OutcomeLabels, Counter>,
@@ -60,6 +65,7 @@ impl Metrics {
         let it = &mut registry;
         let metrics = Self {
             http_requests: histograms(it, names::HTTP_REQUEST_DURATION, names::http),
+            admission: admission(it),
             marketplace_requests: histograms(
                 it,
                 names::MARKETPLACE_REQUEST_DURATION,
@@ -293,6 +299,16 @@ impl Drop for JobTimer<'_> {
 fn registered<M: Metric + Clone>(registry: &mut Registry, name: Name, metric: M) -> M {
     registry.register(name.0, name.1, metric.clone());
     metric
+}
+
+fn admission(registry: &mut Registry) -> AdmissionFigures {
+    AdmissionFigures {
+        places: Figures {
+            taken: registered(registry, names::HTTP_REQUESTS_AT_WORK, Gauge::default()),
+            waiting: registered(registry, names::HTTP_REQUESTS_WAITING, Gauge::default()),
+        },
+        refused: counters(registry, names::HTTP_REQUESTS_REFUSED),
+    }
 }
 
 fn counters<M: Metric + Clone + Default>(registry: &mut Registry, name: Name) -> M {

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use marketplace_sync::http::admission::Admission;
 use marketplace_sync::http::auth::{Access, Caller, Grant, KeyHash, ListedKey, Scope, StoredKeys};
 use marketplace_sync::http::body::JsonBody;
 use marketplace_sync::http::fields::{self, Fields, FromFields};
@@ -143,6 +144,7 @@ fn shell() -> Shell {
         new_id: Arc::new(move || Uuid::from_u128(next.fetch_add(1, Ordering::Relaxed).into())),
         access: Access::anonymous(),
         rates: Rates::unlimited(),
+        admission: Admission::unlimited(),
         limits: Limits::default(),
         traces: Traces::default(),
         observer: None,

@@ -7,8 +7,9 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use super::access::{Access, Grant, Scope};
 use super::listed::KeyHash;
+use crate::http::admission::Entrance;
 use crate::http::problem::Problem;
-use crate::http::rates::Visitor;
+use crate::http::rates::{Credential, Visitor};
 
 /// The header of a key.
 pub const KEY_HEADER: &str = "x-api-key";
@@ -35,11 +36,16 @@ impl Caller {
     async fn of(request: &Request) -> Result<Self, Problem> {
         // A listener that was not told who may call lets nobody in.
         let access = request.data::<Access>().ok_or_else(Problem::unauthorized)?;
+        let presented = presented_key(request).map(|key| (key, KeyHash::of(key)));
+        let entrance = request.data::<Entrance>();
+        if let Some(entrance) = entrance {
+            let credential = presented.map(|(_, hash)| Credential::Key(hash.0));
+            entrance.enter(credential, 1).await?;
+        }
         if access.is_anonymous().await? {
             return Ok(Self(None));
         }
-        let key = presented_key(request).ok_or_else(Problem::unauthorized)?;
-        let hash = KeyHash::of(key);
+        let (key, hash) = presented.ok_or_else(Problem::unauthorized)?;
         let visitor = request.data::<Visitor>();
         visitor.map_or(Ok(()), Visitor::may_try)?;
         let Some(grant) = access.grant(key).await? else {
@@ -49,6 +55,9 @@ impl Caller {
             return Err(Problem::unknown_key());
         };
         visitor.map_or(Ok(()), |visitor| visitor.spend(hash))?;
+        if let Some(entrance) = entrance {
+            entrance.learn(Credential::Key(hash.0), &grant.organization_id);
+        }
         if grant.scope < Scope::needed_by(request.method()) {
             return Err(Problem::read_only_key());
         }

@@ -77,7 +77,7 @@ pub async fn stores_by_tokens(tx: &mut Tx, tokens: &[SyncToken]) -> sqlx::Result
 pub async fn look_at_stores(tx: &mut Tx, tokens: &[SyncToken]) -> sqlx::Result<Vec<StoreLook>> {
     let sql = tx.pick(
         sql!(postgres:
-            "SELECT s.sync_token, s.last_sync_at, s.imported_success_count, (
+            "SELECT s.sync_token, s.organization_id, s.last_sync_at, s.imported_success_count, (
                  SELECT COALESCE(jsonb_agg(status ORDER BY created_at DESC, id DESC), '[]')
                  FROM (
                      SELECT status, created_at, id
@@ -94,7 +94,7 @@ pub async fn look_at_stores(tx: &mut Tx, tokens: &[SyncToken]) -> sqlx::Result<V
              FROM stores AS s
              WHERE s.sync_token = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))"),
         sql!(sqlite:
-            "SELECT s.sync_token, s.last_sync_at, s.imported_success_count, (
+            "SELECT s.sync_token, s.organization_id, s.last_sync_at, s.imported_success_count, (
                  SELECT json_group_array(status ORDER BY created_at DESC, id DESC)
                  FROM (
                      SELECT status, created_at, id

@@ -1,6 +1,7 @@
 //! Who may call: keys and what they open.
 
 mod admin;
+mod admission;
 mod connections;
 mod isolation;
 mod keys;
