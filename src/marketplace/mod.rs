@@ -41,6 +41,7 @@ pub mod status;
 mod stores;
 mod sync;
 mod together;
+mod turns;
 
 pub(crate) use dead_letters::{dead_receipts, revive_receipt};
 pub use error::Error;

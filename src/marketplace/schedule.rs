@@ -1,8 +1,9 @@
 //! What a `sync` tick enqueues: one [`SyncStore`] for every store that has something due.
 //!
-//! A tick never works. It pages through the due stores, takes their enqueue slots
-//! ([`crate::schedule::slots`]) and pushes the jobs. When the queue is full the rest stays rows,
-//! and the next pass goes on where this one stopped, so that nobody starves.
+//! A tick never works. It pages through the due stores, takes the enqueue slots
+//! ([`crate::schedule::slots`]) of as many as the queue takes, organizations in turns
+//! ([`super::turns`]), and pushes the jobs. The rest stays rows, and the next pass goes on with
+//! those that this one left, so that nobody starves.
 
 use std::collections::HashSet;
 use std::time::Instant;
@@ -16,13 +17,16 @@ use super::error::Error;
 use super::queries::schedule::{
     DueAt, DueStore, claim_slots, due_stores, free_all_slots, move_slots,
 };
+use super::turns::{Turns, goes_on_at};
 use crate::App;
 use crate::db::Tx;
 use crate::schedule::slots::{self, Slotted};
 use crate::schedule::{self, Position};
 
 /// Stores a page.
-const PAGE: u32 = 100;
+const PAGE: usize = 500;
+/// Stores that are enqueued at once.
+const HANDFUL: usize = 100;
 /// A row that has been due for so long beats the throttle.
 const OVERDUE: TimeDelta = TimeDelta::minutes(10);
 
@@ -40,9 +44,9 @@ pub struct Pass {
     pub is_cut_short: bool,
 }
 
-/// What became of a page.
-enum Page {
-    Done,
+/// What became of jobs that were to be enqueued.
+enum Handed {
+    Over,
     QueueFull,
     QueueFailed,
 }
@@ -51,37 +55,24 @@ enum Page {
 pub async fn enqueue_due_stores(app: &App) -> Result<Pass, Error> {
     let started = Instant::now();
     slots::free_slots_of_lost_queue::<SyncStore>(app).await?;
-    let start = schedule::position(&app.db, jobs::schedule::SYNC.name).await?;
+    let name = jobs::schedule::SYNC.name;
+    let start = schedule::position(&app.db, name).await?;
     let mut pass = Pass::default();
-    let mut after = start.unwrap_or(Position::BEGINNING);
-    // From where the last pass was cut short to the end, then from the beginning to there.
-    let mut wraps = start.is_some();
-    let mut stopped_at = None;
-    loop {
-        let room = app.queue.room::<SyncStore>().await;
-        let limit = page_size(&room);
-        let stores = page(app, after, (!wraps).then_some(start).flatten(), limit).await?;
-        let last = stores.last().map(|store| Position {
-            created_at: store.created_at,
-            id: store.id.0,
-        });
-        pass.scanned_stores += u64::try_from(stores.len()).unwrap_or_default();
-        match enqueue(app, &stores, room, &mut pass).await? {
-            Page::Done => {}
-            Page::QueueFull => {
-                pass.is_cut_short = true;
-                stopped_at = Some(after);
-                break;
-            }
-            Page::QueueFailed => break,
+    let stopped_at = match app.queue.room::<SyncStore>().await {
+        Ok(room) => {
+            let turns = see_all(app, start, room, &mut pass).await?;
+            enqueue(app, turns, &mut pass).await?
         }
-        match last {
-            Some(last) if stores.len() == limit as usize => after = last,
-            _ if wraps => (wraps, after) = (false, Position::BEGINNING),
-            _ => break,
+        Err(error) => {
+            let stores = page(app, Position::BEGINNING, None).await?;
+            pass.scanned_stores = count(stores.len());
+            let ids: Vec<StoreId> = stores.iter().map(|store| store.id).collect();
+            log_failure(&ids, &error, &mut pass);
+            None
         }
-    }
-    schedule::set_position(&app.db, jobs::schedule::SYNC.name, stopped_at).await?;
+    };
+    pass.is_cut_short = stopped_at.is_some();
+    schedule::set_position(&app.db, name, stopped_at).await?;
     info!(
         event = "scheduler_run",
         scannedStores = pass.scanned_stores,
@@ -91,32 +82,56 @@ pub async fn enqueue_due_stores(app: &App) -> Result<Pass, Error> {
         pass.enqueued_jobs,
         pass.scanned_stores
     );
-    let name = jobs::schedule::SYNC.name;
     app.metrics
         .pass(name, started.elapsed(), pass.enqueued_jobs);
     Ok(pass)
 }
 
-/// As many stores as the queue has room for; one, to see whether it is needed, when it is full.
-fn page_size(room: &Result<usize, QueueError>) -> u32 {
-    let room = room
-        .as_ref()
-        .map_or(PAGE, |room| u32::try_from(*room).unwrap_or(PAGE));
-    room.clamp(1, PAGE)
+/// From where the last pass was cut short to the end, then from the beginning to there.
+async fn see_all(
+    app: &App,
+    start: Option<Position>,
+    room: usize,
+    pass: &mut Pass,
+) -> Result<Turns, Error> {
+    let mut turns = Turns::new(room);
+    let mut after = start.unwrap_or(Position::BEGINNING);
+    let mut wraps = start.is_some();
+    loop {
+        let stores = page(app, after, start.filter(|_| !wraps)).await?;
+        pass.scanned_stores += count(stores.len());
+        let now = app.clock.now();
+        for store in &stores {
+            if store.enqueued_until.is_some_and(|until| until > now) {
+                log_already_enqueued(store.id);
+            } else {
+                turns.see(store, after);
+            }
+            after = Position {
+                created_at: store.created_at,
+                id: store.id.0,
+            };
+        }
+        if room == 0 && !turns.has_room_for_all() {
+            // One is enough to know that the queue is too full.
+            return Ok(turns);
+        }
+        match stores.len() {
+            PAGE => {}
+            _ if wraps => (wraps, after) = (false, Position::BEGINNING),
+            _ => return Ok(turns),
+        }
+    }
 }
 
-async fn page(
-    app: &App,
-    after: Position,
-    until: Option<Position>,
-    limit: u32,
-) -> Result<Vec<DueStore>, Error> {
+async fn page(app: &App, after: Position, until: Option<Position>) -> Result<Vec<DueStore>, Error> {
     let now = app.clock.now();
     let due = DueAt {
         now,
         throttle: now - app.settings.sync.throttle,
         overdue: now - OVERDUE,
     };
+    let limit = u32::try_from(PAGE).unwrap_or(u32::MAX);
     let mut tx = app.db.read().await?;
     let mut stores = due_stores(&mut tx, (after.created_at, after.id), due, limit).await?;
     tx.save().await?;
@@ -126,47 +141,54 @@ async fn page(
     Ok(stores)
 }
 
-/// Takes the slots of a page, pushes the jobs whose slot was free, and keeps the slots.
-async fn enqueue(
-    app: &App,
-    stores: &[DueStore],
-    room: Result<usize, QueueError>,
-    pass: &mut Pass,
-) -> Result<Page, Error> {
-    if stores.is_empty() {
-        return Ok(Page::Done);
-    }
-    let room = match room {
-        Ok(room) => room,
-        Err(error) => {
-            let ids: Vec<StoreId> = stores.iter().map(|store| store.id).collect();
-            log_failure(&ids, &error, pass);
-            return Ok(Page::QueueFailed);
+/// Enqueues those who are next; tells where the next pass goes on, if the queue did not take all.
+async fn enqueue(app: &App, turns: Turns, pass: &mut Pass) -> Result<Option<Position>, Error> {
+    let (next, left) = turns.order();
+    let mut rest = next.as_slice();
+    while let Some((handful, others)) = rest.split_at_checked(rest.len().min(HANDFUL)) {
+        if handful.is_empty() {
+            break;
         }
-    };
-    if room < stores.len() {
+        let ids: Vec<StoreId> = handful.iter().map(|candidate| candidate.id).collect();
+        match hand_over(app, &ids, pass).await? {
+            Handed::Over => rest = others,
+            Handed::QueueFull => break,
+            Handed::QueueFailed => return Ok(None),
+        }
+    }
+    let stopped_at = goes_on_at(left, rest);
+    if stopped_at.is_some() {
         debug!(
             event = "queue_full",
             queue = SyncStore::QUEUE,
             "the queue is full; the rest waits as rows"
         );
-        return Ok(Page::QueueFull);
     }
-    let ids: Vec<StoreId> = stores.iter().map(|store| store.id).collect();
-    let enqueued = slots::enqueue::<SyncStore>(app, &ids).await?;
+    Ok(stopped_at)
+}
+
+/// Takes the slots of stores, pushes the jobs whose slot was free, and keeps the slots.
+async fn hand_over(app: &App, ids: &[StoreId], pass: &mut Pass) -> Result<Handed, Error> {
+    let enqueued = slots::enqueue::<SyncStore>(app, ids).await?;
     let claimed = enqueued.claimed;
-    log_already_enqueued(&ids, &claimed.iter().copied().collect());
+    for id in ids.iter().filter(|id| !claimed.contains(id)) {
+        log_already_enqueued(*id);
+    }
     match enqueued.pushed {
         Ok(()) => {
-            pass.enqueued_jobs += u64::try_from(claimed.len()).unwrap_or_default();
-            Ok(Page::Done)
+            pass.enqueued_jobs += count(claimed.len());
+            Ok(Handed::Over)
         }
-        Err(QueueError::Full { .. }) => Ok(Page::QueueFull),
+        Err(QueueError::Full { .. }) => Ok(Handed::QueueFull),
         Err(error) => {
             log_failure(&claimed, &error, pass);
-            Ok(Page::QueueFailed)
+            Ok(Handed::QueueFailed)
         }
     }
+}
+
+fn count(stores: usize) -> u64 {
+    u64::try_from(stores).unwrap_or(u64::MAX)
 }
 
 impl Slotted for SyncStore {
@@ -200,14 +222,9 @@ impl Slotted for SyncStore {
     }
 }
 
-fn log_already_enqueued(ids: &[StoreId], claimed: &HashSet<StoreId>) {
-    for store_id in ids.iter().filter(|id| !claimed.contains(id)) {
-        let job_id = SyncStore {
-            store_id: *store_id,
-        }
-        .identity();
-        info!(event = "already_enqueued", storeId = %store_id, jobId = job_id, "store {store_id} waits or runs already");
-    }
+fn log_already_enqueued(store_id: StoreId) {
+    let job_id = SyncStore { store_id }.identity();
+    info!(event = "already_enqueued", storeId = %store_id, jobId = job_id, "store {store_id} waits or runs already");
 }
 
 fn log_failure(ids: &[StoreId], error: &QueueError, pass: &mut Pass) {

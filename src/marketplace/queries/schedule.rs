@@ -11,12 +11,16 @@ use uuid::Uuid;
 use crate::db::{Tx, on, sql};
 
 /// A store that has something due.
-#[derive(Clone, Copy, Debug, FromRow)]
+#[derive(Clone, Debug, FromRow)]
 pub struct DueStore {
     /// Its id.
     pub id: StoreId,
+    /// Whose store it is.
+    pub organization_id: String,
     /// Orders stores, with the id.
     pub created_at: DateTime<Utc>,
+    /// Until when its job waits or runs, if it does.
+    pub enqueued_until: Option<DateTime<Utc>>,
 }
 
 /// The instants that decide whether a store is due.
@@ -41,9 +45,9 @@ pub async fn due_stores(
     limit: u32,
 ) -> sqlx::Result<Vec<DueStore>> {
     on!(tx, conn => query_as(sql!(
-        "SELECT d.id, d.created_at
+        "SELECT d.id, d.organization_id, d.created_at, d.enqueued_until
          FROM (
-             SELECT s.id, s.created_at, s.last_sync_at, (
+             SELECT s.id, s.created_at, s.organization_id, s.enqueued_until, s.last_sync_at, (
                  SELECT COALESCE(l.next_retry_at, l.created_at)
                  FROM sync_logs AS l
                  WHERE l.store_id = s.id AND l.status <> 'success' AND l.dead_at IS NULL

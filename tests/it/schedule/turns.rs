@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use jobs::StoreId;
 use marketplace_sync::App;
 use marketplace_sync::marketplace::{Pass, enqueue_due_stores};
 use marketplace_sync::worker::run_jobs_until_empty;
@@ -10,7 +11,7 @@ use rstest::rstest;
 use uuid::Uuid;
 
 use crate::support::app::Profile::{Embedded, Server};
-use crate::support::app::{Profile, TestApp, on};
+use crate::support::app::{Profile, TestApp, TestStore, on, store_body};
 use crate::support::scripted_connector::invalid;
 
 /// Every store is due all the time.
@@ -102,4 +103,56 @@ async fn a_pass_that_goes_on_comes_to_its_end(#[values(Embedded, Server)] on: Pr
     assert_eq!((pass.enqueued_jobs, pass.is_cut_short), (30, false));
     assert_eq!(app.count("SELECT COUNT(*) FROM schedule_cursors").await, 0);
     assert_eq!(app.run_jobs().await, 30);
+}
+
+/// One organization has thousands of due stores, and another one a single one, behind all of them.
+#[rstest]
+#[tokio::test]
+async fn the_store_of_a_small_organization_is_among_the_first(
+    #[values(Embedded, Server)] on: Profile,
+) {
+    let app = start(on, 3000).await;
+    let small = register_due(&app, "org-2").await;
+    let process = app.process_with_depth(10).await;
+    let first = pass(&app, &process).await;
+    assert_eq!((first.enqueued_jobs, first.scanned_stores), (10, 3001));
+    assert!(stores_that_ran(&app).await.contains(&small));
+}
+
+/// It is due while the backlog of another one is worked off.
+#[rstest]
+#[tokio::test]
+async fn a_backlog_on_its_way_delays_nobody_else(#[values(Embedded, Server)] on: Profile) {
+    let app = start(on, 100).await;
+    let process = app.process_with_depth(10).await;
+    for _ in 0..2 {
+        assert_eq!(pass(&app, &process).await.enqueued_jobs, 10);
+    }
+    let others = [
+        register_due(&app, "org-2").await,
+        register_due(&app, "org-3").await,
+    ];
+    assert_eq!(pass(&app, &process).await.enqueued_jobs, 10);
+    let ran = stores_that_ran(&app).await;
+    assert!(others.iter().all(|store| ran.contains(store)));
+    // The backlog goes on where it was, with what the others leave: eight a pass.
+    for _ in 0..9 {
+        pass(&app, &process).await;
+    }
+    assert_eq!(stores_that_ran(&app).await.len(), 102);
+}
+
+/// A store of another organization, registered last.
+async fn register_due(app: &TestApp, organization_id: &str) -> Uuid {
+    let mut body = store_body("shop");
+    body["organizationId"] = organization_id.into();
+    let (_, answer) = app.post("/stores/register", &body).await;
+    let id: Uuid = answer["storeId"].as_str().unwrap().parse().unwrap();
+    let token = answer["syncToken"].as_str().unwrap().parse().unwrap();
+    let store = TestStore {
+        id: StoreId(id),
+        token,
+    };
+    app.insert_row(store, "r1", "failed", 60).await;
+    id
 }
