@@ -36,6 +36,8 @@ pub struct Settings {
     pub metrics: Option<Listener>,
     /// `MAX_CONNECTIONS`: open connections of one listener.
     pub max_connections: usize,
+    /// `MAX_CONNECTIONS_PER_IP`: those of one address; 0: no limit.
+    pub max_connections_per_address: usize,
     /// `ADMIN_PASSWORD`: HTTP Basic, any user.
     pub admin_password: Option<SecretString>,
     /// `AUTH`, `API_KEYS`: who may call.
@@ -99,6 +101,7 @@ impl Settings {
             redis_url,
             queue_prefix: read.or("QUEUE_PREFIX", "")?,
             max_connections: read.at_least("MAX_CONNECTIONS", "800", 1)?,
+            max_connections_per_address: read.connections_per_address(loopback)?,
             auth: read.auth(loopback)?,
             rates: read.rates(loopback)?,
             encryption: read.encryption(&public)?,

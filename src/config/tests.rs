@@ -117,6 +117,7 @@ fn a_bad_setting_is_named() {
         ("RATE_LIMIT_PER_IP", "many"),
         ("TRUSTED_PROXIES", "10.0.0.0/99"),
         ("MAX_CONNECTIONS", "0"),
+        ("MAX_CONNECTIONS_PER_IP", "-1"),
         ("DEAD_LETTER_RETENTION_DAYS", "-1"),
         ("TOKEN_ENCRYPTION_KEY", "nonsense"),
         ("TOKEN_ENCRYPTION_KEY", "c2hvcnQ="),
@@ -182,6 +183,8 @@ fn calls_are_limited_where_others_can_call() {
     assert_eq!(rates(&[public]), (100, 200));
     assert_eq!(rates(&[public, ("RATE_LIMIT_PER_IP", "0")]), (100, 0));
     assert_eq!(rates(&[("RATE_LIMIT_PER_KEY", "7")]), (7, 0));
+    let connections = |pairs: &[(&str, &str)]| encrypting(pairs).max_connections_per_address;
+    assert_eq!((connections(&[]), connections(&[public])), (0, 100));
 }
 
 #[test]
