@@ -325,6 +325,7 @@ impl MarketplaceApi {
         let registered = register_store(&self.app, &mut tx, &body.0.into()).await?;
         let registered = RegisteredStore::from(registered);
         once.save(tx, Answer::json(&registered)).await?;
+        caller.has_done("register", "store", registered.store_id);
         Ok(Json(registered))
     }
 

@@ -31,6 +31,7 @@ use super::secrets::{SecretUnreadable, signing_secrets};
 use super::send::Sent;
 use super::settle::settle;
 use super::sign::{SigningSecret, reference_headers, standard_headers};
+use super::unreadable;
 use crate::App;
 use crate::db::{self, Tx};
 use crate::traces::{self, NewSpan};
@@ -78,7 +79,13 @@ pub(crate) async fn deliver_callback(
 ) -> sqlx::Result<()> {
     let id = job.outbox_id;
     let mut tx = app.db.read().await?;
-    let event = deliveries::owed_event(&mut tx, id).await?;
+    let event = match deliveries::owed_event(&mut tx, id).await {
+        Err(error) if unreadable::is_unreadable(&error) => {
+            drop(tx);
+            return unreadable::give_up(app, id, &error).await;
+        }
+        event => event?,
+    };
     tx.save().await?;
     let Some(event) = event else {
         warn!(event = "outbox_not_found", outboxId = %id, "event {id} does not exist any more");

@@ -13,6 +13,7 @@
 //! | [`deliver`] | what [`DeliverCallback`](jobs::DeliverCallback) does, top to bottom |
 //! | [`schedule`] | what a `callback` tick enqueues |
 //! | [`attempt`], [`settle`], [`breaker`] | what a request means for its delivery, its event, its endpoint: pure functions |
+//! | [`unreadable`] | an event whose row cannot be read: a dead letter at once |
 //! | [`lanes`] | how many requests are on the way to an endpoint |
 //! | [`sign`], [`guard`], [`send`] | one request: signed, to where it may go, with what came of it |
 //! | [`endpoints`], [`outbox`], [`retention`] | keeps endpoints and secrets; shows, requeues and purges events |
@@ -45,6 +46,7 @@ mod secrets;
 pub mod send;
 mod settle;
 pub mod sign;
+mod unreadable;
 mod webhook_shapes;
 
 pub(crate) use deliver::{deliver_callback, free_slot};
