@@ -9,6 +9,7 @@ use jobs::OutboxId;
 use sqlx::Error;
 use tracing::error;
 
+use super::queries::deliveries::StateOfEvent;
 use super::queries::{deliveries, outbox, schedule};
 use super::settle::settle;
 use crate::App;
@@ -32,10 +33,12 @@ pub(super) async fn give_up(app: &App, id: OutboxId, error: &Error) -> sqlx::Res
     let organization_id = outbox::event_organization(&mut tx, id, None).await?;
     let given_up = outbox::give_up_all_deliveries(&mut tx, id, &reason, now).await?;
     if given_up > 0 {
-        let states = deliveries::delivery_states(&mut tx, id).await?;
-        deliveries::write_event_state(&mut tx, id, &settle(&states), now).await?;
+        let states = deliveries::delivery_states(&mut tx, &[id]).await?;
+        let states: Vec<_> = states.into_iter().map(|it| it.state).collect();
+        let state = settle(&states);
+        deliveries::write_event_states(&mut tx, &[StateOfEvent { id, state }], now).await?;
     }
-    schedule::free_slot(&mut tx, id).await?;
+    schedule::free_slots(&mut tx, &[id]).await?;
     tx.save().await?;
     for _ in 0..given_up {
         app.metrics.delivery_given_up();
