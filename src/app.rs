@@ -27,7 +27,7 @@ use crate::marketplace::{Imports, Together};
 use crate::metrics::Metrics;
 use crate::retry::{Backoff, Jitter};
 use crate::traces::Traces;
-use crate::webhooks::{Guard, Lanes, Sender};
+use crate::webhooks::{DeliverySteps, Guard, Lanes, Sender};
 
 /// How long an import waits for somebody else's outcome before it answers "in progress".
 const IMPORT_WAIT: Duration = Duration::from_secs(15);
@@ -68,6 +68,8 @@ pub struct App {
     pub imports: Imports,
     /// What callers of this process have done together.
     pub(crate) together: Together,
+    /// What deliveries of this process have done together.
+    pub(crate) deliveries: DeliverySteps,
     /// How long an import waits for somebody else's outcome.
     pub import_wait: Duration,
     /// How long the lease of a run lasts.
@@ -227,6 +229,7 @@ impl App {
             key_exists: Arc::default(),
             imports: Imports::default(),
             together: Together::default(),
+            deliveries: DeliverySteps::default(),
             import_wait: IMPORT_WAIT,
             lease_times: LeaseTimes::default(),
             metrics: Metrics::default(),

@@ -60,6 +60,12 @@ impl std::error::Error for BatchError {
     }
 }
 
+impl From<sqlx::Error> for BatchError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(Arc::new(error))
+    }
+}
+
 impl AsTransient for BatchError {
     fn is_transient(&self) -> bool {
         match self {

@@ -66,22 +66,20 @@ impl Front {
             parts: JoinSet::new(),
             stop: CancellationToken::new(),
         };
-        let patience = settings.shutdown_timeout;
-        let connections = ConnectionLimits::of(settings.max_connections);
         if let Some(acceptor) = public {
-            let public = front.serve(acceptor, connections, patience)?;
+            let public = front.serve(acceptor, settings)?;
             let address = public.address;
             info!(event = "listening", listener = "public", %address, "the API is at http://{address}/docs");
             front.public = Some(public);
         }
         if let Some(acceptor) = admin {
-            let admin = front.serve(acceptor, connections, patience)?;
+            let admin = front.serve(acceptor, settings)?;
             let address = admin.address;
             info!(event = "listening", listener = "admin", %address, "the board is at http://{address}/");
             front.admin = Some(admin);
         }
         if let Some(acceptor) = metrics {
-            let metrics = front.serve(acceptor, connections, patience)?;
+            let metrics = front.serve(acceptor, settings)?;
             let address = metrics.address;
             info!(event = "listening", listener = "metrics", %address, "metrics are at http://{address}/metrics");
             front.metrics = Some(metrics);
@@ -94,15 +92,16 @@ impl Front {
         self.public.as_ref().map(Listening::address)
     }
 
-    /// Serves until the process stops, then up to `patience` for requests under way.
-    fn serve(
-        &mut self,
-        acceptor: TcpAcceptor,
-        connections: ConnectionLimits,
-        patience: Duration,
-    ) -> Result<Listening> {
+    /// Serves until the process stops, then as long as the settings say for requests under way.
+    fn serve(&mut self, acceptor: TcpAcceptor, settings: &Settings) -> Result<Listening> {
         let address = address_of(&acceptor)?;
-        let (acceptor, connections) = limited(acceptor, connections);
+        let patience = settings.shutdown_timeout;
+        let limits = ConnectionLimits::of(
+            settings.max_connections,
+            settings.max_connections_per_address,
+        );
+        let proxies = settings.rates.proxies.clone();
+        let (acceptor, connections) = limited(acceptor, limits, proxies);
         let door = Door::closed(shell());
         let stop = self.stop.clone();
         let endpoint = connections.watch(door.clone());

@@ -31,14 +31,22 @@ struct State {
 
 #[derive(Debug)]
 enum Randomness {
-    System,
+    System(Drawn),
     Seeded(u64),
+}
+
+/// Random bytes of the operating system, drawn many at a time: asking for them costs more than
+/// all the rest of an id.
+#[derive(Debug)]
+struct Drawn {
+    bytes: [[u8; 16]; 64],
+    left: usize,
 }
 
 impl Ids {
     /// Ids whose random bits come from the operating system.
     pub fn system() -> Self {
-        Self::with(Randomness::System)
+        Self::with(Randomness::System(Drawn::none()))
     }
 
     /// For tests: the same seed gives the same row ids. Sync tokens stay random.
@@ -73,24 +81,51 @@ impl Ids {
 
     /// A store's bearer credential, in the layout of a version 7 UUID.
     pub fn sync_token(&self, now: DateTime<Utc>) -> Uuid {
-        version_7(unix_millis(now), Randomness::System.next())
+        let mut bytes = [0; 16];
+        fill(&mut bytes);
+        version_7(unix_millis(now), free_bits(bytes))
     }
 }
 
 impl Randomness {
     /// As many random bits as are free.
     fn next(&mut self) -> u128 {
-        let mut bytes = [0; 16];
-        match self {
-            Self::System => getrandom::fill(&mut bytes)
-                .expect("the operating system gives random bits once it has started"),
+        free_bits(match self {
+            Self::System(drawn) => drawn.next(),
             Self::Seeded(state) => {
+                let mut bytes = [0; 16];
                 bytes[..8].copy_from_slice(&split_mix(state).to_be_bytes());
                 bytes[8..].copy_from_slice(&split_mix(state).to_be_bytes());
+                bytes
             }
-        }
-        u128::from_be_bytes(bytes) >> (u128::BITS - FREE_BITS)
+        })
     }
+}
+
+impl Drawn {
+    fn none() -> Self {
+        Self {
+            bytes: [[0; 16]; 64],
+            left: 0,
+        }
+    }
+
+    fn next(&mut self) -> [u8; 16] {
+        if self.left == 0 {
+            fill(self.bytes.as_flattened_mut());
+            self.left = self.bytes.len();
+        }
+        self.left -= 1;
+        self.bytes[self.left]
+    }
+}
+
+fn fill(bytes: &mut [u8]) {
+    getrandom::fill(bytes).expect("the operating system gives random bits once it has started");
+}
+
+fn free_bits(bytes: [u8; 16]) -> u128 {
+    u128::from_be_bytes(bytes) >> (u128::BITS - FREE_BITS)
 }
 
 /// `SplitMix64`: repeatable, and spread well enough for delays, and for ids in a test.

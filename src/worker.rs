@@ -126,7 +126,7 @@ pub async fn sync_store(app: &App, job: SyncStore, stop: &CancellationToken) -> 
 /// The handler of [`DeliverCallback`]. A failed job is shown as failed and not run again: what is
 /// due stays due, and the next tick enqueues the event.
 pub async fn deliver_callback(
-    app: &App,
+    app: &Arc<App>,
     job: DeliverCallback,
     stop: &CancellationToken,
 ) -> Result<(), String> {

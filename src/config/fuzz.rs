@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 
-use super::*;
+use super::Settings;
 use crate::fuzz::{Source, fuzz};
 
 /// Part of every secret that is given.

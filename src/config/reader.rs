@@ -168,6 +168,12 @@ impl Reader<'_> {
         })
     }
 
+    /// Nor are they held to a share of the connections.
+    pub(super) fn connections_per_address(&self, loopback: bool) -> Result<usize> {
+        let default = if loopback { "0" } else { "100" };
+        self.or("MAX_CONNECTIONS_PER_IP", default)
+    }
+
     /// What stored secrets are encrypted with.
     pub(super) fn encryption(&self, public: &Listener) -> Result<Keyring> {
         match self.text("TOKEN_ENCRYPTION_KEY") {

@@ -20,3 +20,8 @@ pub(crate) fn option<S: Serializer>(
         None => serializer.serialize_none(),
     }
 }
+
+/// For `#[serde(serialize_with)]`.
+pub(crate) fn of<S: Serializer>(instant: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    option(&Some(*instant), serializer)
+}

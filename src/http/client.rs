@@ -43,7 +43,7 @@ impl From<IpAddr> for Network {
 pub struct TrustedProxies(Arc<[Block]>);
 
 impl TrustedProxies {
-    fn trusts(&self, address: IpAddr) -> bool {
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
         self.0.iter().any(|block| block.contains(address))
     }
 

@@ -9,6 +9,7 @@ pub mod admission;
 pub mod auth;
 pub mod body;
 pub mod client;
+pub mod connection;
 mod door;
 mod errors;
 pub mod fields;
@@ -24,6 +25,7 @@ mod problem_document;
 pub mod rates;
 pub mod request_id;
 pub mod routes;
+mod shares;
 pub mod shell;
 mod site;
 

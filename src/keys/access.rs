@@ -109,6 +109,7 @@ impl Keys {
         Ok(Some(Grant {
             organization_id: row.key.organization_id,
             scope: row.key.scope,
+            key_name: row.key.prefix,
         }))
     }
 

@@ -331,6 +331,7 @@ impl MarketplaceApi {
         once.save(tx, Answer::json(&registered)).await?;
         let token = Credential::Token(registered.sync_token);
         self.app.organizations.learn(token, &store.organization_id);
+        caller.has_done("register", "store", registered.store_id);
         Ok(Json(registered))
     }
 

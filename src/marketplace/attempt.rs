@@ -11,9 +11,10 @@ use secrecy::SecretString;
 use tracing::error;
 
 use super::connector::{ConnectorError, ReceiptRequest, Verdict};
-use super::model::{RowOutcome, Store, SyncLogId, SyncLogStatus};
+use super::model::{DueRow, RowOutcome, Store, SyncLogId, SyncLogStatus};
 use super::money::Money;
 use crate::App;
+use crate::config::SyncSettings;
 use crate::retry::Backoff;
 use crate::traces::{self, NewSpan};
 
@@ -180,5 +181,43 @@ impl Attempt {
     ) -> DateTime<Utc> {
         let due = now + backoff.delay(failures);
         self.pause_until(now).map_or(due, |pause| due.max(pause))
+    }
+
+    /// What a due row is after it was asked about again.
+    pub(super) fn after(
+        &self,
+        due: &DueRow,
+        settings: &SyncSettings,
+        now: DateTime<Utc>,
+    ) -> RowOutcome {
+        let row = RowOutcome {
+            attempt: due.attempt,
+            failed_attempt: due.failed_attempt,
+            ..self.row(due.id)
+        };
+        match self {
+            Self::Success { .. } => row,
+            Self::RateLimited { .. } => {
+                let times = due.attempt.saturating_add(1);
+                let next = self.retry_at(&settings.backoff, times.unsigned_abs(), now);
+                RowOutcome {
+                    attempt: times,
+                    failed_attempt: 0,
+                    next_retry_at: Some(next),
+                    ..row
+                }
+            }
+            Self::Failed { .. } => {
+                let times = due.failed_attempt.saturating_add(1);
+                let is_dead = times.unsigned_abs() >= settings.failed_max_attempts;
+                let next = self.retry_at(&settings.backoff, times.unsigned_abs(), now);
+                RowOutcome {
+                    failed_attempt: times,
+                    next_retry_at: (!is_dead).then_some(next),
+                    dead_at: is_dead.then_some(now),
+                    ..row
+                }
+            }
+        }
     }
 }

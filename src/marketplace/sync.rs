@@ -7,6 +7,9 @@
 //! It may always run twice: the lease lets one run in, every write is fenced by it, no write goes
 //! over a success, and the count grows only with a row that changed. What is due is in the rows,
 //! so a run that dies, or a job that is lost, delays work until the next scheduler pass.
+//!
+//! A run takes a bounded number of rows, so that no store holds a worker for long. When it leaves
+//! some that are due, the store goes to the end of the queue again, behind those that wait.
 
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
@@ -19,7 +22,7 @@ use secrecy::SecretString;
 use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use super::attempt::{Attempt, attempt};
@@ -37,9 +40,10 @@ use crate::App;
 use crate::db;
 use crate::lease::Lease;
 use crate::metrics::JobOutcome;
+use crate::schedule::slots::{self, Enqueued};
 use crate::webhooks::{self, EventType, Recorded};
 
-/// A run ends after so many batches; the scheduler brings the store back.
+/// A run ends after so many batches; then the store has to wait for its turn again.
 const MAX_BATCHES: u32 = 10;
 
 /// Runs the job: a store's due rows, unless another run is at it.
@@ -74,7 +78,14 @@ pub(crate) async fn sync_store(
             }
         }
     }
-    let (counts, status) = outcome?;
+    let Ended {
+        counts,
+        status,
+        has_backlog,
+    } = outcome?;
+    if has_backlog {
+        enqueue_again(app, store_id).await;
+    }
     info!(
         event = "job_completed",
         queue = SyncStore::QUEUE,
@@ -89,6 +100,31 @@ pub(crate) async fn sync_store(
         "synced store {store_id}"
     );
     Ok(status.map_or(JobOutcome::Skipped, |_| JobOutcome::Completed))
+}
+
+/// What a run came to.
+#[derive(Default)]
+struct Ended {
+    counts: Counts,
+    /// None, if there is no such store.
+    status: Option<SyncStatus>,
+    /// It stopped where it had to, before the last row that is due.
+    has_backlog: bool,
+}
+
+/// Enqueues a store that has more due than a run takes. Best effort: the next tick does it, too.
+async fn enqueue_again(app: &App, store_id: StoreId) {
+    match slots::enqueue::<SyncStore>(app, &[store_id]).await {
+        Ok(Enqueued { pushed: Ok(()), .. }) => {}
+        Ok(Enqueued {
+            pushed: Err(error), ..
+        }) => {
+            debug!(storeId = %store_id, %error, "store {store_id} waits for the next tick");
+        }
+        Err(error) => {
+            warn!(storeId = %store_id, %error, "failed to enqueue store {store_id} again; the next tick does");
+        }
+    }
 }
 
 /// The lease was not to be had.
@@ -115,19 +151,22 @@ async fn run(
     store_id: StoreId,
     lease: &Lease,
     stop: &CancellationToken,
-) -> Result<(Counts, Option<SyncStatus>), Error> {
+) -> Result<Ended, Error> {
     let mut tx = app.db.read().await?;
     let store = stores::store_by_id(&mut tx, store_id).await?;
     tx.save().await?;
     let Some(store) = store else {
         warn!(event = "store_not_found", storeId = %store_id, "store {store_id} does not exist any more");
-        return Ok((Counts::default(), None));
+        return Ok(Ended::default());
     };
     let is_paused = store
         .paused_until
         .is_some_and(|until| until > app.clock.now());
     if is_paused || stop.is_cancelled() {
-        return Ok((Counts::default(), Some(store.sync_status)));
+        return Ok(Ended {
+            status: Some(store.sync_status),
+            ..Ended::default()
+        });
     }
     // Before any row is touched: they stay due until it can be read.
     let access_token = access_token(app, &store)?;
@@ -145,17 +184,18 @@ async fn run(
             id: SyncLogId(Uuid::nil()),
         },
         totals: Counts::default(),
+        has_backlog: false,
         started: OutboxId(app.ids.new_id(app.clock.now())),
         closing: OutboxId(app.ids.new_id(app.clock.now())),
     };
     let first = run.next_batch().await?;
     if first.is_empty() {
-        return Ok((Counts::default(), Some(run.status)));
+        return Ok(run.ended());
     }
     run.announce_start().await?;
     let outcome = AssertUnwindSafe(run.batches(first)).catch_unwind().await;
     match outcome.unwrap_or(Err(Error::Panicked)) {
-        Ok(()) => Ok((run.totals, Some(run.status))),
+        Ok(()) => Ok(run.ended()),
         Err(Error::LeaseLost) => Err(Error::LeaseLost),
         Err(cause) => {
             if let Err(error) = run.announce_abort().await {
@@ -177,6 +217,7 @@ struct Run<'a> {
     totals: Counts,
     status: SyncStatus,
     imported: i64,
+    has_backlog: bool,
     /// The ids of the two events, known before, so that none can be written twice.
     started: OutboxId,
     closing: OutboxId,
@@ -198,6 +239,14 @@ struct Written {
 }
 
 impl Run<'_> {
+    fn ended(&self) -> Ended {
+        Ended {
+            counts: self.totals,
+            status: Some(self.status),
+            has_backlog: self.has_backlog,
+        }
+    }
+
     async fn next_batch(&mut self) -> Result<Vec<DueRow>, Error> {
         let mut tx = self.app.db.read().await?;
         let now = self.app.clock.now();
@@ -225,6 +274,7 @@ impl Run<'_> {
             let written = self.write(&batch, is_last, is_cut_short).await?;
             if written.is_last {
                 if written.has_backlog && iteration == MAX_BATCHES {
+                    self.has_backlog = true;
                     self.app.metrics.backlog();
                     info!(
                         event = "remaining_backlog",
@@ -281,7 +331,7 @@ impl Run<'_> {
         Batch {
             rows: attempts
                 .iter()
-                .map(|(row, attempt)| self.outcome(row, attempt, now))
+                .map(|(row, attempt)| attempt.after(row, &self.app.settings.sync, now))
                 .collect(),
             pause_until: attempts
                 .iter()
@@ -298,39 +348,6 @@ impl Run<'_> {
             &row.receipt,
         )
         .await
-    }
-
-    fn outcome(&self, due: &DueRow, attempt: &Attempt, now: DateTime<Utc>) -> RowOutcome {
-        let settings = &self.app.settings.sync;
-        let row = RowOutcome {
-            attempt: due.attempt,
-            failed_attempt: due.failed_attempt,
-            ..attempt.row(due.id)
-        };
-        match attempt {
-            Attempt::Success { .. } => row,
-            Attempt::RateLimited { .. } => {
-                let times = due.attempt.saturating_add(1);
-                let next = attempt.retry_at(&settings.backoff, times.unsigned_abs(), now);
-                RowOutcome {
-                    attempt: times,
-                    failed_attempt: 0,
-                    next_retry_at: Some(next),
-                    ..row
-                }
-            }
-            Attempt::Failed { .. } => {
-                let times = due.failed_attempt.saturating_add(1);
-                let is_dead = times.unsigned_abs() >= settings.failed_max_attempts;
-                let next = attempt.retry_at(&settings.backoff, times.unsigned_abs(), now);
-                RowOutcome {
-                    failed_attempt: times,
-                    next_retry_at: (!is_dead).then_some(next),
-                    dead_at: is_dead.then_some(now),
-                    ..row
-                }
-            }
-        }
     }
 
     /// Writes a batch, and again while the database is busy or away, for as long as the lease

@@ -100,8 +100,10 @@ impl WebhooksApi {
         let checked = check_endpoint(&self.app, body.0.into()).await?;
         let mut tx = self.app.db.write().await.map_err(Error::from)?;
         let registered = register_endpoint(&self.app, &mut tx, checked).await?;
+        let id = registered.0.id;
         let registered = RegisteredWebhook::from(registered);
         once.save(tx, Answer::json(&registered)).await?;
+        caller.has_done("register", "webhook", id);
         Ok(Json(registered))
     }
 
@@ -171,6 +173,7 @@ impl WebhooksApi {
     ) -> Result<Json<WebhookDetails>, Problem> {
         let (organization_id, id) = own_webhook(&caller, query.0.as_deref(), &id)?;
         let endpoint = change_endpoint(&self.app, &organization_id, id, body.0.into()).await?;
+        caller.has_done("update", "webhook", id);
         Ok(Json(endpoint.into()))
     }
 
@@ -196,6 +199,7 @@ impl WebhooksApi {
     ) -> Result<Deleted, Problem> {
         let (organization_id, id) = own_webhook(&caller, query.0.as_deref(), &id)?;
         delete_endpoint(&self.app, &organization_id, id).await?;
+        caller.has_done("delete", "webhook", id);
         Ok(Deleted::Deleted)
     }
 
@@ -229,6 +233,7 @@ impl WebhooksApi {
         let secret = rotate_secret(&self.app, &mut tx, &organization_id, id).await?;
         let rotated = RotatedSecret::from(&secret);
         once.save(tx, Answer::json(&rotated)).await?;
+        caller.has_done("rotate_secret", "webhook", id);
         Ok(Json(rotated))
     }
 
@@ -258,6 +263,7 @@ impl WebhooksApi {
         let scope = Scope::organization(&organization_id);
         once.begin(&self.app, scope).await?;
         let sent = test_endpoint(&self.app, &organization_id, id).await?;
+        caller.has_done("test", "webhook", id);
         Ok(Json(sent.into()))
     }
 }

@@ -166,7 +166,7 @@ pub(super) struct CallbackDetails {
     /// The event.
     #[oai(flatten)]
     callback: Callback,
-    /// What its receivers get.
+    /// What its receivers get; a string when what is stored is no JSON and cannot be sent.
     payload: Value,
     /// One for each webhook that it is for.
     deliveries: Vec<DeliveryView>,
@@ -174,9 +174,10 @@ pub(super) struct CallbackDetails {
 
 impl From<EventReport> for CallbackDetails {
     fn from(report: EventReport) -> Self {
+        let stored = report.details.payload;
         Self {
             callback: report.details.event.into(),
-            payload: report.details.payload.0,
+            payload: serde_json::from_str(&stored).unwrap_or(Value::String(stored)),
             deliveries: report
                 .deliveries
                 .into_iter()

@@ -193,6 +193,7 @@ impl CallbacksApi {
         outbox::requeue_in(&self.app, &mut tx, id, caller.organization_id()).await?;
         once.save(tx, Answer::empty(StatusCode::ACCEPTED)).await?;
         enqueue_events(&self.app, &[id]).await;
+        caller.has_done("requeue", "callback", id);
         Ok(RequeueAnswer::Requeued)
     }
 
@@ -225,11 +226,11 @@ impl CallbacksApi {
             deliveries,
             dry_run,
         });
-        Ok(if dry_run {
-            RecoverAnswer::Counted(recovered)
-        } else {
-            RecoverAnswer::Requeued(recovered)
-        })
+        if dry_run {
+            return Ok(RecoverAnswer::Counted(recovered));
+        }
+        caller.has_done("recover", "webhook", id);
+        Ok(RecoverAnswer::Requeued(recovered))
     }
 }
 

@@ -14,54 +14,48 @@
 //! next ([`bring_next`]). So a slow endpoint holds as many workers as it has lanes, a dead one
 //! holds none, and a backlog is worked off without waiting for ticks.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
 use futures::future::join_all;
 use jobs::{DeliverCallback, Job, OutboxId};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::attempt::Outcome;
-use super::breaker;
-use super::enqueue::{enqueue_events, next_events};
 use super::lanes::{Lane, width};
 use super::outbox::CallbackStatus;
-use super::queries::deliveries::{AttemptRow, DeliveryLease, DueDelivery, OwedEvent};
-use super::queries::{deliveries, endpoints, schedule};
-use super::secrets::{SecretUnreadable, signing_secrets};
+use super::queries::deliveries::{DeliveryLease, DueDelivery, OutcomeRow, OwedEvent};
+use super::queries::schedule;
+use super::secrets::{SecretUnreadable, Signing};
 use super::send::Sent;
-use super::settle::settle;
 use super::sign::{SigningSecret, reference_headers, standard_headers};
+use super::together::{self, Answered, LEASE_MARGIN, Written};
+use super::unreadable;
 use crate::App;
-use crate::db::{self, Tx};
+use crate::batch::BatchError;
+use crate::db;
 use crate::traces::{self, NewSpan};
-
-/// How much longer than a request its lease lasts: time to write down what came of it.
-const LEASE_MARGIN: TimeDelta = TimeDelta::seconds(10);
-/// Events that are enqueued when one has left its lane: more than one, so that an endpoint that
-/// is back is served by all its lanes soon.
-const BROUGHT_AT_ONCE: usize = 2;
-
-/// The `inactive_reason` of an endpoint that said that it is no more; wire format.
-const GONE: &str = "gone";
 
 /// A delivery that is ours to send.
 struct Parcel {
     delivery: DueDelivery,
     lease: DeliveryLease,
-    secrets: Result<Vec<SigningSecret>, SecretUnreadable>,
+    signing: Signing,
     lane: Lane,
 }
 
-/// What a look at an event found.
+/// What became of deliveries that are due.
 #[derive(Default)]
 struct Claimed {
     /// To be sent.
     parcels: Vec<Parcel>,
     /// Due, but their endpoints have enough to do.
     crowded: Vec<DueDelivery>,
-    /// Taken by somebody else in the meantime.
-    lost: Vec<(DueDelivery, Lane)>,
 }
+
+/// How an event stands.
+type State = (CallbackStatus, Option<DateTime<Utc>>);
 
 /// What a job came to.
 #[derive(Clone, Copy, Debug, Default)]
@@ -72,25 +66,29 @@ struct Counts {
 
 /// Runs the job: what is due of an event, unless another job is at it.
 pub(crate) async fn deliver_callback(
-    app: &App,
+    app: &Arc<App>,
     job: DeliverCallback,
     stop: &CancellationToken,
-) -> sqlx::Result<()> {
+) -> Result<(), BatchError> {
     let id = job.outbox_id;
-    let mut tx = app.db.read().await?;
-    let event = deliveries::owed_event(&mut tx, id).await?;
-    tx.save().await?;
-    let Some(event) = event else {
+    let look = match together::look_at(app, id).await {
+        Err(BatchError::Database(error)) if unreadable::is_unreadable(&error) => {
+            return Ok(unreadable::give_up(app, id, &error).await?);
+        }
+        look => look?,
+    };
+    let Some(look) = look else {
         warn!(event = "outbox_not_found", outboxId = %id, "event {id} does not exist any more");
         return Ok(());
     };
+    let event = &look.event;
     let span = || {
         let span = NewSpan::job(DeliverCallback::NAME, event.traceparent.as_deref());
         span.with("event.id", id.to_string())
             .with("event.name", event.event.as_str())
     };
     let work = async {
-        let ended = run(app, &job, &event, stop).await;
+        let ended = run(app, &job, event, look.due.clone(), stop).await;
         if ended.is_err() {
             traces::note_failure("failed");
         }
@@ -100,16 +98,17 @@ pub(crate) async fn deliver_callback(
 }
 
 async fn run(
-    app: &App,
+    app: &Arc<App>,
     job: &DeliverCallback,
     event: &OwedEvent,
+    due: Vec<DueDelivery>,
     stop: &CancellationToken,
-) -> sqlx::Result<()> {
+) -> Result<(), BatchError> {
     let id = event.id;
     let mut counts = Counts::default();
     let mut state = (event.status, None);
     if event.status == CallbackStatus::Pending {
-        state = rounds(app, event, stop, &mut counts).await?;
+        state = rounds(app, event, due, stop, &mut counts).await?;
     }
     let (status, next_retry_at) = state;
     if counts.sent > 0 {
@@ -121,47 +120,50 @@ async fn run(
 
 /// Sends what is due until nothing is left that this process may send now.
 async fn rounds(
-    app: &App,
+    app: &Arc<App>,
     event: &OwedEvent,
+    mut due: Vec<DueDelivery>,
     stop: &CancellationToken,
     counts: &mut Counts,
-) -> sqlx::Result<(CallbackStatus, Option<DateTime<Utc>>)> {
+) -> Result<State, BatchError> {
     loop {
         let claimed = if stop.is_cancelled() {
             Claimed::default()
         } else {
-            claim(app, event).await?
+            claim(app, due).await?
         };
-        for (delivery, lane) in claimed.lost {
-            if lane.leave() {
-                bring_next(app, &delivery).await?;
-            }
-        }
         let has_sent = !claimed.parcels.is_empty();
-        let deliveries = claimed.parcels.into_iter();
-        let outcomes = join_all(deliveries.map(|parcel| deliver(app, event, parcel))).await;
-        for outcome in outcomes {
+        let parcels = claimed.parcels.into_iter();
+        let sent = join_all(parcels.map(|parcel| deliver(app, event, parcel))).await;
+        let mut state = None;
+        for sent in sent {
+            let (outcome, written) = sent?;
             counts.sent += 1;
-            counts.success += usize::from(outcome? == CallbackStatus::Success);
+            counts.success += usize::from(outcome == CallbackStatus::Success);
+            // The last one that was written knows of all; it freed the slot.
+            state = written
+                .filter(|(status, _)| *status != CallbackStatus::Pending)
+                .or(state);
         }
-        if has_sent && !claimed.crowded.is_empty() {
-            continue;
-        }
-        let state = finish(app, event.id).await?;
-        // Whoever left a lane before the slot was free has not seen this event waiting.
-        let has_room = |it: &DueDelivery| app.lanes.free(it.endpoint_id, width(it.is_ordered)) > 0;
-        if !claimed.crowded.iter().any(has_room) {
+        if let Some(state) = state {
             return Ok(state);
         }
+        if !has_sent || claimed.crowded.is_empty() {
+            let state = finish(app, event.id).await?;
+            // Whoever left a lane before the slot was free has not seen this event waiting.
+            let has_room =
+                |it: &DueDelivery| app.lanes.free(it.endpoint_id, width(it.is_ordered)) > 0;
+            if !claimed.crowded.iter().any(has_room) {
+                return Ok(state);
+            }
+        }
+        let look = together::look_at(app, event.id).await?;
+        due = look.map(|look| look.due).unwrap_or_default();
     }
 }
 
-/// Looks for what is due and takes the leases of what there is room for.
-async fn claim(app: &App, event: &OwedEvent) -> sqlx::Result<Claimed> {
-    let now = app.clock.now();
-    let mut tx = app.db.read().await?;
-    let due = deliveries::due_deliveries(&mut tx, event.id, now).await?;
-    tx.save().await?;
+/// Takes the leases of what there is room for.
+async fn claim(app: &Arc<App>, due: Vec<DueDelivery>) -> Result<Claimed, BatchError> {
     let mut claimed = Claimed::default();
     let mut admitted = Vec::new();
     for delivery in due {
@@ -174,100 +176,105 @@ async fn claim(app: &App, event: &OwedEvent) -> sqlx::Result<Claimed> {
     if admitted.is_empty() {
         return Ok(claimed);
     }
-    let lease = DeliveryLease {
-        token: app.ids.new_id(now),
-        expires_at: now + app.settings.callback.timeout + LEASE_MARGIN,
-    };
-    let mut tx = app.db.write().await?;
-    schedule::hold_slot(&mut tx, event.id, lease.expires_at).await?;
-    for (delivery, lane) in admitted {
-        if !take(&mut tx, &delivery, lease, now).await? {
-            claimed.lost.push((delivery, lane));
-            continue;
+    let wanted = admitted
+        .iter()
+        .map(|(delivery, _)| delivery.clone())
+        .collect();
+    let claims = together::claim(app, wanted).await?;
+    for ((delivery, lane), claim) in admitted.into_iter().zip(claims) {
+        match claim {
+            Some(together::Claim { lease, signing }) => claimed.parcels.push(Parcel {
+                delivery,
+                lease,
+                signing,
+                lane,
+            }),
+            // Taken by somebody else in the meantime.
+            None if lane.leave() => together::bring_next(app, &delivery).await?,
+            None => {}
         }
-        let secrets = signing_secrets(app, &mut tx, delivery.endpoint_id, now).await?;
-        claimed.parcels.push(Parcel {
-            delivery,
-            lease,
-            secrets,
-            lane,
-        });
     }
-    tx.save().await?;
     Ok(claimed)
 }
 
-/// Takes the lease of a delivery, and the one chance of an endpoint that was left in peace.
-async fn take(
-    tx: &mut Tx,
-    delivery: &DueDelivery,
-    lease: DeliveryLease,
-    now: DateTime<Utc>,
-) -> sqlx::Result<bool> {
-    if breaker::is_tripped(delivery.consecutive_failures)
-        && !deliveries::take_probe(tx, delivery.endpoint_id, lease.expires_at, now).await?
-    {
-        return Ok(false);
-    }
-    deliveries::claim_delivery(tx, delivery.id, lease, now).await
-}
-
-/// Sends a delivery and writes down what came of it; tells how the delivery stands.
-async fn deliver(app: &App, event: &OwedEvent, parcel: Parcel) -> sqlx::Result<CallbackStatus> {
+/// Sends a delivery and writes down what came of it; tells how the delivery stands and, if the
+/// lease was not lost, the event.
+async fn deliver(
+    app: &Arc<App>,
+    event: &OwedEvent,
+    parcel: Parcel,
+) -> Result<(CallbackStatus, Option<State>), BatchError> {
     let Parcel {
         delivery,
         lease,
-        secrets,
+        signing,
         lane,
     } = parcel;
     let started_at = app.clock.now();
-    let sent = match secrets {
+    let sent = match signing {
         Ok(secrets) => send(app, event, &delivery, &secrets, started_at).await,
         Err(SecretUnreadable) => Sent::unsigned(),
     };
     app.metrics.callback_request(sent.result(), sent.duration);
-    let outcome = Outcome::of(
-        &sent,
-        delivery.attempt,
-        &app.settings.callback,
-        &app.jitter,
-        app.clock.now(),
-    );
-    let attempt = AttemptRow {
-        id: app.ids.new_id(started_at),
-        delivery_id: delivery.id,
-        attempt: delivery.attempt.saturating_add(1),
-        started_at,
-        duration_ms: i32::try_from(sent.duration.as_millis()).unwrap_or(i32::MAX),
-        http_status: outcome.http_status,
-        error: sent.reply.as_ref().err().map(ToString::to_string),
-        response: sent.reply.as_ref().ok().map(|reply| reply.excerpt.as_str()),
-    };
-    let write = Write {
-        app,
-        event,
-        delivery: &delivery,
-        lease,
-        outcome: &outcome,
-        attempt: &attempt,
+    let now = app.clock.now();
+    let settings = &app.settings.callback;
+    let outcome = Outcome::of(&sent, delivery.attempt, settings, &app.jitter, now);
+    let answered = Answered {
+        row: row(app, &delivery, lease, &outcome, sent, started_at),
+        delivery,
+        is_gone: outcome.is_gone,
     };
     // For as long as the lease lasts: without it the answer is lost, and the event sent again.
     let patience = LEASE_MARGIN.to_std().unwrap_or_default();
-    let next = db::persist_within(patience, || write.try_write()).await?;
+    let written = db::persist_within(patience, || together::record(app, answered.clone())).await?;
+    let delivery = &answered.delivery;
     // Left only now, so that no more than a laneful is sent after the failure that opens the
     // breaker.
     let was_turned_away = lane.leave();
-    if next.is_some() {
+    let state = written.as_ref().map(|it| (it.status, it.next_retry_at));
+    if let Some(Written { next, .. }) = written {
         app.metrics.delivery(outcome.counted_as());
-        write.log_dead_letter();
+        log_dead_letter(event, delivery, &outcome);
+        together::enqueue(app, next).await?;
     } else {
         warn!(event = "delivery_lease_lost", outboxId = %event.id, endpointId = %delivery.endpoint_id, "event {} is sent to webhook {} by somebody else by now", event.id, delivery.endpoint_id);
     }
-    enqueue_events(app, &next.unwrap_or_default()).await;
     if was_turned_away {
-        bring_next(app, &delivery).await?;
+        together::bring_next(app, delivery).await?;
     }
-    Ok(outcome.status)
+    Ok((outcome.status, state))
+}
+
+/// What is written after a request.
+fn row(
+    app: &App,
+    delivery: &DueDelivery,
+    lease: DeliveryLease,
+    outcome: &Outcome,
+    sent: Sent,
+    started_at: DateTime<Utc>,
+) -> OutcomeRow {
+    let is_success = outcome.status == CallbackStatus::Success;
+    let (error, response) = match sent.reply {
+        Ok(reply) => (None, Some(reply.excerpt)),
+        Err(error) => (Some(error.to_string()), None),
+    };
+    OutcomeRow {
+        id: app.ids.new_id(started_at),
+        delivery_id: delivery.id,
+        lease_token: lease.token,
+        status: outcome.status,
+        failures: outcome.attempt,
+        next_attempt_at: outcome.next_attempt_at,
+        last_error: outcome.last_error.clone(),
+        delivered_at: is_success.then(|| app.clock.now()),
+        http_status: outcome.http_status,
+        attempt: delivery.attempt.saturating_add(1),
+        started_at,
+        duration_ms: i32::try_from(sent.duration.as_millis()).unwrap_or(i32::MAX),
+        error,
+        response,
+    }
 }
 
 /// The request: the same bytes for everyone, signed for each.
@@ -304,124 +311,37 @@ async fn send(
     app.traces.within(span, call).await
 }
 
-/// Everything that is written after a request.
-struct Write<'a> {
-    app: &'a App,
-    event: &'a OwedEvent,
-    delivery: &'a DueDelivery,
-    lease: DeliveryLease,
-    outcome: &'a Outcome,
-    attempt: &'a AttemptRow<'a>,
-}
-
-impl Write<'_> {
-    /// One transaction, fenced by the lease: the delivery, the attempt, the endpoint's record,
-    /// and how the event stands by that. Returns what the endpoint is owed next, or nothing when
-    /// the lease is lost.
-    async fn try_write(&self) -> sqlx::Result<Option<Vec<OutboxId>>> {
-        let now = self.app.clock.now();
-        let id = self.event.id;
-        let mut tx = self.app.db.write().await?;
-        // Locks the event, so that each of its deliveries sees how the others stand.
-        schedule::hold_slot(&mut tx, id, self.lease.expires_at).await?;
-        let lease = self.lease.token;
-        if !deliveries::write_outcome(&mut tx, self.delivery.id, lease, self.outcome, now).await? {
-            return Ok(None);
-        }
-        deliveries::insert_attempt(&mut tx, self.attempt).await?;
-        let states = deliveries::delivery_states(&mut tx, id).await?;
-        deliveries::write_event_state(&mut tx, id, &settle(&states), now).await?;
-        self.keep_record(&mut tx, now).await?;
-        let room = self
-            .app
-            .lanes
-            .free(self.delivery.endpoint_id, width(self.delivery.is_ordered))
-            + 1;
-        let next = next_in_lane(&mut tx, self.delivery, room, now).await?;
-        tx.save().await?;
-        Ok(Some(next))
+fn log_dead_letter(event: &OwedEvent, delivery: &DueDelivery, outcome: &Outcome) {
+    if outcome.status != CallbackStatus::Failed {
+        return;
     }
-
-    /// What a request says of its endpoint.
-    async fn keep_record(&self, tx: &mut Tx, now: DateTime<Utc>) -> sqlx::Result<()> {
-        let endpoint = self.delivery.endpoint_id;
-        if self.outcome.status == CallbackStatus::Success {
-            if deliveries::count_success(tx, endpoint).await? {
-                info!(event = "webhook_resumed", endpointId = %endpoint, "webhook {endpoint} is back");
-            }
-            return Ok(());
-        }
-        let is_probe = breaker::is_tripped(self.delivery.consecutive_failures);
-        let failures =
-            deliveries::count_failure(tx, endpoint, is_probe, breaker::THRESHOLD).await?;
-        if let Some(pause) = breaker::pause(failures, is_probe) {
-            let until = now + pause;
-            deliveries::open_breaker(tx, endpoint, until).await?;
-            warn!(event = "webhook_paused", endpointId = %endpoint, consecutiveFailures = failures, until = %until, "webhook {endpoint} failed {failures} times in a row and is left in peace");
-        }
-        if self.outcome.is_gone && endpoints::deactivate(tx, endpoint, GONE, now).await? {
-            warn!(event = "webhook_gone", endpointId = %endpoint, "webhook {endpoint} says that it is no more: nothing is sent to it until it is activated again");
-        }
-        Ok(())
-    }
-
-    fn log_dead_letter(&self) {
-        if self.outcome.status != CallbackStatus::Failed {
-            return;
-        }
-        let (event, endpoint) = (self.event, self.delivery.endpoint_id);
-        let reason = self.outcome.last_error.as_deref().unwrap_or_default();
-        error!(
-            event = "callback_dead_letter",
-            outboxId = %event.id,
-            organizationId = event.organization_id,
-            storeId = %event.store_id,
-            outboxEvent = %event.event,
-            endpointId = %endpoint,
-            lastError = format!("{endpoint}: {reason}"),
-            "gave up event {} for webhook {endpoint}", event.id
-        );
-    }
-}
-
-/// Enqueues what the endpoint of a delivery is owed next: somebody who would have sent it was
-/// turned away.
-async fn bring_next(app: &App, delivery: &DueDelivery) -> sqlx::Result<()> {
-    let room = app
-        .lanes
-        .free(delivery.endpoint_id, width(delivery.is_ordered));
-    let mut tx = app.db.read().await?;
-    let next = next_in_lane(&mut tx, delivery, room, app.clock.now()).await?;
-    tx.save().await?;
-    enqueue_events(app, &next).await;
-    Ok(())
-}
-
-/// What the endpoint of a delivery is owed next, if its lane has room; not more than a few events,
-/// because whoever leaves a lane does the same.
-async fn next_in_lane(
-    tx: &mut Tx,
-    delivery: &DueDelivery,
-    room: usize,
-    now: DateTime<Utc>,
-) -> sqlx::Result<Vec<OutboxId>> {
-    let limit = room.min(BROUGHT_AT_ONCE);
-    next_events(tx, delivery.endpoint_id, delivery.is_ordered, limit, now).await
+    let endpoint = delivery.endpoint_id;
+    let reason = outcome.last_error.as_deref().unwrap_or_default();
+    error!(
+        event = "callback_dead_letter",
+        outboxId = %event.id,
+        organizationId = event.organization_id,
+        storeId = %event.store_id,
+        outboxEvent = %event.event,
+        endpointId = %endpoint,
+        lastError = format!("{endpoint}: {reason}"),
+        "gave up event {} for webhook {endpoint}", event.id
+    );
 }
 
 /// The job ends: its slot is free. Tells how the event stands.
-async fn finish(app: &App, id: OutboxId) -> sqlx::Result<(CallbackStatus, Option<DateTime<Utc>>)> {
-    let mut tx = app.db.write().await?;
-    let state = schedule::free_slot(&mut tx, id).await?;
-    tx.save().await?;
+async fn finish(app: &Arc<App>, id: OutboxId) -> Result<State, BatchError> {
+    let ended = together::end(app, id).await?;
     // None when it was deleted with its store meanwhile: nobody is owed it.
-    Ok(state.unwrap_or((CallbackStatus::Success, None)))
+    Ok(ended.map_or((CallbackStatus::Success, None), |it| {
+        (it.status, it.next_retry_at)
+    }))
 }
 
 /// Lets the next tick enqueue an event whose job failed.
 pub(crate) async fn free_slot(app: &App, id: OutboxId) -> sqlx::Result<()> {
     let mut tx = app.db.write().await?;
-    schedule::free_slot(&mut tx, id).await?;
+    schedule::free_slots(&mut tx, &[id]).await?;
     tx.save().await
 }
 

@@ -275,9 +275,9 @@ pub(crate) async fn test_endpoint(
     let now = app.clock.now();
     let mut tx = app.db.read().await?;
     let endpoint = own_present_endpoint(&mut tx, organization_id, id).await?;
-    let secrets = signing_secrets(app, &mut tx, id, now).await?;
+    let mut secrets = signing_secrets(app, &mut tx, &[id], now).await?;
     tx.save().await?;
-    let Ok(secrets) = secrets else {
+    let Some(Ok(secrets)) = secrets.remove(&id) else {
         return Ok(Sent::unsigned());
     };
     let envelope = TestEnvelope {

@@ -3,6 +3,7 @@
 //! Best effort, and never an error of the caller: the `callback` tick makes up for a queue that is
 //! away or full, and for a process that dies in between.
 
+use std::collections::HashMap;
 use std::fmt::Display;
 
 use chrono::{DateTime, Utc};
@@ -29,23 +30,39 @@ pub(crate) async fn enqueue_recorded(app: &App, recorded: Recorded) {
     }
 }
 
-/// What an endpoint is owed next: the first event of an ordered one, else up to `limit` that
-/// wait.
+/// Somebody who is to be sent what it is owed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Served {
+    pub(super) endpoint: EndpointId,
+    pub(super) is_ordered: bool,
+    /// How much may be enqueued.
+    pub(super) limit: usize,
+}
+
+/// What endpoints are owed next: the first event of an ordered one, else up to `limit` that wait.
 pub(super) async fn next_events(
     tx: &mut Tx,
-    endpoint: EndpointId,
-    is_ordered: bool,
-    limit: usize,
+    served: &[Served],
     now: DateTime<Utc>,
-) -> sqlx::Result<Vec<OutboxId>> {
-    if is_ordered {
-        let first = schedule::first_event(tx, endpoint, now).await?;
-        return Ok(first.iter().map(|event| event.outbox_id).collect());
+) -> sqlx::Result<HashMap<EndpointId, Vec<OutboxId>>> {
+    let mut next = HashMap::new();
+    let mut limits = HashMap::new();
+    for it in served.iter().filter(|it| it.limit > 0) {
+        if it.is_ordered {
+            let first = schedule::first_event(tx, it.endpoint, now).await?;
+            next.insert(it.endpoint, first.iter().map(|it| it.outbox_id).collect());
+        } else {
+            limits.insert(it.endpoint, it.limit);
+        }
     }
-    match limit {
-        0 => Ok(Vec::new()),
-        limit => schedule::waiting_events(tx, endpoint, now, limit).await,
+    if !limits.is_empty() {
+        let endpoints: Vec<EndpointId> = limits.keys().copied().collect();
+        for mut waiting in schedule::waiting_events(tx, &endpoints, now).await? {
+            waiting.events.truncate(limits[&waiting.endpoint_id]);
+            next.insert(waiting.endpoint_id, waiting.events);
+        }
     }
+    Ok(next)
 }
 
 /// Pushes the jobs of events that are due, unless they wait or run already.

@@ -11,8 +11,10 @@
 //! | [`mod@record`] | an event and who is owed it, in the caller's transaction |
 //! | [`enqueue`] | its job, after the commit |
 //! | [`deliver`] | what [`DeliverCallback`](jobs::DeliverCallback) does, top to bottom |
+//! | [`together`] | its steps in the database, for all deliveries that are there at the same time |
 //! | [`schedule`] | what a `callback` tick enqueues |
 //! | [`attempt`], [`settle`], [`breaker`] | what a request means for its delivery, its event, its endpoint: pure functions |
+//! | [`unreadable`] | an event whose row cannot be read: a dead letter at once |
 //! | [`lanes`] | how many requests are on the way to an endpoint |
 //! | [`sign`], [`guard`], [`send`] | one request: signed, to where it may go, with what came of it |
 //! | [`endpoints`], [`outbox`], [`retention`] | keeps endpoints and secrets; shows, requeues and purges events |
@@ -45,6 +47,8 @@ mod secrets;
 pub mod send;
 mod settle;
 pub mod sign;
+mod together;
+mod unreadable;
 mod webhook_shapes;
 
 pub(crate) use deliver::{deliver_callback, free_slot};
@@ -59,3 +63,4 @@ pub(crate) use record::{NewEvent, Recorded, record};
 pub(crate) use retention::enforce_retention;
 pub use schedule::{CallbackPass, enqueue_due_events};
 pub use send::Sender;
+pub(crate) use together::Steps as DeliverySteps;

@@ -72,6 +72,12 @@ impl FromStr for EventType {
 #[sqlx(transparent)]
 pub struct EndpointId(pub Uuid);
 
+impl From<EndpointId> for Uuid {
+    fn from(id: EndpointId) -> Self {
+        id.0
+    }
+}
+
 impl fmt::Display for EndpointId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(formatter)
@@ -85,6 +91,12 @@ impl fmt::Display for EndpointId {
 #[serde(transparent)]
 #[sqlx(transparent)]
 pub struct DeliveryId(pub Uuid);
+
+impl From<DeliveryId> for Uuid {
+    fn from(id: DeliveryId) -> Self {
+        id.0
+    }
+}
 
 impl fmt::Display for DeliveryId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,7 +6,7 @@
 
 use super::breaker;
 use super::endpoints::{present_endpoint, reactivate};
-use super::enqueue::{enqueue_events, next_events};
+use super::enqueue::{Served, enqueue_events, next_events};
 use super::error::Error;
 use super::model::{Endpoint, EndpointId};
 use super::queries::{endpoints, operate as queries};
@@ -92,9 +92,13 @@ async fn bring_events(app: &App, endpoint: &Endpoint) -> sqlx::Result<()> {
     let mut tx = app.db.read().await?;
     let failures = queries::consecutive_failures(&mut tx, endpoint.id).await?;
     let is_probe = breaker::is_tripped(failures.unwrap_or_default());
-    let limit = if is_probe { 1 } else { BROUGHT_AT_ONCE };
-    let due = next_events(&mut tx, endpoint.id, endpoint.is_ordered, limit, now).await?;
+    let served = Served {
+        endpoint: endpoint.id,
+        is_ordered: endpoint.is_ordered,
+        limit: if is_probe { 1 } else { BROUGHT_AT_ONCE },
+    };
+    let mut due = next_events(&mut tx, &[served], now).await?;
     tx.save().await?;
-    enqueue_events(app, &due).await;
+    enqueue_events(app, &due.remove(&endpoint.id).unwrap_or_default()).await;
     Ok(())
 }

@@ -10,9 +10,7 @@ use chrono::{DateTime, Utc};
 use jobs::{OutboxId, StoreId};
 use poem_openapi::Enum;
 use serde::Serialize;
-use serde_json::Value;
 use sqlx::FromRow;
-use sqlx::types::Json;
 
 use super::enqueue::enqueue_events;
 use super::model::{DeliveryId, Endpoint, EndpointId, EventType};
@@ -80,7 +78,8 @@ impl OutboxEvent {
 pub(crate) struct EventDetails {
     #[sqlx(flatten)]
     pub(crate) event: OutboxEvent,
-    pub(crate) payload: Json<Value>,
+    /// As it is stored: who looks at it wants to see what cannot be read, too.
+    pub(crate) payload: String,
 }
 
 /// One event, owed to one endpoint.

@@ -26,9 +26,10 @@ use crate::schedule::{self, Position};
 
 /// Endpoints a page.
 const PAGE: u32 = 100;
-/// Events that are enqueued at once. Whatever happens meanwhile waits behind so many, not behind
-/// a backlog: of an endpoint that hangs or fails most jobs find nothing that may be sent.
-const HANDFUL: u32 = 25;
+/// Events that are enqueued at once: as many as an endpoint is sent at a time. Whatever happens
+/// meanwhile waits behind so many, not behind a backlog: of an endpoint that hangs or fails the
+/// others would find nothing that may be sent.
+const HANDFUL: u32 = 8;
 /// Between two handfuls: workers are faster, so the queue stays short.
 const PACE: Duration = Duration::from_millis(25);
 /// Events of an endpoint that a pass enqueues.

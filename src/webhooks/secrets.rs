@@ -1,12 +1,14 @@
 //! The stored secrets of endpoints.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret;
 use tracing::error;
 use uuid::Uuid;
 
 use super::model::EndpointId;
-use super::queries::endpoints;
+use super::queries::endpoints as queries;
 use super::sign::{NoSigningSecret, SigningSecret};
 use crate::App;
 use crate::db::Tx;
@@ -31,33 +33,36 @@ pub(super) async fn insert_secret(
     let keyring = &app.settings.encryption;
     hold_key(tx, keyring, now).await?;
     let sealed = keyring.seal(SECRET.of(id), &secret.to_text());
-    endpoints::insert_secret(tx, id, endpoint_id, &sealed, now).await
+    queries::insert_secret(tx, id, endpoint_id, &sealed, now).await
 }
 
-/// The secrets that sign for an endpoint now, the newest first. One that cannot be read is left
-/// out as long as there is another: a receiver that knows that one is not to suffer.
+/// What signs for an endpoint.
+pub(super) type Signing = Result<Vec<SigningSecret>, SecretUnreadable>;
+
+/// The secrets that sign for these endpoints now, the newest first. One that cannot be read is
+/// left out as long as there is another: a receiver that knows that one is not to suffer.
 pub(super) async fn signing_secrets(
     app: &App,
     tx: &mut Tx,
-    endpoint_id: EndpointId,
+    endpoints: &[EndpointId],
     now: DateTime<Utc>,
-) -> sqlx::Result<Result<Vec<SigningSecret>, SecretUnreadable>> {
-    let stored = endpoints::signing_secrets(tx, endpoint_id, now).await?;
-    let has_some = !stored.is_empty();
-    let mut secrets = Vec::with_capacity(stored.len());
-    for (id, text) in stored {
-        match open(app, id, text) {
-            Ok(secret) => secrets.push(secret),
-            Err(error) => {
+) -> sqlx::Result<HashMap<EndpointId, Signing>> {
+    let mut signing: HashMap<EndpointId, Signing> =
+        endpoints.iter().map(|id| (*id, Ok(Vec::new()))).collect();
+    for (endpoint_id, id, text) in queries::signing_secrets(tx, endpoints, now).await? {
+        let signing = signing.entry(endpoint_id).or_insert_with(|| Ok(Vec::new()));
+        match (open(app, id, text), &mut *signing) {
+            (Ok(secret), Ok(secrets)) => secrets.push(secret),
+            (Ok(secret), Err(SecretUnreadable)) => *signing = Ok(vec![secret]),
+            (Err(error), secrets) => {
                 error!(event = "signing_secret_unreadable", endpointId = %endpoint_id, secretId = %id, error, "failed to read a signing secret of webhook {endpoint_id}: {error}");
+                if secrets.as_ref().is_ok_and(Vec::is_empty) {
+                    *secrets = Err(SecretUnreadable);
+                }
             }
         }
     }
-    Ok(if has_some && secrets.is_empty() {
-        Err(SecretUnreadable)
-    } else {
-        Ok(secrets)
-    })
+    Ok(signing)
 }
 
 fn open(app: &App, id: Uuid, text: String) -> Result<SigningSecret, String> {

@@ -1,9 +1,11 @@
 //! What an event is, by what its deliveries are: a pure function.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 
 use super::model::EndpointId;
 use super::outbox::CallbackStatus;
+use crate::db::json_instant;
 
 /// Characters of the reasons of an event.
 const MAX_ERROR: usize = 1000;
@@ -19,13 +21,14 @@ pub(super) struct DeliveryState {
 }
 
 /// How an event stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct EventState {
     /// Pending while anybody is owed it; then failed if anybody did not get it.
     pub(super) status: CallbackStatus,
     /// Failures of the delivery that failed most often.
     pub(super) attempt: i32,
     /// When the next delivery is due; none when one is due already, or none is left.
+    #[serde(serialize_with = "json_instant::option")]
     pub(super) next_retry_at: Option<DateTime<Utc>>,
     /// What went wrong with those who have not got it.
     pub(super) last_error: Option<String>,

@@ -719,6 +719,7 @@ impl StoredKeys for SomeKeys {
         let grant = |scope| Grant {
             organization_id: "org-2".to_owned(),
             scope,
+            key_name: "key".to_owned(),
         };
         let found = scope.map(|scope| scope.map(grant));
         async move { found }.boxed()

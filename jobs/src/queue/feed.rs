@@ -151,7 +151,6 @@ impl Backend for Feed {
             let Some(task) = task else {
                 return Poll::Ready(None);
             };
-            // On Redis nothing is counted, because a fetch takes one job.
             let counted = |buffered: usize| Some(buffered.saturating_sub(1));
             let _ = self
                 .buffered

@@ -17,7 +17,8 @@
 //! | Redis: a worker name is refused for minutes after a restart | a name a worker and start |
 //! | SQLite: `setup()` takes over the migrations table and sets `synchronous = OFF` | migrations under a table of their own (`migrate.rs`) |
 //! | SQLite: an acknowledgement scans all rows with the same `lock_by` | the index that misleads the planner is dropped |
-//! | SQLite: locking a fetched job scans all jobs that wait | a fetched job is a running one (`sqlite_storage.rs`) |
+//! | both: locking a fetched job is a step of its own that scans all jobs that wait | a fetched job is a running one (`redis_storage.rs`, `sqlite_storage.rs`) |
+//! | Redis: an id without data or metadata fails every fetch | a fetch drops it (`lua/fetch.lua`) |
 //! | SQLite: a taken idempotency key stays taken | none is set |
 //! | both: no heartbeat while a fetched batch is buffered | a fetch takes no more than can start at once |
 //! | both: an idle worker looks every 30 s | wake-up by the pusher and a cheap look every [`QueueOptions::poll`] |
@@ -33,6 +34,7 @@ mod migrate;
 mod options;
 mod redis;
 mod redis_connection;
+mod redis_storage;
 mod running;
 mod sqlite;
 mod sqlite_storage;

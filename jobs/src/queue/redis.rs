@@ -5,17 +5,19 @@
 
 use std::{
     collections::HashMap,
-    sync::{LazyLock, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, PoisonError, atomic::AtomicUsize},
 };
 
-use apalis_redis::{Config, RedisStorage};
+use apalis_redis::Config;
 use chrono::{DateTime, Utc};
 use redis::Script;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::{
     QueueError, QueueOptions,
     redis_connection::RedisConnection,
+    redis_storage::RedisFetcher,
     transport::{Payload, Taken, fresh_id},
 };
 
@@ -114,14 +116,19 @@ impl RedisTransport {
     fn config(&self, queue: &str) -> Config {
         Config::default()
             .queue(self.options.prefixed(queue))
-            .batch_size(1)
             .heartbeat_interval(self.options.heartbeat)
             .missed_heartbeats(self.options.missed_heartbeats())
             .emit_events(false)
     }
 
-    pub(crate) fn storage(&self, queue: &str) -> RedisStorage<(), RedisConnection> {
-        RedisStorage::new(self.connection()).with_config(self.config(queue))
+    pub(crate) fn storage(
+        &self,
+        queue: &str,
+        places: Arc<Semaphore>,
+        buffered: Arc<AtomicUsize>,
+    ) -> RedisFetcher {
+        let (config, keys) = (self.config(queue), self.keys(queue));
+        RedisFetcher::new(self.connection(), &config, keys, places, buffered)
     }
 
     /// Pushes all or nothing; tells whether there was room.

@@ -24,10 +24,7 @@ use serde_json::Value;
 use sqlx::SqlitePool;
 use tokio::sync::Semaphore;
 
-use super::QueueError;
-
-/// The most jobs one fetch takes, so that other processes get some, too.
-const MOST: usize = 16;
+use super::{QueueError, transport::MOST_FETCHED};
 
 /// The storage of one start of a worker.
 #[derive(Debug, Clone)]
@@ -64,7 +61,7 @@ impl Persistence for SqliteStorage {
         worker: &WorkerContext,
     ) -> Result<Vec<Task<Vec<u8>>>, QueueError> {
         let free = self.places.available_permits() + 1;
-        let config = self.config.clone().batch_size(free.min(MOST));
+        let config = self.config.clone().batch_size(free.min(MOST_FETCHED));
         let tasks = queries::fetch_next(&self.pool, &config, worker).await?;
         self.buffered.store(tasks.len(), Ordering::Release);
         Ok(tasks)

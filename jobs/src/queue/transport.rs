@@ -21,10 +21,13 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::{
-    QueueError, redis::RedisTransport, redis_connection::RedisConnection, sqlite::SqliteTransport,
+    QueueError, redis::RedisTransport, redis_storage::RedisFetcher, sqlite::SqliteTransport,
     sqlite_storage::SqliteStorage,
 };
 use crate::Job;
+
+/// The most jobs one fetch takes, so that other processes get some, too.
+pub(crate) const MOST_FETCHED: usize = 16;
 
 /// A job, ready to be stored.
 #[derive(Debug)]
@@ -152,7 +155,7 @@ impl Transport {
         buffered: Arc<AtomicUsize>,
     ) -> Storage {
         match self {
-            Self::Redis(it) => Storage::Redis(it.storage(queue)),
+            Self::Redis(it) => Storage::Redis(it.storage(queue, places, buffered)),
             Self::Sqlite(it) => {
                 Storage::Sqlite(Persisted::new(it.storage(queue, places, buffered)))
             }
@@ -162,7 +165,7 @@ impl Transport {
 
 /// The apalis backend of one worker, with undecoded jobs.
 pub(crate) enum Storage {
-    Redis(RedisStorage<(), RedisConnection>),
+    Redis(RedisFetcher),
     Sqlite(Persisted<SqliteStorage>),
 }
 
@@ -191,7 +194,7 @@ impl Backend for Storage {
         worker: &WorkerContext,
     ) -> Poll<Result<(), QueueError>> {
         match self {
-            Self::Redis(it) => it.poll_ready(cx, worker).map_err(Into::into),
+            Self::Redis(it) => it.poll_ready(cx, worker),
             Self::Sqlite(it) => {
                 let heartbeat = it.config.heartbeat_interval;
                 it.poll_ready(cx, worker, heartbeat)
@@ -205,7 +208,7 @@ impl Backend for Storage {
         worker: &WorkerContext,
     ) -> Poll<Option<Result<Self::Task, QueueError>>> {
         match self {
-            Self::Redis(it) => it.poll_next(cx, worker).map_err(Into::into),
+            Self::Redis(it) => it.poll_next(cx, worker),
             Self::Sqlite(it) => it.poll_next(cx, worker),
         }
     }
@@ -216,7 +219,7 @@ impl Backend for Storage {
         worker: &WorkerContext,
     ) -> Poll<Result<(), QueueError>> {
         match self {
-            Self::Redis(it) => it.poll_close(cx, worker).map_err(Into::into),
+            Self::Redis(it) => it.poll_close(cx, worker),
             Self::Sqlite(it) => it.poll_close(cx, worker),
         }
     }

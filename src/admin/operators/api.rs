@@ -25,6 +25,7 @@ use super::views::{
     DeadCallbackView, DeadOrderView, Done, EndpointView, Listed, Overview, StoreView,
 };
 use crate::App;
+use crate::admin::login::Operator;
 use crate::http::fields::{self, Fields};
 use crate::http::kind::{METHOD_NOT_ALLOWED, VALIDATION_ERROR};
 use crate::http::page::PageRequest;
@@ -203,7 +204,7 @@ async fn act_on_store(
         "resume" => marketplace::resume_store(app, id).await.map(Done::from),
         _ => return Err(NotFoundError.into()),
     };
-    log_action(&action, "store", id.0, &done);
+    log_action(Operator::of(request), &action, "store", id.0, &done);
     Ok(Json(done.map_err(Problem::from)?))
 }
 
@@ -221,7 +222,7 @@ async fn act_on_endpoint(
         _ => return Err(NotFoundError.into()),
     };
     let done = done.map(Done::from);
-    log_action(&action, "endpoint", id.0, &done);
+    log_action(Operator::of(request), &action, "endpoint", id.0, &done);
     Ok(Json(done.map_err(Problem::from)?))
 }
 
@@ -236,7 +237,7 @@ async fn act_on_callback(
         "requeue" => requeue(app, id, None).await.map(|()| Done::from(true)),
         _ => return Err(NotFoundError.into()),
     };
-    log_action(&action, "callback", id.0, &done);
+    log_action(Operator::of(request), &action, "callback", id.0, &done);
     Ok(Json(done.map_err(Problem::from)?))
 }
 
@@ -251,7 +252,13 @@ fn target(request: &Request, id: &str) -> Result<Uuid, Problem> {
 }
 
 /// Who reads the log later wants to know what a person did, and what came of it.
-fn log_action<E: std::fmt::Display>(action: &str, kind: &str, id: Uuid, done: &Result<Done, E>) {
+fn log_action<E: std::fmt::Display>(
+    actor: &str,
+    action: &str,
+    kind: &str,
+    id: Uuid,
+    done: &Result<Done, E>,
+) {
     let outcome = match done {
         Ok(done) if done.is_changed => "done".to_owned(),
         Ok(_) => "nothing to do".to_owned(),
@@ -259,12 +266,13 @@ fn log_action<E: std::fmt::Display>(action: &str, kind: &str, id: Uuid, done: &R
     };
     info!(
         event = "operator_action",
+        actor,
         action,
         kind,
         id = %id,
         orders = done.as_ref().ok().and_then(|done| done.orders),
         outcome,
-        "an operator asked for {action} of {kind} {id}: {outcome}"
+        "{actor}: {action} of {kind} {id}: {outcome}"
     );
 }
 

@@ -126,7 +126,7 @@ impl Measurement {
             Self::All(all) => return all.run(place).await.map(Ending::Measured),
             Self::Scale(scale) => return scale.run(place).await.map(Ending::Measured),
             Self::Soak(soak) => {
-                let steadiness = soak.run(place.profile(), &place.settings()?).await?;
+                let steadiness = soak.run(place).await?;
                 complain(&steadiness.table());
                 say(&steadiness.json());
                 return Ok(Ending::of(steadiness.is_steady()));

@@ -1,27 +1,35 @@
-//! Who receives the events of a measurement: one endpoint that works, one that never answers, one
-//! that always fails.
+//! Who receives the events of a measurement: one endpoint that works, one that works and looks at
+//! the time of each event, one that never answers, one that always fails.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use chrono::{DateTime, Utc};
 use jobs::OutboxId;
 use poem::http::StatusCode;
 use poem::listener::{Acceptor, Listener, TcpListener};
 use poem::{Request, Route, Server, endpoint::make, post};
+use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::clock::Clock;
+
 /// An event that is not there by then is not coming.
 const PATIENCE: Duration = Duration::from_mins(2);
+
+/// When something was done, and how long it took.
+pub(super) type Timed = (Instant, Duration);
 
 /// Listens on the loopback interface until it is dropped.
 pub(super) struct Receiver {
     address: SocketAddr,
     arrivals: Arc<Arrivals>,
+    times: Arc<Mutex<Vec<Timed>>>,
     task: JoinHandle<()>,
 }
 
@@ -36,15 +44,13 @@ impl Arrivals {
         let now = Instant::now();
         let id = request.header("webhook-id").and_then(|id| id.parse().ok());
         if let Some(id) = id {
-            let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
-            first.entry(id).or_insert(now);
+            lock(&self.first).entry(id).or_insert(now);
         }
         self.changed.send_replace(());
     }
 
     fn of(&self, id: OutboxId) -> Option<Instant> {
-        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
-        first.get(&id).copied()
+        lock(&self.first).get(&id).copied()
     }
 }
 
@@ -63,6 +69,16 @@ impl Receiver {
             noted.note(&request);
             async { Ok::<_, poem::Error>(StatusCode::OK) }
         });
+        let times = Arc::<Mutex<Vec<Timed>>>::default();
+        let (kept, clock) = (times.clone(), Clock::system());
+        let looks = make(move |request| {
+            let (times, clock) = (kept.clone(), clock.clone());
+            async move {
+                let took = age(&clock, request).await;
+                lock(&times).extend(took.map(|took| (Instant::now(), took)));
+                Ok::<_, poem::Error>(StatusCode::OK)
+            }
+        });
         let hangs = make(|_| async {
             std::future::pending::<()>().await;
             Ok::<_, poem::Error>(StatusCode::OK)
@@ -70,6 +86,7 @@ impl Receiver {
         let fails = make(|_| async { Ok::<_, poem::Error>(StatusCode::INTERNAL_SERVER_ERROR) });
         let routes = Route::new()
             .at("/works", post(works))
+            .at("/timed", post(looks))
             .at("/hangs", post(hangs))
             .at("/fails", post(fails));
         let task = tokio::spawn(async move {
@@ -79,13 +96,28 @@ impl Receiver {
         Ok(Self {
             address,
             arrivals,
+            times,
             task,
         })
     }
 
-    /// Where a path is: `works`, `hangs` or `fails`.
+    /// Where a path is: `works`, `timed`, `hangs` or `fails`.
     pub(super) fn url(&self, path: &str) -> String {
         format!("http://{}/{path}", self.address)
+    }
+
+    /// From each event so far to its request at the endpoint that looks at the time.
+    pub(super) fn times(&self) -> Vec<Timed> {
+        lock(&self.times).clone()
+    }
+
+    /// How many those are.
+    pub(super) fn timed(&self) -> usize {
+        lock(&self.times).len()
+    }
+
+    pub(super) fn forget_times(&self) {
+        lock(&self.times).clear();
     }
 
     /// When an event came to the endpoint that works, for the first time.
@@ -103,4 +135,15 @@ impl Drop for Receiver {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// How long ago the event was recorded that a request is about.
+async fn age(clock: &Clock, mut request: Request) -> Option<Duration> {
+    let event: Value = request.take_body().into_json().await.ok()?;
+    let recorded: DateTime<Utc> = event["timestamp"].as_str()?.parse().ok()?;
+    Some((clock.now() - recorded).to_std().unwrap_or_default())
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

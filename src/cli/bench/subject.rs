@@ -63,6 +63,19 @@ impl Subject {
         self.process.id()
     }
 
+    /// Where its API is, as the beginning of an address.
+    pub(super) fn base_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Lets it finish what runs.
+    pub(super) fn stop(mut self) {
+        let told = Command::new("kill").arg(self.pid().to_string()).status();
+        if told.is_ok_and(|status| status.success()) {
+            self.process.wait().ok();
+        }
+    }
+
     async fn is_ready(&mut self) -> Result<()> {
         install_provider();
         let client = reqwest::Client::builder().no_proxy().build()?;

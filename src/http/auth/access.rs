@@ -43,6 +43,8 @@ pub struct Grant {
     pub organization_id: String,
     /// What it may do there.
     pub scope: Scope,
+    /// How the log names the key; nothing that opens anything.
+    pub key_name: String,
 }
 
 /// Keys that are kept elsewhere. An error is answered as it is.
@@ -162,6 +164,7 @@ impl Access {
             (Some(listed), _) => Ok(Some(Grant {
                 organization_id: listed.organization_id.clone(),
                 scope: Scope::Write,
+                key_name: listed.name(),
             })),
             (None, Some(stored)) => stored.grant(key).await,
             (None, None) => Ok(None),

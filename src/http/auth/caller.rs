@@ -1,9 +1,12 @@
 //! The caller of a route, as an argument of it.
 
+use std::fmt::Display;
+
 use poem::http::header;
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+use tracing::info;
 
 use super::access::{Access, Grant, Scope};
 use super::listed::KeyHash;
@@ -13,6 +16,9 @@ use crate::http::rates::{Credential, Visitor};
 
 /// The header of a key.
 pub const KEY_HEADER: &str = "x-api-key";
+
+/// How the log names somebody who needs no key or password.
+pub const ANONYMOUS: &str = "anonymous";
 
 /// Who is calling.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +36,14 @@ impl Caller {
             Some(own) if own != organization_id => Err(Problem::forbidden()),
             _ => Ok(()),
         }
+    }
+
+    /// Says in the log what the caller has done: an action, the kind of thing it was done to, and
+    /// which one that is.
+    pub fn has_done(&self, action: &'static str, kind: &'static str, id: impl Display) {
+        let actor = self.0.as_ref().map_or(ANONYMOUS, |grant| &grant.key_name);
+        let organization_id = self.organization_id();
+        info!(event = "api_action", actor, organizationId = organization_id, action, kind, id = %id, "{actor}: {action} of {kind} {id}");
     }
 
     /// Who sent a request, if they may send one like it.

@@ -68,6 +68,15 @@ pub struct ListedKey {
     pub hash: KeyHash,
 }
 
+impl ListedKey {
+    /// How the log names it: by the beginning of its entry in `API_KEYS`.
+    pub(super) fn name(&self) -> String {
+        let mut hash = self.hash.to_hex();
+        hash.truncate(8);
+        format!("API_KEYS:{hash}")
+    }
+}
+
 /// What is wrong with a list of keys. Says which entry, never what is in it: it may be a key
 /// that somebody forgot to hash.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

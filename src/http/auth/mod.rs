@@ -10,5 +10,5 @@ mod caller;
 mod listed;
 
 pub use self::access::{Access, Grant, Scope, StoredKeys};
-pub use self::caller::{Caller, KEY_HEADER};
+pub use self::caller::{ANONYMOUS, Caller, KEY_HEADER};
 pub use self::listed::{KeyHash, ListedKey, ParseKeysError, parse_keys};

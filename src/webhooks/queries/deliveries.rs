@@ -1,14 +1,16 @@
 //! Events and their deliveries: recorded, claimed, and written down again after each request.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use jobs::{OutboxId, StoreId};
+use serde::Serialize;
 use sqlx::types::Json;
 use sqlx::{FromRow, query, query_as, query_scalar};
 use uuid::Uuid;
 
-use crate::db::{Tx, on, sql};
+use crate::db::{Tx, json_instant, json_uuid, on, sql};
 use crate::traces;
-use crate::webhooks::attempt::Outcome;
 use crate::webhooks::model::{DeliveryId, EndpointId, EventType};
 use crate::webhooks::outbox::CallbackStatus;
 use crate::webhooks::record::{Envelope, NewEvent};
@@ -40,6 +42,7 @@ pub(crate) struct OwedEvent {
 #[derive(Clone, Debug, FromRow)]
 pub(crate) struct DueDelivery {
     pub(crate) id: DeliveryId,
+    pub(crate) outbox_id: OutboxId,
     pub(crate) endpoint_id: EndpointId,
     pub(crate) attempt: i32,
     pub(crate) target_url: String,
@@ -54,17 +57,49 @@ pub(crate) struct DeliveryLease {
     pub(crate) expires_at: DateTime<Utc>,
 }
 
-/// One request, as it is remembered.
-#[derive(Clone, Debug)]
-pub(crate) struct AttemptRow<'a> {
+/// One request, and what it means for its delivery.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct OutcomeRow {
+    /// Of the request.
+    #[serde(serialize_with = "json_uuid::of")]
     pub(crate) id: Uuid,
+    #[serde(serialize_with = "json_uuid::of")]
     pub(crate) delivery_id: DeliveryId,
+    #[serde(serialize_with = "json_uuid::of")]
+    pub(crate) lease_token: Uuid,
+    pub(crate) status: CallbackStatus,
+    /// Failures of the delivery so far.
+    pub(crate) failures: i32,
+    #[serde(serialize_with = "json_instant::option")]
+    pub(crate) next_attempt_at: Option<DateTime<Utc>>,
+    pub(crate) last_error: Option<String>,
+    #[serde(serialize_with = "json_instant::option")]
+    pub(crate) delivered_at: Option<DateTime<Utc>>,
+    pub(crate) http_status: Option<i32>,
+    /// Which request of the delivery it is.
     pub(crate) attempt: i32,
+    #[serde(serialize_with = "json_instant::of")]
     pub(crate) started_at: DateTime<Utc>,
     pub(crate) duration_ms: i32,
-    pub(crate) http_status: Option<i32>,
     pub(crate) error: Option<String>,
-    pub(crate) response: Option<&'a str>,
+    pub(crate) response: Option<String>,
+}
+
+/// How one delivery of an event stands.
+#[derive(Clone, Debug, FromRow)]
+pub(crate) struct StateOfDelivery {
+    pub(crate) outbox_id: OutboxId,
+    #[sqlx(flatten)]
+    pub(crate) state: DeliveryState,
+}
+
+/// How an event stands.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct StateOfEvent {
+    #[serde(serialize_with = "json_uuid::of")]
+    pub(crate) id: OutboxId,
+    #[serde(flatten)]
+    pub(crate) state: EventState,
 }
 
 /// The endpoints that an organization has for an event; inactive ones, too.
@@ -120,59 +155,107 @@ pub(crate) async fn insert_delivery(
         .execute(conn).await.map(|_| ()))
 }
 
-/// An event with what its subscribers receive.
-pub(crate) async fn owed_event(tx: &mut Tx, id: OutboxId) -> sqlx::Result<Option<OwedEvent>> {
-    on!(tx, conn => query_as(sql!(
-        "SELECT id, organization_id, store_id, event, traceparent, payload, status, attempt
-         FROM callback_outbox
-         WHERE id = $1"))
-        .bind(id)
-        .fetch_optional(conn).await)
+/// Events with what their subscribers receive.
+pub(crate) async fn owed_events(tx: &mut Tx, ids: &[OutboxId]) -> sqlx::Result<Vec<OwedEvent>> {
+    let sql = tx.pick(
+        sql!(postgres:
+            "SELECT id, organization_id, store_id, event, traceparent, payload, status, attempt
+             FROM callback_outbox
+             WHERE id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))"),
+        sql!(sqlite:
+            "SELECT id, organization_id, store_id, event, traceparent, payload, status, attempt
+             FROM callback_outbox
+             WHERE id IN (SELECT unhex(value) FROM json_each($1))"),
+    );
+    on!(tx, conn => query_as(sql).bind(json_uuid::list(ids)).fetch_all(conn).await)
 }
 
-/// The deliveries of an event that may be sent now: due, not being sent, to an endpoint that is
+/// The deliveries of events that may be sent now: due, not being sent, to an endpoint that is
 /// there, active and not left in peace. To an ordered endpoint only what it is owed first.
 pub(crate) async fn due_deliveries(
     tx: &mut Tx,
-    id: OutboxId,
+    ids: &[OutboxId],
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<DueDelivery>> {
-    on!(tx, conn => query_as(sql!(
-        "SELECT d.id, d.endpoint_id, d.attempt, e.target_url, e.is_ordered,
-             e.consecutive_failures
-         FROM callback_deliveries AS d
-         JOIN webhook_endpoints AS e ON e.id = d.endpoint_id
-         WHERE d.outbox_id = $1 AND d.status = 'pending'
-           AND COALESCE(d.next_attempt_at, d.created_at) <= $2
-           AND (d.lease_expires_at IS NULL OR d.lease_expires_at <= $2)
-           AND e.is_active AND e.deleted_at IS NULL
-           AND (e.open_until IS NULL OR e.open_until <= $2)
-           AND (NOT e.is_ordered OR d.id = (
-               SELECT f.id
-               FROM callback_deliveries AS f
-               WHERE f.endpoint_id = d.endpoint_id AND f.status = 'pending'
-               ORDER BY f.created_at, f.id
-               LIMIT 1
-           ))
-         ORDER BY d.id"))
-        .bind(id).bind(now)
+    let sql = tx.pick(
+        sql!(postgres:
+            "SELECT d.id, d.outbox_id, d.endpoint_id, d.attempt, e.target_url, e.is_ordered,
+                 e.consecutive_failures
+             FROM callback_deliveries AS d
+             JOIN webhook_endpoints AS e ON e.id = d.endpoint_id
+             WHERE d.outbox_id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
+               AND d.status = 'pending'
+               AND COALESCE(d.next_attempt_at, d.created_at) <= $2
+               AND (d.lease_expires_at IS NULL OR d.lease_expires_at <= $2)
+               AND e.is_active AND e.deleted_at IS NULL
+               AND (e.open_until IS NULL OR e.open_until <= $2)
+               AND (NOT e.is_ordered OR d.id = (
+                   SELECT f.id
+                   FROM callback_deliveries AS f
+                   WHERE f.endpoint_id = d.endpoint_id AND f.status = 'pending'
+                   ORDER BY f.created_at, f.id
+                   LIMIT 1
+               ))
+             ORDER BY d.id"),
+        sql!(sqlite:
+            "SELECT d.id, d.outbox_id, d.endpoint_id, d.attempt, e.target_url, e.is_ordered,
+                 e.consecutive_failures
+             FROM callback_deliveries AS d
+             JOIN webhook_endpoints AS e ON e.id = d.endpoint_id
+             WHERE d.outbox_id IN (SELECT unhex(value) FROM json_each($1))
+               AND d.status = 'pending'
+               AND COALESCE(d.next_attempt_at, d.created_at) <= $2
+               AND (d.lease_expires_at IS NULL OR d.lease_expires_at <= $2)
+               AND e.is_active AND e.deleted_at IS NULL
+               AND (e.open_until IS NULL OR e.open_until <= $2)
+               AND (NOT e.is_ordered OR d.id = (
+                   SELECT f.id
+                   FROM callback_deliveries AS f
+                   WHERE f.endpoint_id = d.endpoint_id AND f.status = 'pending'
+                   ORDER BY f.created_at, f.id
+                   LIMIT 1
+               ))
+             ORDER BY d.id"),
+    );
+    on!(tx, conn => query_as(sql)
+        .bind(json_uuid::list(ids)).bind(now)
         .fetch_all(conn).await)
 }
 
-/// Takes the lease of a delivery, if it is still due and nobody sends it.
-pub(crate) async fn claim_delivery(
+/// Takes the leases of the deliveries that are still due and sent by nobody; returns which.
+pub(crate) async fn claim_deliveries(
     tx: &mut Tx,
-    id: DeliveryId,
+    ids: &[DeliveryId],
     lease: DeliveryLease,
     now: DateTime<Utc>,
-) -> sqlx::Result<bool> {
-    on!(tx, conn => query(sql!(
-        "UPDATE callback_deliveries
-         SET lease_token = $2, lease_expires_at = $3
-         WHERE id = $1 AND status = 'pending' AND COALESCE(next_attempt_at, created_at) <= $4
-           AND (lease_expires_at IS NULL OR lease_expires_at <= $4)"))
-        .bind(id).bind(lease.token).bind(lease.expires_at).bind(now)
-        .execute(conn).await.map(|done| done.rows_affected() == 1))
+) -> sqlx::Result<HashSet<DeliveryId>> {
+    // In the order of ids, so that two batches at once cannot wait for each other.
+    let sql = tx.pick(
+        sql!(postgres:
+            "UPDATE callback_deliveries
+             SET lease_token = $2, lease_expires_at = $3
+             WHERE id = ANY (ARRAY (
+                 SELECT id
+                 FROM callback_deliveries
+                 WHERE id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
+                   AND status = 'pending' AND COALESCE(next_attempt_at, created_at) <= $4
+                   AND (lease_expires_at IS NULL OR lease_expires_at <= $4)
+                 ORDER BY id
+                 FOR NO KEY UPDATE
+             ))
+             RETURNING id"),
+        sql!(sqlite:
+            "UPDATE callback_deliveries
+             SET lease_token = $2, lease_expires_at = $3
+             WHERE id IN (SELECT unhex(value) FROM json_each($1))
+               AND status = 'pending' AND COALESCE(next_attempt_at, created_at) <= $4
+               AND (lease_expires_at IS NULL OR lease_expires_at <= $4)
+             RETURNING id"),
+    );
+    let ids: Vec<DeliveryId> = on!(tx, conn => query_scalar(sql)
+        .bind(json_uuid::list(ids)).bind(lease.token).bind(lease.expires_at).bind(now)
+        .fetch_all(conn).await)?;
+    Ok(ids.into_iter().collect())
 }
 
 /// Takes the one chance that an endpoint has to show that it is back; the next one comes when
@@ -191,43 +274,94 @@ pub(crate) async fn take_probe(
         .execute(conn).await.map(|done| done.rows_affected() == 1))
 }
 
-/// Writes what a request came to, if the lease is still ours.
-pub(crate) async fn write_outcome(
+/// Writes what requests came to whose leases are still ours, and remembers those requests;
+/// returns the deliveries that were written.
+pub(crate) async fn write_outcomes(
     tx: &mut Tx,
-    id: DeliveryId,
-    lease: Uuid,
-    outcome: &Outcome,
+    outcomes: &[OutcomeRow],
     now: DateTime<Utc>,
-) -> sqlx::Result<bool> {
-    let delivered_at = (outcome.status == CallbackStatus::Success).then_some(now);
-    on!(tx, conn => query(sql!(
-        "UPDATE callback_deliveries
-         SET status = $3,
-             http_status = $4,
-             attempt = $5,
-             next_attempt_at = $6,
-             last_error = $7,
-             delivered_at = $9,
-             lease_token = NULL,
-             lease_expires_at = NULL,
-             updated_at = $8
-         WHERE id = $1 AND lease_token = $2"))
-        .bind(id).bind(lease).bind(outcome.status).bind(outcome.http_status)
-        .bind(outcome.attempt).bind(outcome.next_attempt_at).bind(&outcome.last_error).bind(now)
-        .bind(delivered_at)
-        .execute(conn).await.map(|done| done.rows_affected() == 1))
+) -> sqlx::Result<HashSet<DeliveryId>> {
+    // PostgreSQL would rather read all of a small table than look up each.
+    let sql = tx.pick(
+        sql!(postgres:
+            "UPDATE callback_deliveries AS d
+             SET status = o.status, http_status = o.http_status, attempt = o.failures,
+                 next_attempt_at = o.next_attempt_at, last_error = o.last_error,
+                 delivered_at = o.delivered_at, lease_token = NULL, lease_expires_at = NULL,
+                 updated_at = $2
+             FROM jsonb_to_recordset($1) AS o (delivery_id UUID, lease_token UUID, status TEXT,
+                 http_status INTEGER, failures INTEGER, next_attempt_at TIMESTAMPTZ,
+                 last_error TEXT, delivered_at TIMESTAMPTZ)
+             WHERE d.id = o.delivery_id
+               AND d.id = ANY (ARRAY (
+                   SELECT CAST(value ->> 'delivery_id' AS UUID) FROM jsonb_array_elements($1)))
+               AND d.lease_token = o.lease_token
+             RETURNING d.id"),
+        sql!(sqlite:
+            "UPDATE callback_deliveries
+             SET status = o.status, http_status = o.http_status, attempt = o.failures,
+                 next_attempt_at = o.next_attempt_at, last_error = o.last_error,
+                 delivered_at = o.delivered_at, lease_token = NULL, lease_expires_at = NULL,
+                 updated_at = $2
+             FROM (
+                 SELECT unhex(value ->> 'delivery_id') AS delivery_id,
+                     unhex(value ->> 'lease_token') AS token, value ->> 'status' AS status,
+                     value ->> 'http_status' AS http_status, value ->> 'failures' AS failures,
+                     value ->> 'next_attempt_at' AS next_attempt_at,
+                     value ->> 'last_error' AS last_error,
+                     value ->> 'delivered_at' AS delivered_at
+                 FROM json_each($1)
+             ) AS o
+             WHERE callback_deliveries.id = o.delivery_id
+               AND callback_deliveries.lease_token = o.token
+             RETURNING id"),
+    );
+    let ids: Vec<DeliveryId> = on!(tx, conn => query_scalar(sql)
+        .bind(Json(outcomes)).bind(now)
+        .fetch_all(conn).await)?;
+    Ok(ids.into_iter().collect())
 }
 
-/// Remembers a request.
-pub(crate) async fn insert_attempt(tx: &mut Tx, attempt: &AttemptRow<'_>) -> sqlx::Result<()> {
-    on!(tx, conn => query(sql!(
-        "INSERT INTO callback_attempts (id, delivery_id, attempt, started_at, duration_ms,
-             http_status, error, response)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"))
-        .bind(attempt.id).bind(attempt.delivery_id).bind(attempt.attempt)
-        .bind(attempt.started_at).bind(attempt.duration_ms).bind(attempt.http_status)
-        .bind(&attempt.error).bind(attempt.response)
-        .execute(conn).await.map(|_| ()))
+/// Remembers requests.
+pub(crate) async fn insert_attempts(tx: &mut Tx, outcomes: &[&OutcomeRow]) -> sqlx::Result<()> {
+    let sql = tx.pick(
+        sql!(postgres:
+            "INSERT INTO callback_attempts (id, delivery_id, attempt, started_at, duration_ms,
+                 http_status, error, response)
+             SELECT id, delivery_id, attempt, started_at, duration_ms, http_status, error, response
+             FROM jsonb_to_recordset($1) AS o (id UUID, delivery_id UUID, attempt INTEGER,
+                 started_at TIMESTAMPTZ, duration_ms INTEGER, http_status INTEGER, error TEXT,
+                 response TEXT)"),
+        sql!(sqlite:
+            "INSERT INTO callback_attempts (id, delivery_id, attempt, started_at, duration_ms,
+                 http_status, error, response)
+             SELECT unhex(value ->> 'id'), unhex(value ->> 'delivery_id'), value ->> 'attempt',
+                 value ->> 'started_at', value ->> 'duration_ms', value ->> 'http_status',
+                 value ->> 'error', value ->> 'response'
+             FROM json_each($1)"),
+    );
+    on!(tx, conn => query(sql).bind(Json(outcomes)).execute(conn).await.map(|_| ()))
+}
+
+/// Which of these endpoints have failed since they took something.
+pub(crate) async fn failing_endpoints(
+    tx: &mut Tx,
+    ids: &[EndpointId],
+) -> sqlx::Result<HashSet<EndpointId>> {
+    let sql = tx.pick(
+        sql!(postgres:
+            "SELECT id
+             FROM webhook_endpoints
+             WHERE id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
+               AND consecutive_failures > 0"),
+        sql!(sqlite:
+            "SELECT id
+             FROM webhook_endpoints
+             WHERE id IN (SELECT unhex(value) FROM json_each($1)) AND consecutive_failures > 0"),
+    );
+    let ids: Vec<EndpointId> =
+        on!(tx, conn => query_scalar(sql).bind(json_uuid::list(ids)).fetch_all(conn).await)?;
+    Ok(ids.into_iter().collect())
 }
 
 /// Closes the breaker of an endpoint that took an event; tells whether it had been open.
@@ -278,29 +412,55 @@ pub(crate) async fn open_breaker(
         .execute(conn).await.map(|_| ()))
 }
 
-/// How the deliveries of an event stand.
-pub(crate) async fn delivery_states(tx: &mut Tx, id: OutboxId) -> sqlx::Result<Vec<DeliveryState>> {
-    on!(tx, conn => query_as(sql!(
-        "SELECT endpoint_id, status, attempt, next_attempt_at, last_error
-         FROM callback_deliveries
-         WHERE outbox_id = $1
-         ORDER BY id"))
-        .bind(id)
-        .fetch_all(conn).await)
+/// How the deliveries of events stand.
+pub(crate) async fn delivery_states(
+    tx: &mut Tx,
+    ids: &[OutboxId],
+) -> sqlx::Result<Vec<StateOfDelivery>> {
+    let sql = tx.pick(
+        sql!(postgres:
+            "SELECT outbox_id, endpoint_id, status, attempt, next_attempt_at, last_error
+             FROM callback_deliveries
+             WHERE outbox_id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
+             ORDER BY id"),
+        sql!(sqlite:
+            "SELECT outbox_id, endpoint_id, status, attempt, next_attempt_at, last_error
+             FROM callback_deliveries
+             WHERE outbox_id IN (SELECT unhex(value) FROM json_each($1))
+             ORDER BY id"),
+    );
+    on!(tx, conn => query_as(sql).bind(json_uuid::list(ids)).fetch_all(conn).await)
 }
 
-/// Writes how an event stands.
-pub(crate) async fn write_event_state(
+/// Writes how events stand. The slot of one that nobody is owed any more is free.
+pub(crate) async fn write_event_states(
     tx: &mut Tx,
-    id: OutboxId,
-    state: &EventState,
+    states: &[StateOfEvent],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    on!(tx, conn => query(sql!(
-        "UPDATE callback_outbox
-         SET status = $2, attempt = $3, next_retry_at = $4, last_error = $5, updated_at = $6
-         WHERE id = $1"))
-        .bind(id).bind(state.status).bind(state.attempt).bind(state.next_retry_at)
-        .bind(&state.last_error).bind(now)
-        .execute(conn).await.map(|_| ()))
+    let sql = tx.pick(
+        sql!(postgres:
+            "UPDATE callback_outbox AS c
+             SET status = s.status, attempt = s.attempt, next_retry_at = s.next_retry_at,
+                 last_error = s.last_error, updated_at = $2,
+                 enqueued_until = CASE WHEN s.status = 'pending' THEN c.enqueued_until END
+             FROM jsonb_to_recordset($1) AS s (id UUID, status TEXT, attempt INTEGER,
+                 next_retry_at TIMESTAMPTZ, last_error TEXT)
+             WHERE c.id = s.id
+               AND c.id = ANY (ARRAY (
+                   SELECT CAST(value ->> 'id' AS UUID) FROM jsonb_array_elements($1)))"),
+        sql!(sqlite:
+            "UPDATE callback_outbox
+             SET status = s.status, attempt = s.attempt, next_retry_at = s.next_retry_at,
+                 last_error = s.last_error, updated_at = $2,
+                 enqueued_until = CASE WHEN s.status = 'pending' THEN enqueued_until END
+             FROM (
+                 SELECT unhex(value ->> 'id') AS event_id, value ->> 'status' AS status,
+                     value ->> 'attempt' AS attempt, value ->> 'next_retry_at' AS next_retry_at,
+                     value ->> 'last_error' AS last_error
+                 FROM json_each($1)
+             ) AS s
+             WHERE callback_outbox.id = s.event_id"),
+    );
+    on!(tx, conn => query(sql).bind(Json(states)).bind(now).execute(conn).await.map(|_| ()))
 }

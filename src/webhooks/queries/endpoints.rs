@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{query, query_as, query_scalar};
 use uuid::Uuid;
 
-use crate::db::{Tx, on, sql};
+use crate::db::{Tx, json_uuid, on, sql};
 use crate::encryption::{Sealed, SealedColumn};
 use crate::webhooks::model::{Endpoint, EndpointId, EventType};
 use crate::webhooks::secrets::SECRET;
@@ -214,18 +214,28 @@ pub(crate) async fn forget_old_secrets(
         .execute(conn).await.map(|_| ()))
 }
 
-/// The secrets that sign for an endpoint now, with their ids, the newest first.
+/// The secrets that sign for endpoints now, with their ids, the newest first.
 pub(crate) async fn signing_secrets(
     tx: &mut Tx,
-    endpoint_id: EndpointId,
+    ids: &[EndpointId],
     now: DateTime<Utc>,
-) -> sqlx::Result<Vec<(Uuid, String)>> {
-    on!(tx, conn => query_as(sql!(
-        "SELECT id, secret
-         FROM webhook_secrets
-         WHERE endpoint_id = $1 AND (expires_at IS NULL OR expires_at > $2)
-         ORDER BY created_at DESC, id DESC"))
-        .bind(endpoint_id).bind(now)
+) -> sqlx::Result<Vec<(EndpointId, Uuid, String)>> {
+    let sql = tx.pick(
+        sql!(postgres:
+            "SELECT endpoint_id, id, secret
+             FROM webhook_secrets
+             WHERE endpoint_id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
+               AND (expires_at IS NULL OR expires_at > $2)
+             ORDER BY created_at DESC, id DESC"),
+        sql!(sqlite:
+            "SELECT endpoint_id, id, secret
+             FROM webhook_secrets
+             WHERE endpoint_id IN (SELECT unhex(value) FROM json_each($1))
+               AND (expires_at IS NULL OR expires_at > $2)
+             ORDER BY created_at DESC, id DESC"),
+    );
+    on!(tx, conn => query_as(sql)
+        .bind(json_uuid::list(ids)).bind(now)
         .fetch_all(conn).await)
 }
 

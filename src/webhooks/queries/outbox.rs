@@ -74,7 +74,7 @@ pub(crate) async fn event(
 ) -> sqlx::Result<Option<EventDetails>> {
     on!(tx, conn => query_as(sql!(
         "SELECT id, organization_id, store_id, event, status, attempt, next_retry_at, last_error,
-             created_at, updated_at, payload
+             created_at, updated_at, CAST(payload AS TEXT) AS payload
          FROM callback_outbox
          WHERE id = $1 AND (CAST($2 AS TEXT) IS NULL OR organization_id = $2)"))
         .bind(id).bind(organization_id)
@@ -330,6 +330,23 @@ pub(crate) async fn give_up_event(
            )"))
         .bind(id).bind(error).bind(now)
         .execute(conn).await.map(|done| done.rows_affected() == 1))
+}
+
+/// Gives up every delivery of an event that is still owed and not being sent; tells how many.
+pub(crate) async fn give_up_all_deliveries(
+    tx: &mut Tx,
+    id: OutboxId,
+    error: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    on!(tx, conn => query(sql!(
+        "UPDATE callback_deliveries
+         SET status = 'failed', next_attempt_at = NULL, last_error = $2, lease_token = NULL,
+             lease_expires_at = NULL, updated_at = $3
+         WHERE outbox_id = $1 AND status = 'pending'
+           AND (lease_expires_at IS NULL OR lease_expires_at <= $3)"))
+        .bind(id).bind(error).bind(now)
+        .execute(conn).await.map(|done| done.rows_affected()))
 }
 
 /// Gives a delivery up whose endpoint is inactive or left in peace; tells whether it still waited.

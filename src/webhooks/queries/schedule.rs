@@ -8,7 +8,7 @@ use sqlx::types::Json;
 use sqlx::{FromRow, query, query_as, query_scalar};
 use uuid::Uuid;
 
-use crate::db::{Tx, on, sql};
+use crate::db::{Tx, json_uuid, on, sql};
 use crate::webhooks::model::EndpointId;
 use crate::webhooks::outbox::CallbackStatus;
 
@@ -130,34 +130,77 @@ pub(crate) async fn first_event(
         .fetch_optional(conn).await)
 }
 
-/// The longest due events of an endpoint that are neither being sent nor enqueued, if anything
-/// may be sent to it now. Only a few are looked at: when all of those are enqueued, their jobs
-/// bring the others.
+/// What an endpoint is owed next.
+#[derive(Clone, Debug, FromRow)]
+pub(crate) struct WaitingEvents {
+    pub(crate) endpoint_id: EndpointId,
+    /// The longest due first.
+    #[sqlx(json)]
+    pub(crate) events: Vec<OutboxId>,
+}
+
+/// The longest due events of each endpoint that are neither being sent nor enqueued, up to 16, if
+/// anything may be sent to it now. Only a few are looked at: when all of those are enqueued,
+/// their jobs bring the others.
 pub(crate) async fn waiting_events(
     tx: &mut Tx,
-    endpoint: EndpointId,
+    endpoints: &[EndpointId],
     now: DateTime<Utc>,
-    limit: usize,
-) -> sqlx::Result<Vec<OutboxId>> {
-    on!(tx, conn => query_scalar(sql!(
-        "SELECT o.id
-         FROM webhook_endpoints AS e
-         JOIN (
-             SELECT outbox_id, COALESCE(next_attempt_at, created_at) AS due_at, id
-             FROM callback_deliveries
-             WHERE endpoint_id = $1 AND status = 'pending'
-               AND COALESCE(next_attempt_at, created_at) <= $2
-               AND (lease_expires_at IS NULL OR lease_expires_at <= $2)
-             ORDER BY COALESCE(next_attempt_at, created_at), id
-             LIMIT 32
-         ) AS head ON TRUE
-         JOIN callback_outbox AS o ON o.id = head.outbox_id
-         WHERE e.id = $1 AND e.is_active AND e.deleted_at IS NULL
-           AND (e.open_until IS NULL OR e.open_until <= $2)
-           AND (o.enqueued_until IS NULL OR o.enqueued_until <= $2)
-         ORDER BY head.due_at, head.id
-         LIMIT $3"))
-        .bind(endpoint).bind(now).bind(i64::try_from(limit).unwrap_or(i64::MAX))
+) -> sqlx::Result<Vec<WaitingEvents>> {
+    let sql = tx.pick(
+        sql!(postgres:
+            "SELECT e.id AS endpoint_id, (
+                 SELECT COALESCE(jsonb_agg(id ORDER BY due_at, delivery_id), '[]')
+                 FROM (
+                     SELECT o.id, head.due_at, head.delivery_id
+                     FROM (
+                         SELECT outbox_id, COALESCE(next_attempt_at, created_at) AS due_at,
+                             id AS delivery_id
+                         FROM callback_deliveries
+                         WHERE endpoint_id = e.id AND status = 'pending'
+                           AND COALESCE(next_attempt_at, created_at) <= $2
+                           AND (lease_expires_at IS NULL OR lease_expires_at <= $2)
+                         ORDER BY COALESCE(next_attempt_at, created_at), id
+                         LIMIT 32
+                     ) AS head
+                     JOIN callback_outbox AS o ON o.id = head.outbox_id
+                     WHERE o.enqueued_until IS NULL OR o.enqueued_until <= $2
+                     ORDER BY head.due_at, head.delivery_id
+                     LIMIT 16
+                 ) AS waiting
+             ) AS events
+             FROM webhook_endpoints AS e
+             WHERE e.id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
+               AND e.is_active AND e.deleted_at IS NULL
+               AND (e.open_until IS NULL OR e.open_until <= $2)"),
+        sql!(sqlite:
+            "SELECT e.id AS endpoint_id, (
+                 SELECT json_group_array(lower(hex(id)) ORDER BY due_at, delivery_id)
+                 FROM (
+                     SELECT o.id, head.due_at, head.delivery_id
+                     FROM (
+                         SELECT outbox_id, COALESCE(next_attempt_at, created_at) AS due_at,
+                             id AS delivery_id
+                         FROM callback_deliveries
+                         WHERE endpoint_id = e.id AND status = 'pending'
+                           AND COALESCE(next_attempt_at, created_at) <= $2
+                           AND (lease_expires_at IS NULL OR lease_expires_at <= $2)
+                         ORDER BY COALESCE(next_attempt_at, created_at), id
+                         LIMIT 32
+                     ) AS head
+                     JOIN callback_outbox AS o ON o.id = head.outbox_id
+                     WHERE o.enqueued_until IS NULL OR o.enqueued_until <= $2
+                     ORDER BY head.due_at, head.delivery_id
+                     LIMIT 16
+                 ) AS waiting
+             ) AS events
+             FROM webhook_endpoints AS e
+             WHERE e.id IN (SELECT unhex(value) FROM json_each($1))
+               AND e.is_active AND e.deleted_at IS NULL
+               AND (e.open_until IS NULL OR e.open_until <= $2)"),
+    );
+    on!(tx, conn => query_as(sql)
+        .bind(json_uuid::list(endpoints)).bind(now)
         .fetch_all(conn).await)
 }
 
@@ -246,23 +289,77 @@ pub(crate) async fn free_all_slots(tx: &mut Tx, now: DateTime<Utc>) -> sqlx::Res
         .execute(conn).await.map(|done| done.rows_affected()))
 }
 
-/// Keeps the slot of an event while its job runs; locks the event for the transaction.
-pub(crate) async fn hold_slot(tx: &mut Tx, id: OutboxId, until: DateTime<Utc>) -> sqlx::Result<()> {
-    on!(tx, conn => query(sql!("UPDATE callback_outbox SET enqueued_until = $2 WHERE id = $1"))
-        .bind(id).bind(until)
+/// Keeps the slots of events while their jobs run.
+pub(crate) async fn hold_slots(
+    tx: &mut Tx,
+    ids: &[OutboxId],
+    until: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    // In the order of ids, so that two batches at once cannot wait for each other.
+    let sql = tx.pick(
+        sql!(postgres:
+            "UPDATE callback_outbox
+             SET enqueued_until = $2
+             WHERE id = ANY (ARRAY (
+                 SELECT id
+                 FROM callback_outbox
+                 WHERE id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
+                 ORDER BY id
+                 FOR NO KEY UPDATE
+             ))"),
+        sql!(sqlite:
+            "UPDATE callback_outbox
+             SET enqueued_until = $2
+             WHERE id IN (SELECT unhex(value) FROM json_each($1))"),
+    );
+    on!(tx, conn => query(sql)
+        .bind(json_uuid::list(ids)).bind(until)
         .execute(conn).await.map(|_| ()))
 }
 
-/// Frees the slot of an event; tells how it stands.
-pub(crate) async fn free_slot(
-    tx: &mut Tx,
-    id: OutboxId,
-) -> sqlx::Result<Option<(CallbackStatus, Option<DateTime<Utc>>)>> {
-    on!(tx, conn => query_as(sql!(
-        "UPDATE callback_outbox
-         SET enqueued_until = NULL
-         WHERE id = $1
-         RETURNING status, next_retry_at"))
-        .bind(id)
-        .fetch_optional(conn).await)
+/// Locks events for the transaction, so that whoever writes to one of their deliveries sees how
+/// the others stand.
+pub(crate) async fn lock_events(tx: &mut Tx, ids: &[OutboxId]) -> sqlx::Result<()> {
+    let sql = tx.pick(
+        sql!(postgres:
+            "SELECT 1
+             FROM callback_outbox
+             WHERE id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
+             ORDER BY id
+             FOR NO KEY UPDATE"),
+        // It has one writer anyway.
+        sql!(sqlite: "SELECT 1 WHERE $1 IS NULL"),
+    );
+    on!(tx, conn => query(sql).bind(json_uuid::list(ids)).execute(conn).await.map(|_| ()))
+}
+
+/// How an event stands whose job ends.
+#[derive(Clone, Copy, Debug, FromRow)]
+pub(crate) struct EndedEvent {
+    pub(crate) id: OutboxId,
+    pub(crate) status: CallbackStatus,
+    pub(crate) next_retry_at: Option<DateTime<Utc>>,
+}
+
+/// Frees the slots of events; tells how they stand.
+pub(crate) async fn free_slots(tx: &mut Tx, ids: &[OutboxId]) -> sqlx::Result<Vec<EndedEvent>> {
+    let sql = tx.pick(
+        sql!(postgres:
+            "UPDATE callback_outbox
+             SET enqueued_until = NULL
+             WHERE id = ANY (ARRAY (
+                 SELECT id
+                 FROM callback_outbox
+                 WHERE id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
+                 ORDER BY id
+                 FOR NO KEY UPDATE
+             ))
+             RETURNING id, status, next_retry_at"),
+        sql!(sqlite:
+            "UPDATE callback_outbox
+             SET enqueued_until = NULL
+             WHERE id IN (SELECT unhex(value) FROM json_each($1))
+             RETURNING id, status, next_retry_at"),
+    );
+    on!(tx, conn => query_as(sql).bind(json_uuid::list(ids)).fetch_all(conn).await)
 }

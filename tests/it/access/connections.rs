@@ -4,21 +4,27 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
+use marketplace_sync::http::client::TrustedProxies;
 use marketplace_sync::http::listener::{ConnectionLimits, limited};
 use poem::endpoint::make;
 use poem::listener::TcpAcceptor;
 use poem::{Body, Request, Response, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
+use crate::support::log::Log;
+
 const LIMITS: ConnectionLimits = ConnectionLimits {
     connections: 3,
+    per_address: 0,
     head_time: Duration::from_millis(400),
     write_time: Duration::from_millis(400),
 };
+/// Whom the listener trusts; all of these addresses are of this machine.
+const PROXY: &str = "127.0.0.9";
 /// Longer than any limit.
 const LONG: Duration = Duration::from_millis(900);
 /// The longest a test waits for what must happen.
@@ -50,9 +56,15 @@ impl Drop for GivenUp {
 
 /// Reads the body, and answers with its length; `/slow` later, `/endless` without end.
 async fn listen() -> Listening {
+    listen_with(LIMITS).await
+}
+
+async fn listen_with(limits: ConnectionLimits) -> Listening {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (acceptor, connections) = limited(TcpAcceptor::from_tokio(listener).unwrap(), LIMITS);
+    let acceptor = TcpAcceptor::from_tokio(listener).unwrap();
+    let proxies: TrustedProxies = PROXY.parse().unwrap();
+    let (acceptor, connections) = limited(acceptor, limits, proxies);
     let (give_up, abandoned) = mpsc::unbounded_channel();
     let endpoint = connections.watch(make(move |request: Request| {
         let give_up = give_up.clone();
@@ -89,6 +101,21 @@ impl Listening {
     async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
+
+    async fn connect_from(&self, address: &str) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        let here = SocketAddr::new(address.parse().unwrap(), 0);
+        socket.bind(here).unwrap();
+        socket.connect(self.address).await.unwrap()
+    }
+
+    /// A connection that has had an answer.
+    async fn accepted_from(&self, address: &str) -> TcpStream {
+        let mut stream = self.connect_from(address).await;
+        stream.write_all(GET).await.unwrap();
+        assert!(answer(&mut stream).await.ends_with("[0]"));
+        stream
+    }
 }
 
 /// Reads the answer to one request.
@@ -122,6 +149,7 @@ async fn a_head_that_does_not_come_ends_the_connection() {
         b"G",
         b"GET / HTTP/1.1\r\nHost: localhost\r\n",
         b"PRI * HTTP/2",
+        b"PRINT / HTTP/1.1\r\n",
     ] {
         let mut stream = listening.connect().await;
         stream.write_all(beginning).await.unwrap();
@@ -129,15 +157,6 @@ async fn a_head_that_does_not_come_ends_the_connection() {
         closed(&mut stream).await;
         assert!(start.elapsed() > LIMITS.head_time / 2, "not at once");
     }
-    // Connected, but no request: the preface and the settings of HTTP/2.
-    let mut stream = listening.connect().await;
-    stream
-        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
-        .await
-        .unwrap();
-    let mut bytes = Vec::new();
-    let end = timeout(PATIENCE, stream.read_to_end(&mut bytes)).await;
-    end.expect("it is closed").ok();
 }
 
 /// Slowloris: something comes all the time, and never all of it.
@@ -230,4 +249,92 @@ async fn beyond_so_many_connections_others_wait_until_one_ends() {
     let mut next = listening.connect().await;
     next.write_all(GET).await.unwrap();
     assert!(answer(&mut next).await.ends_with("[0]"));
+}
+
+/// One address with all the connections it can make, and somebody else who wants one.
+#[tokio::test]
+async fn one_address_has_its_share_of_the_places_and_no_more() {
+    let limits = ConnectionLimits {
+        connections: 6,
+        per_address: 2,
+        ..LIMITS
+    };
+    let log = Log::capture();
+    let listening = listen_with(limits).await;
+    let greedy = "127.0.0.2";
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        open.push(listening.accepted_from(greedy).await);
+    }
+    for _ in 0..4 {
+        let mut stream = listening.connect_from(greedy).await;
+        let start = Instant::now();
+        closed(&mut stream).await;
+        assert!(start.elapsed() < LIMITS.head_time, "at once");
+    }
+    let _other = listening.accepted_from("127.0.0.3").await;
+    let lines = log.of("connections_refused");
+    assert_eq!(lines.len(), 1, "once in a while, not each time");
+    assert_eq!(lines[0]["address"], greedy);
+
+    // Its own connections go on, and one that ended makes room for another.
+    open[0].write_all(GET).await.unwrap();
+    assert!(answer(&mut open[0]).await.ends_with("[0]"));
+    open.pop();
+    let again = async {
+        loop {
+            let mut stream = listening.connect_from(greedy).await;
+            stream.write_all(GET).await.unwrap();
+            if stream.read_u8().await.is_ok() {
+                return;
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, again).await.expect("its place is free");
+}
+
+/// It brings the connections of everybody.
+#[tokio::test]
+async fn a_trusted_proxy_may_take_every_place() {
+    let limits = ConnectionLimits {
+        per_address: 1,
+        ..LIMITS
+    };
+    let listening = listen_with(limits).await;
+    let mut open = Vec::new();
+    for _ in 0..limits.connections {
+        open.push(listening.accepted_from(PROXY).await);
+    }
+}
+
+/// Without TLS, and in whatever parts it comes: a connection that pings, or says nothing when it
+/// is asked to leave, would stay for ever.
+#[tokio::test]
+async fn http2_is_refused_and_told_why() {
+    /// Settings that are empty, and `GOAWAY`: nothing was done, `HTTP_1_1_REQUIRED`.
+    const ANSWER: [&[u8]; 3] = [
+        &[0, 0, 0, 4, 0, 0, 0, 0, 0],
+        &[0, 0, 8, 7, 0, 0, 0, 0, 0],
+        &[0, 0, 0, 0, 0, 0, 0, 13],
+    ];
+    let listening = listen().await;
+    let beginning = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    for part in [beginning.len(), 5] {
+        let mut stream = listening.connect().await;
+        stream.set_nodelay(true).unwrap();
+        let start = Instant::now();
+        for bytes in beginning.chunks(part) {
+            // It may be closed already.
+            stream.write_all(bytes).await.ok();
+            sleep(Duration::from_millis(1)).await;
+        }
+        let mut bytes = Vec::new();
+        let end = timeout(PATIENCE, stream.read_to_end(&mut bytes)).await;
+        end.expect("it is closed").ok();
+        assert!(start.elapsed() < LIMITS.head_time, "at once");
+        if part == beginning.len() {
+            assert_eq!(bytes, ANSWER.concat());
+        }
+    }
 }

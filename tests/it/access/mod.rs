@@ -1,5 +1,6 @@
 //! Who may call: keys and what they open.
 
+mod actors;
 mod admin;
 mod admission;
 mod connections;

@@ -7,10 +7,10 @@ use marketplace_sync::db::Db;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use super::disk::SmallDisk;
 use super::site::WEBHOOKS;
 use crate::processes::Installation;
 use crate::support::app::on;
+use crate::support::small_disk::SmallDisk;
 use crate::support::subscriber::{Received, Subscriber};
 
 /// Leases of the dead last for 20 s, their jobs for 30, a breaker is open for 60.

@@ -9,7 +9,6 @@ use reqwest::StatusCode;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::disk::SmallDisk;
 use super::form::Form;
 use super::proof::{self, Tally};
 use super::pulse::Pulse;
@@ -20,6 +19,7 @@ use crate::support::faulty_line::FaultyLine;
 use crate::support::postgres::PostgresServer;
 use crate::support::process::{Environment, Process, environment};
 use crate::support::queues::RedisServer;
+use crate::support::small_disk::SmallDisk;
 use crate::support::subscriber::Subscriber;
 
 /// Who is subscribed, to what. The line to `/far` can be broken, the others are direct.
@@ -111,8 +111,12 @@ impl Site {
 
     /// On a PostgreSQL of its own.
     pub(super) async fn open_on_own_postgres() -> Self {
-        let postgres = Some(PostgresServer::start());
-        let disk = None;
+        Self::open_on_postgres(PostgresServer::start()).await
+    }
+
+    /// On this PostgreSQL.
+    pub(super) async fn open_on_postgres(server: PostgresServer) -> Self {
+        let (postgres, disk) = (Some(server), None);
         Self::open_on(Profile::Server, Ground { postgres, disk }).await
     }
 

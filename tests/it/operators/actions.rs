@@ -59,7 +59,8 @@ async fn a_store_is_paused_resumed_hurried_and_requeued_by_requests(
     assert_eq!(app.store_row(store).await.imported_success_count, 2);
     let done = |action: &str, outcome: &str| {
         json!({ "event": "operator_action", "level": "info", "service": "marketplace-sync",
-            "action": action, "kind": "store", "id": store.id, "outcome": outcome })
+            "actor": "anonymous", "action": action, "kind": "store", "id": store.id,
+            "outcome": outcome })
     };
     let mut lines = log.of("operator_action");
     assert_eq!(lines.pop().unwrap()["orders"], 2);

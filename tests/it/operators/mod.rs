@@ -15,13 +15,13 @@ use crate::support::app::{TestApp, on};
 use crate::support::server::TestServer;
 
 /// Somebody at the admin listener.
-struct Operator<'a> {
+pub(crate) struct Operator<'a> {
     app: &'a TestApp,
     server: TestServer,
 }
 
 impl<'a> Operator<'a> {
-    async fn of(app: &'a TestApp) -> Self {
+    pub(crate) async fn of(app: &'a TestApp) -> Self {
         let pages = Route::new().nest("/admin", admin::operators::routes(&app.app));
         let site = admin::with_pages(pages, &app.app.queue, LogStream::new(), None);
         let server = TestServer::start(site).await;
@@ -34,7 +34,7 @@ impl<'a> Operator<'a> {
     }
 
     /// What there is to see.
-    async fn see(&self, path: &str) -> Value {
+    pub(crate) async fn see(&self, path: &str) -> Value {
         let (status, body) = self.app.send(self.request(Method::GET, path)).await;
         assert_eq!(status, StatusCode::OK, "{path}: {body}");
         body

@@ -243,6 +243,11 @@ impl TestApp {
         worker::run_jobs_until_empty(&self.app).await.unwrap()
     }
 
+    /// The same for the runs of stores alone.
+    pub(crate) async fn run_syncs(&self) -> u64 {
+        worker::run_syncs_until_empty(&self.app).await.unwrap()
+    }
+
     /// Puts the job of a store into the queue, as nobody else would.
     pub(crate) async fn enqueue(&self, store: TestStore) {
         self.app

@@ -256,7 +256,7 @@ async fn redis(command: &redis::Cmd) {
 }
 
 /// Runs the job of an event in a process, without the queue.
-pub(crate) async fn deliver_in(process: &App, event: Uuid) -> Result<(), String> {
+pub(crate) async fn deliver_in(process: &Arc<App>, event: Uuid) -> Result<(), String> {
     let outbox_id = OutboxId(event);
     let stop = CancellationToken::new();
     worker::deliver_callback(process, DeliverCallback { outbox_id }, &stop).await

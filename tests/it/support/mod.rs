@@ -21,4 +21,5 @@ pub(crate) mod runs;
 pub(crate) mod scrape;
 pub(crate) mod scripted_connector;
 pub(crate) mod server;
+pub(crate) mod small_disk;
 pub(crate) mod subscriber;

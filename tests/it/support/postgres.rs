@@ -9,19 +9,42 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::small_disk::SmallDisk;
+
 /// Of the only user, `postgres`.
 const PASSWORD: &str = "correct-horse";
+
+/// What of a server is on a small disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnDisk {
+    /// All but the write-ahead log.
+    Tables,
+    /// All of it.
+    Everything,
+}
 
 /// Ends with the test, also with one that is killed.
 pub(crate) struct PostgresServer {
     port: u16,
     folder: TempDir,
+    disk: Option<SmallDisk>,
     shell: Option<Child>,
 }
 
 impl PostgresServer {
     /// One that does not run yet.
     pub(crate) fn prepare() -> Self {
+        Self::prepare_on(None)
+    }
+
+    /// One that runs on a small disk.
+    pub(crate) fn start_on(disk: SmallDisk, part: OnDisk) -> Self {
+        let mut server = Self::prepare_on(Some((disk, part)));
+        server.run();
+        server
+    }
+
+    fn prepare_on(disk: Option<(SmallDisk, OnDisk)>) -> Self {
         let port = TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
@@ -34,17 +57,25 @@ impl PostgresServer {
         // It refuses to run as root, and must get into its folder.
         fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
         fs::write(folder.path().join("password"), PASSWORD).unwrap();
+        let (disk, covered) = disk.unzip();
         let server = Self {
             port,
             folder,
+            disk,
             shell: None,
         };
-        let made = server
-            .program("initdb")
+        let mut initdb = server.program("initdb");
+        if covered.is_some() {
+            initdb.arg("--wal-segsize=1");
+        }
+        if covered == Some(OnDisk::Tables) {
+            initdb.arg(format!("--waldir={}", server.path("wal").display()));
+        }
+        let made = initdb
             .args(["--username=postgres", "--auth=password", "--no-locale"])
             .args(["--encoding=UTF8", "--no-sync", "--no-instructions"])
             .arg(format!("--pwfile={}", server.path("password").display()))
-            .arg(format!("--pgdata={}", server.path("data").display()))
+            .arg(format!("--pgdata={}", server.data().display()))
             .stdout(Stdio::null())
             .status()
             .unwrap();
@@ -74,20 +105,24 @@ impl PostgresServer {
         // The server stands beside a shell that waits for the end of its input: when this
         // process ends, however it ends, the pipe closes and the shell stops the server at once
         // (`pg_ctl stop -m immediate`).
-        let script = "\"$@\" >>/dev/null 2>&1 & server=$!; cat >/dev/null; kill -QUIT $server; \
+        let script = "\"$@\" >>\"$0\" 2>&1 & server=$!; cat >/dev/null; kill -QUIT $server; \
                       wait $server; true";
         let server = self.program("postgres");
         let mut shell = Command::new("sh");
         shell
-            .args(["-c", script, "sh"])
+            .args(["-c", script])
+            .arg(self.path("log"))
             .arg(server.get_program())
             .args(server.get_args())
             .arg("-D")
-            .arg(self.path("data"))
+            .arg(self.data())
             .args(["-p", &self.port.to_string(), "-k", ""])
             .args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"])
             .stdin(Stdio::piped())
             .stderr(Stdio::null());
+        if self.disk.is_some() {
+            shell.args(["-c", "min_wal_size=4MB", "-c", "max_wal_size=16MB"]);
+        }
         self.shell = Some(shell.spawn().unwrap());
         let mut attempts = 0;
         while !self.answers() {
@@ -106,11 +141,41 @@ impl PostgresServer {
         shell.wait().unwrap();
     }
 
+    /// Starts it again if it has ended, as who looks after services does; tells whether it had.
+    pub(crate) fn start_if_ended(&mut self) -> bool {
+        for _ in 0..20 {
+            if self.answers() {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        self.crash();
+        self.run();
+        true
+    }
+
+    /// The small disk that it is on.
+    pub(crate) fn disk(&self) -> &SmallDisk {
+        self.disk.as_ref().expect("it is on a small disk")
+    }
+
+    /// Its log so far.
+    pub(crate) fn written(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap()
+    }
+
     fn answers(&self) -> bool {
         let port = self.port.to_string();
         let mut asked = self.program("pg_isready");
         asked.args(["--quiet", "--host=127.0.0.1", "--port", &port]);
         asked.status().unwrap().success()
+    }
+
+    /// Where its data is.
+    fn data(&self) -> PathBuf {
+        let disk = self.disk.as_ref();
+        let folder = disk.map_or(self.folder.path(), SmallDisk::path);
+        folder.join("data")
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -123,6 +188,16 @@ impl PostgresServer {
         let folder = std::env::var("TEST_PG_BIN")
             .expect("TEST_PG_BIN names the folder of PostgreSQL's programs: run scripts/test");
         let program = Path::new(&folder).join(name);
+        if let Some(disk) = &self.disk {
+            // Who came by the way in is root there, and may be somebody else one namespace further.
+            let mut words = disk.way_in().into_iter();
+            let mut command = Command::new(words.next().unwrap());
+            command
+                .args(words)
+                .args(["unshare", "-U", "--map-user=65534", "--map-group=65534"])
+                .arg(program);
+            return command;
+        }
         // Whoever owns the folder runs the tests.
         if fs::metadata(self.folder.path()).unwrap().uid() != 0 {
             return Command::new(program);

@@ -64,6 +64,10 @@ async fn a_run_takes_ten_batches_of_a_hundred(
     assert_eq!(data["remainingBacklog"], has_backlog);
     let count = app.store_row(store).await.imported_success_count;
     assert_eq!(count.unsigned_abs(), processed);
+    // What is left does not wait for a tick, and the throttle does not hold it up.
+    assert_eq!(app.run_syncs().await, u64::from(has_backlog));
+    let count = app.store_row(store).await.imported_success_count;
+    assert_eq!(count.unsigned_abs(), u64::from(rows));
 }
 
 /// the old ones do not stand in the way, and nobody is asked about twice.

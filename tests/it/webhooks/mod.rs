@@ -16,6 +16,7 @@ mod send;
 mod sign;
 mod sweep;
 mod tools;
+mod unreadable;
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};

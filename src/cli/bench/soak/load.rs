@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::world::{LATE, Latency, World};
+use crate::cli::bench::marketplace::LATE;
+use crate::cli::bench::receiver::Timed;
 use crate::cli::client::{Client, ok};
 
 /// Of so many orders one is late: it is for the scheduler.
@@ -35,14 +36,14 @@ struct Shared {
 #[derive(Default)]
 pub(super) struct Imports {
     /// From when each order was due to its answer.
-    pub(super) latencies: Vec<Latency>,
+    pub(super) times: Vec<Timed>,
     /// Answers that were none.
     pub(super) errors: usize,
 }
 
 impl Load {
     /// Registers the shops, and who hears of them.
-    pub(super) async fn prepare(base: &str, shops: usize, world: &World) -> Result<Self> {
+    pub(super) async fn prepare(base: &str, shops: usize, receiver: &str) -> Result<Self> {
         let client = Client::new(base, None)?;
         let mut tokens = Vec::new();
         for number in 1..=shops.max(1) {
@@ -57,7 +58,7 @@ impl Load {
         }
         for event in WEBHOOKS {
             let webhook = json!({
-                "organizationId": "soak", "event": event, "targetUrl": world.url("/hook"),
+                "organizationId": "soak", "event": event, "targetUrl": receiver,
             });
             let path = "/webhooks/register";
             ok(path, client.post(path, &webhook).await?)?;
@@ -125,7 +126,7 @@ impl Load {
 impl Imports {
     fn note(&mut self, (due, took): (Instant, Result<Duration>)) {
         match took {
-            Ok(took) => self.latencies.push((due, took)),
+            Ok(took) => self.times.push((due, took)),
             Err(_) => self.errors += 1,
         }
     }

@@ -1,23 +1,21 @@
 //! What half the load does to the service in the long run: nothing, or it is a leak.
 //!
 //! A `serve` process of its own works on imports and deliveries at a steady rate, half of what it
-//! can do, with ticks every second. Its memory, that of Redis, the size of the database and the
-//! latencies of the last third are held against those of the second; the first third is for
-//! warming up.
+//! can do, with ticks every second. The first third of the time is for warming up. After it nothing
+//! may drift: memory, that of Redis and the latencies from the second third to the last, the bytes
+//! an order by their trend ([`growth`] says why).
 //!
 //! | file | what |
 //! |---|---|
-//! | [`child`] | the service |
-//! | [`world`] | the marketplace and the receiver that it talks to |
 //! | [`load`] | shops that import orders |
 //! | [`samples`] | what is looked at, and when |
+//! | [`growth`] | whether an order takes more and more room |
 //! | [`steadiness`] | the table, and the verdict |
 
-mod child;
+mod growth;
 mod load;
 mod samples;
 mod steadiness;
-mod world;
 
 use std::time::{Duration, Instant};
 
@@ -25,17 +23,27 @@ use anyhow::Result;
 use clap::Args;
 use tokio::time::sleep;
 
-use self::child::Child;
 use self::load::Load;
 use self::steadiness::{Steadiness, Watched};
-use self::world::World;
-use super::Profile;
-use crate::config::Settings;
+use super::marketplace::Marketplace;
+use super::place::Place;
+use super::receiver::Receiver;
+use super::subject::Subject;
 
 /// How long it does all that it can, to find out what half of it is.
 const FULL_LOAD: Duration = Duration::from_secs(20);
 /// Until what the full load left behind is done.
 const SETTLE: Duration = Duration::from_secs(5);
+
+/// What makes it busy with everything that it can be busy with.
+const BUSY: [(&str, &str); 6] = [
+    ("SYNC_CRON", "* * * * * *"),
+    ("SYNC_THROTTLE_SECONDS", "0"),
+    ("SYNC_BACKOFF_BASE_SECONDS", "1"),
+    ("SYNC_BACKOFF_MAX_SECONDS", "1"),
+    ("CALLBACK_CRON", "* * * * * *"),
+    ("CALLBACK_BACKOFF_SECONDS", "1"),
+];
 
 /// Memory, sizes and latencies of the service over minutes at half load.
 #[derive(Clone, Debug, Args)]
@@ -52,31 +60,35 @@ pub(super) struct Soak {
 }
 
 impl Soak {
-    pub(super) async fn run(self, profile: Profile, settings: &Settings) -> Result<Steadiness> {
-        let world = World::start().await?;
-        let service = Child::start(settings, &world).await?;
-        let load = Load::prepare(&service.base_url(), self.shops, &world).await?;
+    pub(super) async fn run(self, place: &Place) -> Result<Steadiness> {
+        let (marketplace, receiver) = (Marketplace::start().await?, Receiver::start().await?);
+        let mut environment = place.environment()?;
+        environment.extend(BUSY.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let roles = "api,worker,scheduler";
+        let service = Subject::start(&environment, roles, marketplace.address()).await?;
+        let load = Load::prepare(&service.base_url(), self.shops, &receiver.url("timed")).await?;
         let rate = match self.rate {
             Some(rate) => rate,
             None => load.at_full(FULL_LOAD).await? / 2,
         };
         sleep(SETTLE).await;
-        world.forget_latencies();
+        receiver.forget_times();
         let length = Duration::from_secs(self.seconds.into());
         let started = Instant::now();
         let selling = load.at_rate(rate.max(1), length);
-        let watching = samples::take(settings, &service, &world, &load, length);
+        let settings = place.settings()?;
+        let watching = samples::take(&settings, &service, &receiver, &load, length);
         let (imports, samples) = tokio::try_join!(selling, watching)?;
         service.stop();
         Ok(Steadiness::new(&Watched {
-            profile,
+            profile: place.profile(),
             rate,
             started,
             length,
             samples,
             errors: imports.errors,
-            imports: imports.latencies,
-            deliveries: world.latencies(),
+            imports: imports.times,
+            deliveries: receiver.times(),
         }))
     }
 }

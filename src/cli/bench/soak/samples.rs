@@ -7,10 +7,10 @@ use secrecy::ExposeSecret;
 use sqlx::query_scalar;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::child::Child;
 use super::load::Load;
-use super::world::World;
 use crate::app::open_queue;
+use crate::cli::bench::receiver::Receiver;
+use crate::cli::bench::subject::Subject;
 use crate::config::Settings;
 use crate::db::{Db, Tx};
 
@@ -33,8 +33,8 @@ pub(super) struct Sample {
 /// Looks until the end.
 pub(super) async fn take(
     settings: &Settings,
-    service: &Child,
-    world: &World,
+    service: &Subject,
+    receiver: &Receiver,
     load: &Load,
     length: Duration,
 ) -> Result<Vec<Sample>> {
@@ -49,11 +49,11 @@ pub(super) async fn take(
         ticks.tick().await;
         samples.push(Sample {
             at: Instant::now(),
-            memory: resident(service.id())?,
+            memory: resident(service.pid())?,
             redis: queue.memory().await?,
             database: size(&db, url).await?,
             orders: load.sold(),
-            deliveries: world.heard(),
+            deliveries: receiver.timed(),
         });
     }
     db.close().await;

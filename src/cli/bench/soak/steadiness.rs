@@ -1,13 +1,15 @@
-//! The table of a soak, and its verdict: the last third against the second.
+//! The table of a soak, and its verdict: the last third against the second, and the trend of the
+//! room that an order takes.
 
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::json;
 
+use super::growth::Growth;
 use super::samples::Sample;
-use super::world::Latency;
 use crate::cli::bench::Profile;
+use crate::cli::bench::receiver::Timed;
 use crate::cli::output::table;
 
 /// What may be more in the last third, in percent …
@@ -26,8 +28,8 @@ pub(super) struct Watched {
     pub(super) length: Duration,
     pub(super) samples: Vec<Sample>,
     pub(super) errors: usize,
-    pub(super) imports: Vec<Latency>,
-    pub(super) deliveries: Vec<Latency>,
+    pub(super) imports: Vec<Timed>,
+    pub(super) deliveries: Vec<Timed>,
 }
 
 /// The figures.
@@ -43,6 +45,8 @@ pub(in crate::cli::bench) struct Steadiness {
     errors: usize,
     rows: Vec<Figures>,
     drifts: Vec<Drift>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    growth: Option<Growth>,
 }
 
 /// Of a stretch of time.
@@ -90,12 +94,15 @@ impl Steadiness {
             errors: watched.errors,
             rows: rows.collect(),
             drifts: second.zip(last).map(drifts).unwrap_or_default(),
+            growth: Growth::of(&watched.sizes_since(third)),
         }
     }
 
     /// Whether nothing drifts, and everything was answered.
     pub(in crate::cli::bench) fn is_steady(&self) -> bool {
-        self.errors == 0 && !self.drifts.is_empty() && self.drifts.iter().all(|it| it.is_steady)
+        let is_steady = !self.drifts.is_empty() && self.drifts.iter().all(|it| it.is_steady);
+        let grows_evenly = self.growth.as_ref().is_some_and(Growth::is_even);
+        self.errors == 0 && is_steady && grows_evenly
     }
 
     /// For programs.
@@ -146,11 +153,21 @@ impl Steadiness {
                 it.name, it.second, it.last, it.percent
             )
         }));
+        lines.extend(self.growth.as_ref().map(Growth::line));
         lines.join("\n")
     }
 }
 
 impl Watched {
+    /// How many orders there were and how large the database was, from a moment on.
+    fn sizes_since(&self, from: Duration) -> Vec<(f64, f64)> {
+        let from = self.started + from;
+        let samples = self.samples.iter().filter(|it| it.at >= from);
+        samples
+            .map(|it| (float(it.orders), float(it.database)))
+            .collect()
+    }
+
     /// The figures of a stretch; none when nothing was seen in it.
     fn figures(&self, from: Duration, until: Duration) -> Option<Figures> {
         let is_in = |at: Instant| {
@@ -179,7 +196,7 @@ impl Watched {
 }
 
 /// What ninety-nine of a hundred do not exceed.
-fn p99(latencies: &[Latency], is_in: impl Fn(Instant) -> bool) -> f64 {
+fn p99(latencies: &[Timed], is_in: impl Fn(Instant) -> bool) -> f64 {
     let of_stretch = latencies.iter().filter(|(at, _)| is_in(*at));
     let mut took: Vec<Duration> = of_stretch.map(|(_, took)| *took).collect();
     took.sort_unstable();
@@ -196,11 +213,6 @@ fn drifts((second, last): (Figures, Figures)) -> Vec<Drift> {
             "delivery p99 ms",
             second.delivery_p99_ms,
             last.delivery_p99_ms,
-        ),
-        Drift::of(
-            "database bytes an order",
-            second.bytes_an_order,
-            last.bytes_an_order,
         ),
     ];
     let redis = second.redis_mb.zip(last.redis_mb);
@@ -251,7 +263,7 @@ mod tests {
             let at = started + Duration::from_millis(100 * it);
             (at, Duration::from_millis(it % 100))
         });
-        let latencies: Vec<Latency> = latencies.collect();
+        let latencies: Vec<Timed> = latencies.collect();
         Watched {
             profile: Profile::Embedded,
             rate: 10,

@@ -1,0 +1,393 @@
+//! What deliveries want of the database, done together for all that want it at the same moment:
+//! one transaction for each step, whatever the event and its endpoints.
+//!
+//! Alone each delivery would be some twenty round trips and four commits.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use jobs::OutboxId;
+use tracing::{info, warn};
+
+use super::breaker;
+use super::enqueue::{Served, enqueue_events, next_events};
+use super::lanes::width;
+use super::model::{DeliveryId, EndpointId};
+use super::outbox::CallbackStatus;
+use super::queries::deliveries::{
+    DeliveryLease, DueDelivery, OutcomeRow, OwedEvent, StateOfDelivery, StateOfEvent,
+};
+use super::queries::schedule::EndedEvent;
+use super::queries::{deliveries, endpoints, schedule};
+use super::secrets::{Signing, signing_secrets};
+use super::settle::settle;
+use crate::App;
+use crate::batch::{BatchError, Batcher};
+use crate::db::Tx;
+
+/// Reads at the same time: one in the database while another is prepared.
+const READS: usize = 2;
+/// Writes at the same time: one waits for its commit while another is prepared.
+const WRITES: usize = 2;
+/// How much longer than a request its lease lasts: time to write down what came of it.
+pub(super) const LEASE_MARGIN: TimeDelta = TimeDelta::seconds(10);
+/// Events that are enqueued when one has left its lane: more than one, so that an endpoint that
+/// is back is served by all its lanes soon.
+const BROUGHT_AT_ONCE: usize = 2;
+
+/// The `inactive_reason` of an endpoint that said that it is no more; wire format.
+const GONE: &str = "gone";
+
+/// Steps that many deliveries make at the same time; one a process.
+#[derive(Debug)]
+pub(crate) struct Steps {
+    looks: Batcher<OutboxId, Option<Look>>,
+    claims: Batcher<Vec<DueDelivery>, Vec<Option<Claim>>>,
+    outcomes: Batcher<Answered, Option<Written>>,
+    turns: Batcher<DueDelivery, ()>,
+    enqueues: Batcher<Vec<OutboxId>, ()>,
+    ends: Batcher<OutboxId, Option<EndedEvent>>,
+}
+
+impl Default for Steps {
+    fn default() -> Self {
+        Self {
+            looks: Batcher::new(READS),
+            claims: Batcher::new(WRITES),
+            outcomes: Batcher::new(WRITES),
+            turns: Batcher::new(READS),
+            enqueues: Batcher::new(WRITES),
+            ends: Batcher::new(WRITES),
+        }
+    }
+}
+
+/// An event, and which of its deliveries may be sent now.
+#[derive(Clone, Debug)]
+pub(super) struct Look {
+    pub(super) event: OwedEvent,
+    pub(super) due: Vec<DueDelivery>,
+}
+
+/// A delivery that is ours to send.
+#[derive(Debug)]
+pub(super) struct Claim {
+    pub(super) lease: DeliveryLease,
+    pub(super) signing: Signing,
+}
+
+/// What a request came to.
+#[derive(Clone, Debug)]
+pub(super) struct Answered {
+    pub(super) delivery: DueDelivery,
+    pub(super) row: OutcomeRow,
+    /// The endpoint said that it is no more.
+    pub(super) is_gone: bool,
+}
+
+/// What was written of it.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) status: CallbackStatus,
+    pub(super) next_retry_at: Option<DateTime<Utc>>,
+    /// What its endpoint is owed next; of several answers of an endpoint the first has it.
+    pub(super) next: Vec<OutboxId>,
+}
+
+/// Looks at an event.
+pub(super) async fn look_at(app: &Arc<App>, id: OutboxId) -> Result<Option<Look>, BatchError> {
+    let work_app = app.clone();
+    let work = move |ids: Vec<Arc<OutboxId>>| {
+        let app = work_app.clone();
+        async move {
+            look_at_all(&app, &distinct(&ids))
+                .await
+                .map(|found| answer(&ids, found))
+        }
+    };
+    app.deliveries.looks.run(id, work).await
+}
+
+async fn look_at_all(app: &App, ids: &[OutboxId]) -> sqlx::Result<HashMap<OutboxId, Look>> {
+    let now = app.clock.now();
+    let mut tx = app.db.read().await?;
+    let events = deliveries::owed_events(&mut tx, ids).await?;
+    let due = deliveries::due_deliveries(&mut tx, ids, now).await?;
+    tx.save().await?;
+    let look = |event: OwedEvent| {
+        (
+            event.id,
+            Look {
+                event,
+                due: Vec::new(),
+            },
+        )
+    };
+    let mut looks: HashMap<OutboxId, Look> = events.into_iter().map(look).collect();
+    for delivery in due {
+        if let Some(look) = looks.get_mut(&delivery.outbox_id) {
+            look.due.push(delivery);
+        }
+    }
+    Ok(looks)
+}
+
+/// Takes the leases of deliveries of an event; none of one that somebody else was faster with.
+pub(super) async fn claim(
+    app: &Arc<App>,
+    wanted: Vec<DueDelivery>,
+) -> Result<Vec<Option<Claim>>, BatchError> {
+    let work_app = app.clone();
+    let work = move |wanted: Vec<_>| {
+        let app = work_app.clone();
+        async move { claim_all(&app, &wanted).await }
+    };
+    app.deliveries.claims.run(wanted, work).await
+}
+
+async fn claim_all(
+    app: &App,
+    wanted: &[Arc<Vec<DueDelivery>>],
+) -> sqlx::Result<Vec<Vec<Option<Claim>>>> {
+    let now = app.clock.now();
+    let lease = DeliveryLease {
+        token: app.ids.new_id(now),
+        expires_at: now + app.settings.callback.timeout + LEASE_MARGIN,
+    };
+    let all: Vec<&DueDelivery> = wanted.iter().flat_map(|it| it.iter()).collect();
+    let mut tx = app.db.write().await?;
+    let events = distinct_of(all.iter().map(|it| it.outbox_id));
+    schedule::hold_slots(&mut tx, &events, lease.expires_at).await?;
+    let refused = take_probes(&mut tx, &all, lease, now).await?;
+    let admitted = all.iter().map(|it| it.id);
+    let admitted: Vec<DeliveryId> = admitted.filter(|id| !refused.contains(id)).collect();
+    let taken = deliveries::claim_deliveries(&mut tx, &admitted, lease, now).await?;
+    let endpoints = all.iter().filter(|it| taken.contains(&it.id));
+    let endpoints = distinct_of(endpoints.map(|it| it.endpoint_id));
+    let signing = signing_secrets(app, &mut tx, &endpoints, now).await?;
+    tx.save().await?;
+    let claim = |it: &DueDelivery| {
+        let signing = signing.get(&it.endpoint_id)?.clone();
+        taken.contains(&it.id).then_some(Claim { lease, signing })
+    };
+    Ok(wanted
+        .iter()
+        .map(|it| it.iter().map(claim).collect())
+        .collect())
+}
+
+/// Takes the one chance of each endpoint that was left in peace; returns the deliveries that may
+/// not be sent, because another one has it.
+async fn take_probes(
+    tx: &mut Tx,
+    wanted: &[&DueDelivery],
+    lease: DeliveryLease,
+    now: DateTime<Utc>,
+) -> sqlx::Result<HashSet<DeliveryId>> {
+    let tripped = wanted
+        .iter()
+        .filter(|it| breaker::is_tripped(it.consecutive_failures));
+    let mut tripped: Vec<&DueDelivery> = tripped.copied().collect();
+    tripped.sort_by_key(|it| (it.endpoint_id, it.id));
+    let mut refused = HashSet::new();
+    for delivery in tripped {
+        if !deliveries::take_probe(tx, delivery.endpoint_id, lease.expires_at, now).await? {
+            refused.insert(delivery.id);
+        }
+    }
+    Ok(refused)
+}
+
+/// Writes what a request came to: the delivery, the attempt, the endpoint's record, and how the
+/// event stands by that. Nothing, when the lease is lost.
+pub(super) async fn record(
+    app: &Arc<App>,
+    answered: Answered,
+) -> Result<Option<Written>, BatchError> {
+    let work_app = app.clone();
+    let work = move |answered: Vec<_>| {
+        let app = work_app.clone();
+        async move { record_all(&app, &answered).await }
+    };
+    app.deliveries.outcomes.run(answered, work).await
+}
+
+async fn record_all(app: &App, answered: &[Arc<Answered>]) -> sqlx::Result<Vec<Option<Written>>> {
+    let now = app.clock.now();
+    let events = distinct_of(answered.iter().map(|it| it.delivery.outbox_id));
+    let rows: Vec<OutcomeRow> = answered.iter().map(|it| it.row.clone()).collect();
+    let mut tx = app.db.write().await?;
+    schedule::lock_events(&mut tx, &events).await?;
+    let written = deliveries::write_outcomes(&mut tx, &rows, now).await?;
+    let rows: Vec<_> = rows
+        .iter()
+        .filter(|it| written.contains(&it.delivery_id))
+        .collect();
+    deliveries::insert_attempts(&mut tx, &rows).await?;
+    let mut states: HashMap<OutboxId, Vec<_>> = HashMap::new();
+    for StateOfDelivery { outbox_id, state } in
+        deliveries::delivery_states(&mut tx, &events).await?
+    {
+        states.entry(outbox_id).or_default().push(state);
+    }
+    let states = states.into_iter().map(|(id, states)| StateOfEvent {
+        id,
+        state: settle(&states),
+    });
+    let states: Vec<StateOfEvent> = states.collect();
+    deliveries::write_event_states(&mut tx, &states, now).await?;
+    let ours = || {
+        answered
+            .iter()
+            .filter(|it| written.contains(&it.delivery.id))
+    };
+    keep_records(&mut tx, ours().map(|it| &**it), now).await?;
+    let served = served(app, ours().map(|it| &it.delivery), 1);
+    let mut next = next_events(&mut tx, &served, now).await?;
+    tx.save().await?;
+    let states: HashMap<OutboxId, _> = states.into_iter().map(|it| (it.id, it.state)).collect();
+    let written = answered.iter().map(|it| {
+        let state = states.get(&it.delivery.outbox_id)?;
+        written.contains(&it.delivery.id).then(|| Written {
+            status: state.status,
+            next_retry_at: state.next_retry_at,
+            next: next.remove(&it.delivery.endpoint_id).unwrap_or_default(),
+        })
+    });
+    Ok(written.collect())
+}
+
+/// What requests say of their endpoints, in the order of their ids.
+async fn keep_records(
+    tx: &mut Tx,
+    answered: impl Iterator<Item = &Answered>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let mut by_endpoint: BTreeMap<EndpointId, Vec<&Answered>> = BTreeMap::new();
+    for it in answered {
+        by_endpoint
+            .entry(it.delivery.endpoint_id)
+            .or_default()
+            .push(it);
+    }
+    let endpoints: Vec<EndpointId> = by_endpoint.keys().copied().collect();
+    let mut failing = deliveries::failing_endpoints(tx, &endpoints).await?;
+    for (endpoint, answered) in by_endpoint {
+        for it in answered {
+            if it.row.status != CallbackStatus::Success {
+                failing.insert(endpoint);
+                keep_failure(tx, it, now).await?;
+            } else if failing.remove(&endpoint) && deliveries::count_success(tx, endpoint).await? {
+                info!(event = "webhook_resumed", endpointId = %endpoint, "webhook {endpoint} is back");
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn keep_failure(tx: &mut Tx, answered: &Answered, now: DateTime<Utc>) -> sqlx::Result<()> {
+    let endpoint = answered.delivery.endpoint_id;
+    let is_probe = breaker::is_tripped(answered.delivery.consecutive_failures);
+    let failures = deliveries::count_failure(tx, endpoint, is_probe, breaker::THRESHOLD).await?;
+    if let Some(pause) = breaker::pause(failures, is_probe) {
+        let until = now + pause;
+        deliveries::open_breaker(tx, endpoint, until).await?;
+        warn!(event = "webhook_paused", endpointId = %endpoint, consecutiveFailures = failures, until = %until, "webhook {endpoint} failed {failures} times in a row and is left in peace");
+    }
+    if answered.is_gone && endpoints::deactivate(tx, endpoint, GONE, now).await? {
+        warn!(event = "webhook_gone", endpointId = %endpoint, "webhook {endpoint} says that it is no more: nothing is sent to it until it is activated again");
+    }
+    Ok(())
+}
+
+/// Who may be sent more, as their lanes have room: a few events for each of these deliveries,
+/// because whoever leaves a lane does the same. `leaving` of them are still in a lane.
+fn served<'a>(
+    app: &App,
+    deliveries: impl Iterator<Item = &'a DueDelivery>,
+    leaving: usize,
+) -> Vec<Served> {
+    let mut counts: HashMap<EndpointId, (usize, bool)> = HashMap::new();
+    for it in deliveries {
+        counts.entry(it.endpoint_id).or_insert((0, it.is_ordered)).0 += 1;
+    }
+    let served = counts.into_iter().map(|(endpoint, (count, is_ordered))| {
+        let room = app.lanes.free(endpoint, width(is_ordered)) + count * leaving;
+        Served {
+            endpoint,
+            is_ordered,
+            limit: room.min(count * BROUGHT_AT_ONCE),
+        }
+    });
+    served.collect()
+}
+
+/// Enqueues what the endpoint of a delivery is owed next: somebody who would have sent it was
+/// turned away.
+pub(super) async fn bring_next(app: &Arc<App>, delivery: &DueDelivery) -> Result<(), BatchError> {
+    let work_app = app.clone();
+    let work = move |left: Vec<Arc<DueDelivery>>| {
+        let app = work_app.clone();
+        async move {
+            let served = served(&app, left.iter().map(|it| &**it), 0);
+            let mut tx = app.db.read().await?;
+            let next = next_events(&mut tx, &served, app.clock.now()).await?;
+            tx.save().await?;
+            let next: Vec<OutboxId> = next.into_values().flatten().collect();
+            enqueue_events(&app, &next).await;
+            Ok(vec![(); left.len()])
+        }
+    };
+    app.deliveries.turns.run(delivery.clone(), work).await
+}
+
+/// Pushes the jobs of events that are due, unless they wait or run already.
+pub(super) async fn enqueue(app: &Arc<App>, ids: Vec<OutboxId>) -> Result<(), BatchError> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let work_app = app.clone();
+    let work = move |asked: Vec<Arc<Vec<OutboxId>>>| {
+        let app = work_app.clone();
+        async move {
+            let ids = distinct_of(asked.iter().flat_map(|it| it.iter().copied()));
+            enqueue_events(&app, &ids).await;
+            Ok(vec![(); asked.len()])
+        }
+    };
+    app.deliveries.enqueues.run(ids, work).await
+}
+
+/// The job of an event ends: its slot is free. Tells how the event stands; nothing, when it was
+/// deleted with its store meanwhile.
+pub(super) async fn end(app: &Arc<App>, id: OutboxId) -> Result<Option<EndedEvent>, BatchError> {
+    let work_app = app.clone();
+    let work = move |ids: Vec<Arc<OutboxId>>| {
+        let app = work_app.clone();
+        async move {
+            let mut tx = app.db.write().await?;
+            let ended = schedule::free_slots(&mut tx, &distinct(&ids)).await?;
+            tx.save().await?;
+            let ended = ended.into_iter().map(|it| (it.id, it)).collect();
+            Ok(answer(&ids, ended))
+        }
+    };
+    app.deliveries.ends.run(id, work).await
+}
+
+fn distinct(ids: &[Arc<OutboxId>]) -> Vec<OutboxId> {
+    distinct_of(ids.iter().map(|id| **id))
+}
+
+fn distinct_of<T: Ord>(ids: impl Iterator<Item = T>) -> Vec<T> {
+    let mut ids: Vec<T> = ids.collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+/// What was found for each that was asked for, in their order.
+fn answer<T: Clone>(ids: &[Arc<OutboxId>], found: HashMap<OutboxId, T>) -> Vec<Option<T>> {
+    ids.iter().map(|id| found.get(id).cloned()).collect()
+}
