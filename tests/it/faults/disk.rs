@@ -38,13 +38,13 @@ async fn a_disk_that_fills_up_under_two_processes_loses_nothing() {
     site.close("full disk").await;
 }
 
-/// Full for its tables alone, PostgreSQL refuses statements one by one. Full for its log as well
-/// it cannot go on: it ends all connections (PANIC), starts itself again, and gives up if there is
-/// still no room to recover. Then somebody has to start it as soon as there is, as whoever looks
-/// after services does; here the test. The service itself is never touched.
+/// Without room for its tables PostgreSQL refuses statements one by one. Without room for its
+/// write-ahead log it cannot go on: it ends all connections (PANIC), starts itself again, and ends
+/// if there is still no room to recover. Then somebody has to start it once there is, as whoever
+/// looks after services does; here the test. The service itself is never touched.
 #[rstest]
 #[case::tables(OnDisk::Tables)]
-#[case::everything(OnDisk::Everything)]
+#[case::log(OnDisk::Log)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_of_postgres_loses_nothing(#[case] part: OnDisk) {
     let Some(disk) = SmallDisk::mount(POSTGRES_DISK) else {
@@ -56,16 +56,22 @@ async fn a_full_disk_of_postgres_loses_nothing(#[case] part: OnDisk) {
         let server = site.postgres.as_mut().unwrap();
         let before = server.written().len();
         server.disk().fill();
-        sleep(FULL).await;
+        // It has made room for the next part beforehand, but not for those after it.
+        for _ in 0..20 {
+            if part == OnDisk::Log {
+                server.switch_log().await;
+            }
+            sleep(FULL / 20).await;
+        }
         let written = server.written().split_off(before);
         assert!(
             written.contains("No space left on device"),
             "it never was full: {written}"
         );
+        assert_eq!(written.contains("PANIC"), part == OnDisk::Log, "{written}");
         server.disk().free();
         let had_ended = server.start_if_ended();
-        let panics = written.matches("PANIC").count();
-        println!("{name}: {panics} times PANIC, had to be started: {had_ended}");
+        println!("{name}: it had to be started again: {had_ended}");
     })
     .await;
     site.close(&name).await;

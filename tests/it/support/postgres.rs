@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use sqlx::{Connection, Executor, PgConnection};
 use tempfile::TempDir;
 
 use super::small_disk::SmallDisk;
@@ -17,17 +18,17 @@ const PASSWORD: &str = "correct-horse";
 /// What of a server is on a small disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnDisk {
-    /// All but the write-ahead log.
+    /// All but its write-ahead log.
     Tables,
-    /// All of it.
-    Everything,
+    /// Its write-ahead log.
+    Log,
 }
 
 /// Ends with the test, also with one that is killed.
 pub(crate) struct PostgresServer {
     port: u16,
     folder: TempDir,
-    disk: Option<SmallDisk>,
+    disk: Option<(SmallDisk, OnDisk)>,
     shell: Option<Child>,
 }
 
@@ -57,7 +58,6 @@ impl PostgresServer {
         // It refuses to run as root, and must get into its folder.
         fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
         fs::write(folder.path().join("password"), PASSWORD).unwrap();
-        let (disk, covered) = disk.unzip();
         let server = Self {
             port,
             folder,
@@ -65,11 +65,13 @@ impl PostgresServer {
             shell: None,
         };
         let mut initdb = server.program("initdb");
-        if covered.is_some() {
-            initdb.arg("--wal-segsize=1");
-        }
-        if covered == Some(OnDisk::Tables) {
-            initdb.arg(format!("--waldir={}", server.path("wal").display()));
+        if let Some((disk, part)) = &server.disk {
+            let log = match part {
+                OnDisk::Tables => server.path("wal"),
+                OnDisk::Log => disk.path().join("wal"),
+            };
+            let log = format!("--waldir={}", log.display());
+            initdb.args(["--wal-segsize=1", &log]);
         }
         let made = initdb
             .args(["--username=postgres", "--auth=password", "--no-locale"])
@@ -122,6 +124,8 @@ impl PostgresServer {
             .stderr(Stdio::null());
         if self.disk.is_some() {
             shell.args(["-c", "min_wal_size=4MB", "-c", "max_wal_size=16MB"]);
+            // Each part of the log takes room of its own.
+            shell.args(["-c", "wal_recycle=off"]);
         }
         self.shell = Some(shell.spawn().unwrap());
         let mut attempts = 0;
@@ -154,9 +158,17 @@ impl PostgresServer {
         true
     }
 
+    /// Begins the next part of its write-ahead log.
+    pub(crate) async fn switch_log(&self) {
+        // Without room for it, it ends all connections.
+        if let Ok(mut connection) = PgConnection::connect(&self.url()).await {
+            connection.execute("SELECT pg_switch_wal()").await.ok();
+        }
+    }
+
     /// The small disk that it is on.
     pub(crate) fn disk(&self) -> &SmallDisk {
-        self.disk.as_ref().expect("it is on a small disk")
+        &self.disk.as_ref().expect("it is on a small disk").0
     }
 
     /// Its log so far.
@@ -173,9 +185,10 @@ impl PostgresServer {
 
     /// Where its data is.
     fn data(&self) -> PathBuf {
-        let disk = self.disk.as_ref();
-        let folder = disk.map_or(self.folder.path(), SmallDisk::path);
-        folder.join("data")
+        match &self.disk {
+            Some((disk, OnDisk::Tables)) => disk.path().join("data"),
+            Some((_, OnDisk::Log)) | None => self.path("data"),
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -188,7 +201,7 @@ impl PostgresServer {
         let folder = std::env::var("TEST_PG_BIN")
             .expect("TEST_PG_BIN names the folder of PostgreSQL's programs: run scripts/test");
         let program = Path::new(&folder).join(name);
-        if let Some(disk) = &self.disk {
+        if let Some((disk, _)) = &self.disk {
             // Who came by the way in is root there, and may be somebody else one namespace further.
             let mut words = disk.way_in().into_iter();
             let mut command = Command::new(words.next().unwrap());
