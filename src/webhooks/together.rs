@@ -162,19 +162,24 @@ async fn claim_all(
     let refused = take_probes(&mut tx, &all, lease, now).await?;
     let admitted = all.iter().map(|it| it.id);
     let admitted: Vec<DeliveryId> = admitted.filter(|id| !refused.contains(id)).collect();
-    let taken = deliveries::claim_deliveries(&mut tx, &admitted, lease, now).await?;
+    let mut taken = deliveries::claim_deliveries(&mut tx, &admitted, lease, now).await?;
     let endpoints = all.iter().filter(|it| taken.contains(&it.id));
     let endpoints = distinct_of(endpoints.map(|it| it.endpoint_id));
     let signing = signing_secrets(app, &mut tx, &endpoints, now).await?;
     tx.save().await?;
-    let claim = |it: &DueDelivery| {
-        let signing = signing.get(&it.endpoint_id)?.clone();
-        taken.contains(&it.id).then_some(Claim { lease, signing })
-    };
-    Ok(wanted
-        .iter()
-        .map(|it| it.iter().map(claim).collect())
-        .collect())
+    let mut claims = Vec::with_capacity(wanted.len());
+    for wanted in wanted {
+        // Of two jobs of an event in this batch one has the delivery.
+        let claim = |it: &DueDelivery| {
+            let signing = signing
+                .get(&it.endpoint_id)
+                .filter(|_| taken.remove(&it.id))?;
+            let signing = signing.clone();
+            Some(Claim { lease, signing })
+        };
+        claims.push(wanted.iter().map(claim).collect());
+    }
+    Ok(claims)
 }
 
 /// Takes the one chance of each endpoint that was left in peace; returns the deliveries that may
