@@ -7,6 +7,10 @@
 //! [`SyncStore`](jobs::SyncStore) run, finishes. Outcomes are written in one transaction with
 //! the store's count and status, never over a success, and only under the claim they were made with.
 //!
+//! What the marketplace has said is not to be lost: while the database is full or away, the import
+//! tries to write it for as long as a claim lasts. Its client may be told to come again meanwhile
+//! (503), and then finds the outcome.
+//!
 //! One receipt and a batch of a thousand take the same way.
 
 use std::collections::{HashMap, HashSet};
@@ -296,7 +300,10 @@ impl Import {
             .collect()
             .await;
         let this = (self, attempts.as_slice());
-        let recorded = db::persist(move || this.0.record(this.1)).await;
+        // For as long as the claim lasts: without it the answers are lost, and everybody has to
+        // wait for its end. Written late they do no harm, unless somebody else has claimed since.
+        let patience = self.claim_time();
+        let recorded = db::persist_within(patience, move || this.0.record(this.1)).await;
         for id in ids {
             self.app.imports.finished(id);
         }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use marketplace_sync::db::Db;
 use marketplace_sync::service;
 use reqwest::StatusCode;
 use rstest::rstest;
 use serde_json::json;
+use tokio::time::timeout;
 
 use super::import_at;
 use crate::support::app::Profile::{Embedded, Server};
@@ -202,7 +204,7 @@ async fn the_outcome_of_a_lost_claim_is_not_written(#[values(Embedded, Server)] 
 
 async fn break_counting(app: &TestApp) {
     match &app.app.db {
-        marketplace_sync::db::Db::Postgres(pool) => {
+        Db::Postgres(pool) => {
             for sql in [
                 "CREATE FUNCTION no_count() RETURNS trigger LANGUAGE plpgsql AS
                  'BEGIN RAISE EXCEPTION ''counting is broken''; END'",
@@ -212,7 +214,7 @@ async fn break_counting(app: &TestApp) {
                 sqlx::query(sql).execute(pool).await.unwrap();
             }
         }
-        marketplace_sync::db::Db::Sqlite { writer, .. } => {
+        Db::Sqlite { writer, .. } => {
             sqlx::query(
                 "CREATE TRIGGER no_count BEFORE UPDATE OF imported_success_count ON stores
                  BEGIN SELECT RAISE(ABORT, 'counting is broken'); END",
@@ -226,13 +228,13 @@ async fn break_counting(app: &TestApp) {
 
 async fn mend_counting(app: &TestApp) {
     match &app.app.db {
-        marketplace_sync::db::Db::Postgres(pool) => {
+        Db::Postgres(pool) => {
             sqlx::query("DROP TRIGGER no_count ON stores")
                 .execute(pool)
                 .await
                 .unwrap();
         }
-        marketplace_sync::db::Db::Sqlite { writer, .. } => {
+        Db::Sqlite { writer, .. } => {
             sqlx::query("DROP TRIGGER no_count")
                 .execute(writer)
                 .await
@@ -271,6 +273,74 @@ async fn when_the_count_cannot_be_written_neither_is_the_row(
     app.clock.advance(CLAIM);
     let (status, body) = app.import(store, "r1").await;
     assert_eq!((status, &body["success"]), (StatusCode::OK, &json!(true)));
+    assert_eq!(app.store_row(store).await.imported_success_count, 1);
+}
+
+/// Nothing that grows can be written; what reads, and what only changes, goes on.
+async fn fill_database(app: &TestApp) {
+    match &app.app.db {
+        Db::Postgres(pool) => {
+            for sql in [
+                "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS
+                 'BEGIN RAISE EXCEPTION ''no room'' USING ERRCODE = ''disk_full''; END'",
+                "CREATE TRIGGER no_room BEFORE UPDATE ON sync_logs
+                 FOR EACH ROW EXECUTE FUNCTION no_room()",
+            ] {
+                sqlx::query(sql).execute(pool).await.unwrap();
+            }
+        }
+        Db::Sqlite { writer, .. } => {
+            for sql in [
+                "CREATE TABLE ballast (load BLOB NOT NULL) STRICT",
+                "CREATE TRIGGER no_room BEFORE UPDATE ON sync_logs
+                 BEGIN INSERT INTO ballast VALUES (zeroblob(1000000)); END",
+                // No less than there are.
+                "PRAGMA max_page_count = 1",
+            ] {
+                sqlx::query(sql).execute(writer).await.unwrap();
+            }
+        }
+    }
+}
+
+async fn make_room(app: &TestApp) {
+    match &app.app.db {
+        Db::Postgres(pool) => {
+            sqlx::query("DROP TRIGGER no_room ON sync_logs")
+                .execute(pool)
+                .await
+                .unwrap();
+        }
+        Db::Sqlite { writer, .. } => {
+            for sql in ["PRAGMA max_page_count = 1000000", "DROP TRIGGER no_room"] {
+                sqlx::query(sql).execute(writer).await.unwrap();
+            }
+        }
+    }
+}
+
+/// The database is full for longer than a moment, and the client does not wait for it.
+#[rstest]
+#[tokio::test]
+async fn the_outcome_is_written_when_the_database_is_back(#[values(Embedded, Server)] on: Profile) {
+    let app = TestApp::start(on).await;
+    let store = app.register("shop").await;
+    app.marketplace.hold();
+    let fill = async {
+        app.marketplace.in_flight(1).await;
+        fill_database(&app).await;
+        app.marketplace.release();
+    };
+    let import = timeout(Duration::from_secs(3), app.import(store, "r1"));
+    let (answer, ()) = tokio::join!(import, fill);
+    assert!(answer.is_err(), "it still tries: {answer:?}");
+    assert_eq!(app.row(store, "r1").await.unwrap().status, "pending");
+
+    make_room(&app).await;
+    // The claim has not ended.
+    let (status, body) = app.import(store, "r1").await;
+    assert_eq!((status, &body["success"]), (StatusCode::OK, &json!(true)));
+    assert_eq!(app.marketplace.calls_of("r1"), 1);
     assert_eq!(app.store_row(store).await.imported_success_count, 1);
 }
 
