@@ -3,7 +3,8 @@
 //! A slot is a column of the row that the job is about ([`Slotted`]), taken and freed by
 //! conditional updates, so that "waiting or running already" is known whatever the transport. It
 //! is short until the job is in the queue, so that a crash in between costs seconds; then it
-//! lasts until the job ends, or [`SLOT`] at most. When the queue was lost, which its epoch
+//! lasts until the job ends, or [`SLOT`] at most. The slot of a job that starts at once stays
+//! short: that saves a write. When the queue was lost, which its epoch
 //! tells, all slots are free again.
 
 use std::collections::HashSet;
@@ -18,7 +19,7 @@ use crate::App;
 use crate::db::Tx;
 
 /// How long a slot lasts while its job is on the way into the queue.
-const SLOT_BEFORE_PUSH: TimeDelta = TimeDelta::seconds(30);
+pub(crate) const SLOT_BEFORE_PUSH: TimeDelta = TimeDelta::seconds(30);
 /// How long a slot lasts while its job waits; longer than a full queue takes to drain.
 const SLOT: TimeDelta = TimeDelta::minutes(15);
 
@@ -94,6 +95,23 @@ pub(crate) async fn push_claimed<J: Slotted>(
     let mut tx = app.db.write().await?;
     J::move_slots(&mut tx, ids, claimed_until, until).await?;
     tx.save().await?;
+    Ok(pushed)
+}
+
+/// The same for jobs that start at once, because whoever pushes has just made room for them: their
+/// slots stay as short as they are.
+pub(crate) async fn push_to_start<J: Slotted>(
+    app: &App,
+    ids: &[J::Id],
+    claimed_until: DateTime<Utc>,
+) -> sqlx::Result<Result<(), QueueError>> {
+    let jobs: Vec<J> = ids.iter().copied().map(J::of).collect();
+    let pushed = app.queue.push(&jobs).await;
+    if pushed.is_err() {
+        let mut tx = app.db.write().await?;
+        J::move_slots(&mut tx, ids, claimed_until, app.clock.now()).await?;
+        tx.save().await?;
+    }
     Ok(pushed)
 }
 

@@ -235,7 +235,7 @@ async fn deliver(
     if let Some(Written { next, .. }) = written {
         app.metrics.delivery(outcome.counted_as());
         log_dead_letter(event, delivery, &outcome);
-        together::enqueue(app, next).await?;
+        together::push(app, next).await?;
     } else {
         warn!(event = "delivery_lease_lost", outboxId = %event.id, endpointId = %delivery.endpoint_id, "event {} is sent to webhook {} by somebody else by now", event.id, delivery.endpoint_id);
     }

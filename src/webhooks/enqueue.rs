@@ -3,7 +3,7 @@
 //! Best effort, and never an error of the caller: the `callback` tick makes up for a queue that is
 //! away or full, and for a process that dies in between.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 
 use chrono::{DateTime, Utc};
@@ -63,6 +63,34 @@ pub(super) async fn next_events(
         }
     }
     Ok(next)
+}
+
+/// Takes the slots of what endpoints are owed next; returns what was free, by endpoint.
+pub(super) async fn claim_next(
+    tx: &mut Tx,
+    served: &[Served],
+    until: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<HashMap<EndpointId, Vec<OutboxId>>> {
+    let mut next = next_events(tx, served, now).await?;
+    let wanted: HashSet<OutboxId> = next.values().flatten().copied().collect();
+    if wanted.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let wanted: Vec<OutboxId> = wanted.into_iter().collect();
+    let mut claimed = schedule::claim_slots(tx, &wanted, until, now).await?;
+    for events in next.values_mut() {
+        events.retain(|id| claimed.remove(id));
+    }
+    Ok(next)
+}
+
+/// Pushes the jobs of events whose slots were taken for that until `until`: they start at once.
+pub(super) async fn push_next(app: &App, ids: &[OutboxId], until: DateTime<Utc>) {
+    match slots::push_to_start::<DeliverCallback>(app, ids, until).await {
+        Ok(pushed) => log_failure(ids, &pushed),
+        Err(error) => warn_of(ids, &error),
+    }
 }
 
 /// Pushes the jobs of events that are due, unless they wait or run already.

@@ -31,7 +31,9 @@ const PAGE: u32 = 100;
 /// others would find nothing that may be sent.
 const HANDFUL: u32 = 8;
 /// Between two handfuls: workers are faster, so the queue stays short.
-const PACE: Duration = Duration::from_millis(25);
+const PACE: Duration = Duration::from_millis(5);
+/// How often it is looked meanwhile whether somebody sends to the endpoint by now.
+const LOOKS: usize = 5;
 /// Events of an endpoint that a pass enqueues.
 const SHARE: u32 = 500;
 /// The same while the endpoint is being sent to: what is on the way brings the rest; and while it
@@ -174,10 +176,12 @@ impl Sweep<'_> {
                 Progress::Done if due.len() == limit as usize => {}
                 progress => return Ok(progress),
             }
-            sleep(PACE).await;
-            // By now somebody sends to it, and brings the rest as fast as it is taken.
-            if self.is_busy(endpoint).await? {
-                return Ok(Progress::Done);
+            for _ in 0..LOOKS {
+                sleep(PACE).await;
+                // Somebody sends to it, and brings the rest as fast as it is taken.
+                if self.is_busy(endpoint).await? {
+                    return Ok(Progress::Done);
+                }
             }
         }
         Ok(Progress::Done)

@@ -11,7 +11,7 @@ use jobs::OutboxId;
 use tracing::{info, warn};
 
 use super::breaker;
-use super::enqueue::{Served, enqueue_events, next_events};
+use super::enqueue::{Served, claim_next, push_next};
 use super::lanes::width;
 use super::model::{DeliveryId, EndpointId};
 use super::outbox::CallbackStatus;
@@ -25,11 +25,12 @@ use super::settle::settle;
 use crate::App;
 use crate::batch::{BatchError, Batcher};
 use crate::db::Tx;
+use crate::schedule::slots::SLOT_BEFORE_PUSH;
 
 /// Reads at the same time: one in the database while another is prepared.
 const READS: usize = 2;
-/// Writes at the same time: one waits for its commit while another is prepared.
-const WRITES: usize = 2;
+/// Writes at the same time. Two would make smaller batches, and want the same events next.
+const WRITES: usize = 1;
 /// How much longer than a request its lease lasts: time to write down what came of it.
 pub(super) const LEASE_MARGIN: TimeDelta = TimeDelta::seconds(10);
 /// Events that are enqueued when one has left its lane: more than one, so that an endpoint that
@@ -46,7 +47,7 @@ pub(crate) struct Steps {
     claims: Batcher<Vec<DueDelivery>, Vec<Option<Claim>>>,
     outcomes: Batcher<Answered, Option<Written>>,
     turns: Batcher<DueDelivery, ()>,
-    enqueues: Batcher<Vec<OutboxId>, ()>,
+    pushes: Batcher<Next, ()>,
     ends: Batcher<OutboxId, Option<EndedEvent>>,
 }
 
@@ -56,8 +57,8 @@ impl Default for Steps {
             looks: Batcher::new(READS),
             claims: Batcher::new(WRITES),
             outcomes: Batcher::new(WRITES),
-            turns: Batcher::new(READS),
-            enqueues: Batcher::new(WRITES),
+            turns: Batcher::new(WRITES),
+            pushes: Batcher::new(WRITES),
             ends: Batcher::new(WRITES),
         }
     }
@@ -91,8 +92,16 @@ pub(super) struct Answered {
 pub(super) struct Written {
     pub(super) status: CallbackStatus,
     pub(super) next_retry_at: Option<DateTime<Utc>>,
-    /// What its endpoint is owed next; of several answers of an endpoint the first has it.
-    pub(super) next: Vec<OutboxId>,
+    pub(super) next: Next,
+}
+
+/// What the endpoint of a delivery is owed next; of several answers of an endpoint the first has
+/// it. To be pushed, once the lane is left.
+#[derive(Debug)]
+pub(super) struct Next {
+    events: Vec<OutboxId>,
+    /// Until when their slots are taken.
+    until: DateTime<Utc>,
 }
 
 /// Looks at an event.
@@ -158,7 +167,8 @@ async fn claim_all(
     let all: Vec<&DueDelivery> = wanted.iter().flat_map(|it| it.iter()).collect();
     let mut tx = app.db.write().await?;
     let events = distinct_of(all.iter().map(|it| it.outbox_id));
-    schedule::hold_slots(&mut tx, &events, lease.expires_at).await?;
+    let at_most = lease.expires_at + SLOT_BEFORE_PUSH;
+    schedule::hold_slots(&mut tx, &events, lease.expires_at, at_most).await?;
     let refused = take_probes(&mut tx, &all, lease, now).await?;
     let admitted = all.iter().map(|it| it.id);
     let admitted: Vec<DeliveryId> = admitted.filter(|id| !refused.contains(id)).collect();
@@ -249,7 +259,8 @@ async fn record_all(app: &App, answered: &[Arc<Answered>]) -> sqlx::Result<Vec<O
     };
     keep_records(&mut tx, ours().map(|it| &**it), now).await?;
     let served = served(app, ours().map(|it| &it.delivery), 1);
-    let mut next = next_events(&mut tx, &served, now).await?;
+    let until = now + SLOT_BEFORE_PUSH;
+    let mut next = claim_next(&mut tx, &served, until, now).await?;
     tx.save().await?;
     let states: HashMap<OutboxId, _> = states.into_iter().map(|it| (it.id, it.state)).collect();
     let written = answered.iter().map(|it| {
@@ -257,7 +268,10 @@ async fn record_all(app: &App, answered: &[Arc<Answered>]) -> sqlx::Result<Vec<O
         written.contains(&it.delivery.id).then(|| Written {
             status: state.status,
             next_retry_at: state.next_retry_at,
-            next: next.remove(&it.delivery.endpoint_id).unwrap_or_default(),
+            next: Next {
+                events: next.remove(&it.delivery.endpoint_id).unwrap_or_default(),
+                until,
+            },
         })
     });
     Ok(written.collect())
@@ -336,32 +350,39 @@ pub(super) async fn bring_next(app: &Arc<App>, delivery: &DueDelivery) -> Result
         let app = work_app.clone();
         async move {
             let served = served(&app, left.iter().map(|it| &**it), 0);
-            let mut tx = app.db.read().await?;
-            let next = next_events(&mut tx, &served, app.clock.now()).await?;
+            let now = app.clock.now();
+            let until = now + SLOT_BEFORE_PUSH;
+            let mut tx = app.db.write().await?;
+            let next = claim_next(&mut tx, &served, until, now).await?;
             tx.save().await?;
             let next: Vec<OutboxId> = next.into_values().flatten().collect();
-            enqueue_events(&app, &next).await;
+            push_next(&app, &next, until).await;
             Ok(vec![(); left.len()])
         }
     };
     app.deliveries.turns.run(delivery.clone(), work).await
 }
 
-/// Pushes the jobs of events that are due, unless they wait or run already.
-pub(super) async fn enqueue(app: &Arc<App>, ids: Vec<OutboxId>) -> Result<(), BatchError> {
-    if ids.is_empty() {
+/// Pushes the jobs of what endpoints are owed next.
+pub(super) async fn push(app: &Arc<App>, next: Next) -> Result<(), BatchError> {
+    if next.events.is_empty() {
         return Ok(());
     }
     let work_app = app.clone();
-    let work = move |asked: Vec<Arc<Vec<OutboxId>>>| {
+    let work = move |next: Vec<Arc<Next>>| {
         let app = work_app.clone();
         async move {
-            let ids = distinct_of(asked.iter().flat_map(|it| it.iter().copied()));
-            enqueue_events(&app, &ids).await;
-            Ok(vec![(); asked.len()])
+            let mut by_end: BTreeMap<DateTime<Utc>, Vec<OutboxId>> = BTreeMap::new();
+            for it in &next {
+                by_end.entry(it.until).or_default().extend(&it.events);
+            }
+            for (until, ids) in by_end {
+                push_next(&app, &ids, until).await;
+            }
+            Ok(vec![(); next.len()])
         }
     };
-    app.deliveries.enqueues.run(ids, work).await
+    app.deliveries.pushes.run(next, work).await
 }
 
 /// The job of an event ends: its slot is free. Tells how the event stands; nothing, when it was

@@ -19,7 +19,7 @@ use crate::db::{on, sql};
 
 /// Nothing takes as long as that.
 const PATIENCE: Duration = Duration::from_mins(5);
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// What is delivered.
 #[derive(Clone, Debug, Args)]
@@ -50,11 +50,11 @@ impl Callbacks {
         for _ in 0..self.endpoints.max(1) {
             tenants.push(Tenant::new(app, receiver.url("works")).await?);
         }
-        self.backlog(app, &tenants).await?;
+        self.backlog(app, &tenants, &receiver).await?;
         let watch = stage.watch();
         let mut rounds = Vec::new();
         for _ in 0..self.rounds {
-            rounds.push(self.backlog(app, &tenants).await?);
+            rounds.push(self.backlog(app, &tenants, &receiver).await?);
         }
         let processes = watch.stop();
         let mut paces: Vec<u32> = rounds.iter().filter_map(Round::whole_per_second).collect();
@@ -73,15 +73,21 @@ impl Callbacks {
     }
 
     /// All that endpoints are owed when they come back.
-    async fn backlog(&self, app: &App, tenants: &[Tenant]) -> Result<Round> {
+    async fn backlog(&self, app: &App, tenants: &[Tenant], receiver: &Receiver) -> Result<Round> {
         let of_each = self.events / tenants.len();
         for tenant in tenants {
             tenant.owe(app, of_each).await?;
         }
-        let started = Instant::now();
+        let before = receiver.count();
         for tenant in tenants {
             tenant.set_active(app, true).await?;
         }
+        // They are not late yet: the next tick brings the first.
+        receiver.has_received(before + 1).await?;
+        let started = Instant::now();
+        receiver
+            .has_received(before + of_each * tenants.len())
+            .await?;
         while pending(app).await? > 0 {
             if started.elapsed() > PATIENCE {
                 bail!("{} events are still pending", pending(app).await?);

@@ -49,6 +49,10 @@ impl Arrivals {
         self.changed.send_replace(());
     }
 
+    fn count(&self) -> usize {
+        lock(&self.first).len()
+    }
+
     fn of(&self, id: OutboxId) -> Option<Instant> {
         lock(&self.first).get(&id).copied()
     }
@@ -121,6 +125,19 @@ impl Receiver {
     }
 
     /// When an event came to the endpoint that works, for the first time.
+    /// How many events arrived so far.
+    pub(super) fn count(&self) -> usize {
+        self.arrivals.count()
+    }
+
+    /// Waits until so many have arrived.
+    pub(super) async fn has_received(&self, count: usize) -> Result<()> {
+        let mut changes = self.arrivals.changed.subscribe();
+        let all = async { while self.count() < count && changes.changed().await.is_ok() {} };
+        let ended = timeout(PATIENCE, all).await;
+        ended.with_context(|| format!("only {} of {count} events arrived", self.count()))
+    }
+
     pub(super) async fn arrival(&self, id: OutboxId) -> Result<Instant> {
         let mut changed = self.arrivals.changed.subscribe();
         let came = changed.wait_for(|()| self.arrivals.of(id).is_some());

@@ -177,14 +177,28 @@ pub(crate) async fn due_deliveries(
     ids: &[OutboxId],
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<DueDelivery>> {
+    // `OFFSET 0` has PostgreSQL look each up: by its statistics, which are old when many events
+    // came just now, it might rather read all that is pending, here and below.
     let sql = tx.pick(
         sql!(postgres:
             "SELECT d.id, d.outbox_id, d.endpoint_id, d.attempt, e.target_url, e.is_ordered,
                  e.consecutive_failures
-             FROM callback_deliveries AS d
-             JOIN webhook_endpoints AS e ON e.id = d.endpoint_id
-             WHERE d.outbox_id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
-               AND d.status = 'pending'
+             FROM (SELECT CAST(jsonb_array_elements_text($1) AS UUID) AS id) AS wanted
+             CROSS JOIN LATERAL (
+                 SELECT id, outbox_id, endpoint_id, attempt, status, next_attempt_at, created_at,
+                     lease_expires_at
+                 FROM callback_deliveries
+                 WHERE outbox_id = wanted.id
+                 OFFSET 0
+             ) AS d
+             CROSS JOIN LATERAL (
+                 SELECT target_url, is_ordered, consecutive_failures, is_active, deleted_at,
+                     open_until
+                 FROM webhook_endpoints
+                 WHERE id = d.endpoint_id
+                 OFFSET 0
+             ) AS e
+             WHERE d.status = 'pending'
                AND COALESCE(d.next_attempt_at, d.created_at) <= $2
                AND (d.lease_expires_at IS NULL OR d.lease_expires_at <= $2)
                AND e.is_active AND e.deleted_at IS NULL
@@ -235,13 +249,17 @@ pub(crate) async fn claim_deliveries(
             "UPDATE callback_deliveries
              SET lease_token = $2, lease_expires_at = $3
              WHERE id = ANY (ARRAY (
-                 SELECT id
-                 FROM callback_deliveries
-                 WHERE id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
-                   AND status = 'pending' AND COALESCE(next_attempt_at, created_at) <= $4
-                   AND (lease_expires_at IS NULL OR lease_expires_at <= $4)
-                 ORDER BY id
-                 FOR NO KEY UPDATE
+                 SELECT d.id
+                 FROM (SELECT CAST(jsonb_array_elements_text($1) AS UUID) AS id ORDER BY 1) AS wanted
+                 CROSS JOIN LATERAL (
+                     SELECT id, status, next_attempt_at, created_at, lease_expires_at
+                     FROM callback_deliveries
+                     WHERE id = wanted.id
+                     OFFSET 0
+                     FOR NO KEY UPDATE
+                 ) AS d
+                 WHERE d.status = 'pending' AND COALESCE(d.next_attempt_at, d.created_at) <= $4
+                   AND (d.lease_expires_at IS NULL OR d.lease_expires_at <= $4)
              ))
              RETURNING id"),
         sql!(sqlite:
@@ -289,13 +307,23 @@ pub(crate) async fn write_outcomes(
                  next_attempt_at = o.next_attempt_at, last_error = o.last_error,
                  delivered_at = o.delivered_at, lease_token = NULL, lease_expires_at = NULL,
                  updated_at = $2
-             FROM jsonb_to_recordset($1) AS o (delivery_id UUID, lease_token UUID, status TEXT,
-                 http_status INTEGER, failures INTEGER, next_attempt_at TIMESTAMPTZ,
-                 last_error TEXT, delivered_at TIMESTAMPTZ)
+             FROM (
+                 SELECT sent.*, held.lease_token AS held_by
+                 FROM jsonb_to_recordset($1) AS sent (delivery_id UUID, lease_token UUID,
+                     status TEXT, http_status INTEGER, failures INTEGER,
+                     next_attempt_at TIMESTAMPTZ, last_error TEXT, delivered_at TIMESTAMPTZ)
+                 CROSS JOIN LATERAL (
+                     SELECT lease_token
+                     FROM callback_deliveries
+                     WHERE id = sent.delivery_id
+                     OFFSET 0
+                     FOR NO KEY UPDATE
+                 ) AS held
+             ) AS o
              WHERE d.id = o.delivery_id
                AND d.id = ANY (ARRAY (
                    SELECT CAST(value ->> 'delivery_id' AS UUID) FROM jsonb_array_elements($1)))
-               AND d.lease_token = o.lease_token
+               AND o.held_by = o.lease_token
              RETURNING d.id"),
         sql!(sqlite:
             "UPDATE callback_deliveries
@@ -313,7 +341,7 @@ pub(crate) async fn write_outcomes(
                  FROM json_each($1)
              ) AS o
              WHERE callback_deliveries.id = o.delivery_id
-               AND callback_deliveries.lease_token = o.token
+               AND callback_deliveries.lease_token IS o.token
              RETURNING id"),
     );
     let ids: Vec<DeliveryId> = on!(tx, conn => query_scalar(sql)
@@ -350,14 +378,20 @@ pub(crate) async fn failing_endpoints(
 ) -> sqlx::Result<HashSet<EndpointId>> {
     let sql = tx.pick(
         sql!(postgres:
-            "SELECT id
-             FROM webhook_endpoints
-             WHERE id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
-               AND consecutive_failures > 0"),
+            "SELECT e.id
+             FROM (SELECT CAST(jsonb_array_elements_text($1) AS UUID) AS id) AS wanted
+             CROSS JOIN LATERAL (
+                 SELECT id, consecutive_failures
+                 FROM webhook_endpoints
+                 WHERE id = wanted.id
+                 OFFSET 0
+             ) AS e
+             WHERE e.consecutive_failures > 0"),
         sql!(sqlite:
-            "SELECT id
-             FROM webhook_endpoints
-             WHERE id IN (SELECT unhex(value) FROM json_each($1)) AND consecutive_failures > 0"),
+            "SELECT e.id
+             FROM webhook_endpoints AS e
+             WHERE e.id IN (SELECT unhex(value) FROM json_each($1))
+               AND e.consecutive_failures > 0"),
     );
     let ids: Vec<EndpointId> =
         on!(tx, conn => query_scalar(sql).bind(json_uuid::list(ids)).fetch_all(conn).await)?;

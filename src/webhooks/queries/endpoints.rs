@@ -222,17 +222,22 @@ pub(crate) async fn signing_secrets(
 ) -> sqlx::Result<Vec<(EndpointId, Uuid, String)>> {
     let sql = tx.pick(
         sql!(postgres:
-            "SELECT endpoint_id, id, secret
-             FROM webhook_secrets
-             WHERE endpoint_id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
-               AND (expires_at IS NULL OR expires_at > $2)
-             ORDER BY created_at DESC, id DESC"),
+            "SELECT s.endpoint_id, s.id, s.secret
+             FROM (SELECT CAST(jsonb_array_elements_text($1) AS UUID) AS id) AS wanted
+             CROSS JOIN LATERAL (
+                 SELECT endpoint_id, id, secret, expires_at, created_at
+                 FROM webhook_secrets
+                 WHERE endpoint_id = wanted.id
+                 OFFSET 0
+             ) AS s
+             WHERE s.expires_at IS NULL OR s.expires_at > $2
+             ORDER BY s.created_at DESC, s.id DESC"),
         sql!(sqlite:
-            "SELECT endpoint_id, id, secret
-             FROM webhook_secrets
-             WHERE endpoint_id IN (SELECT unhex(value) FROM json_each($1))
-               AND (expires_at IS NULL OR expires_at > $2)
-             ORDER BY created_at DESC, id DESC"),
+            "SELECT s.endpoint_id, s.id, s.secret
+             FROM webhook_secrets AS s
+             WHERE s.endpoint_id IN (SELECT unhex(value) FROM json_each($1))
+               AND (s.expires_at IS NULL OR s.expires_at > $2)
+             ORDER BY s.created_at DESC, s.id DESC"),
     );
     on!(tx, conn => query_as(sql)
         .bind(json_uuid::list(ids)).bind(now)

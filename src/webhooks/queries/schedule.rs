@@ -44,9 +44,14 @@ pub(crate) async fn due_endpoints(
     on!(tx, conn => query_as(sql!(
         "SELECT d.id, d.created_at, d.is_ordered, d.consecutive_failures, EXISTS (
                  SELECT 1
-                 FROM callback_deliveries AS l
-                 WHERE l.endpoint_id = d.id AND l.lease_token IS NOT NULL
-                   AND l.lease_expires_at > $2
+                 FROM (
+                     SELECT lease_expires_at
+                     FROM callback_deliveries AS l
+                     WHERE l.endpoint_id = d.id AND l.status = 'pending'
+                     ORDER BY COALESCE(l.next_attempt_at, l.created_at), l.id
+                     LIMIT 32
+                 ) AS head
+                 WHERE head.lease_expires_at > $2
              ) AS is_busy
          FROM (
              SELECT e.id, e.created_at, e.is_ordered, e.consecutive_failures, (
@@ -67,7 +72,8 @@ pub(crate) async fn due_endpoints(
         .fetch_all(conn).await)
 }
 
-/// Whether a request to an endpoint is on the way, from whatever process.
+/// Whether a request to an endpoint is on the way, from whatever process: looked for among what
+/// it is owed first.
 pub(crate) async fn is_busy(
     tx: &mut Tx,
     endpoint: EndpointId,
@@ -76,8 +82,14 @@ pub(crate) async fn is_busy(
     on!(tx, conn => query_scalar(sql!(
         "SELECT EXISTS (
              SELECT 1
-             FROM callback_deliveries
-             WHERE endpoint_id = $1 AND lease_token IS NOT NULL AND lease_expires_at > $2
+             FROM (
+                 SELECT lease_expires_at
+                 FROM callback_deliveries
+                 WHERE endpoint_id = $1 AND status = 'pending'
+                 ORDER BY COALESCE(next_attempt_at, created_at), id
+                 LIMIT 32
+             ) AS head
+             WHERE head.lease_expires_at > $2
          )"))
         .bind(endpoint).bind(now)
         .fetch_one(conn).await)
@@ -169,9 +181,14 @@ pub(crate) async fn waiting_events(
                      LIMIT 16
                  ) AS waiting
              ) AS events
-             FROM webhook_endpoints AS e
-             WHERE e.id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
-               AND e.is_active AND e.deleted_at IS NULL
+             FROM (SELECT CAST(jsonb_array_elements_text($1) AS UUID) AS id) AS wanted
+             CROSS JOIN LATERAL (
+                 SELECT id, is_active, deleted_at, open_until
+                 FROM webhook_endpoints
+                 WHERE id = wanted.id
+                 OFFSET 0
+             ) AS e
+             WHERE e.is_active AND e.deleted_at IS NULL
                AND (e.open_until IS NULL OR e.open_until <= $2)"),
         sql!(sqlite:
             "SELECT e.id AS endpoint_id, (
@@ -218,26 +235,29 @@ pub(crate) async fn claim_slots(
     until: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<HashSet<OutboxId>> {
-    // In the order of ids, so that two passes at once cannot wait for each other.
+    // Whoever has locked one takes its slot just now, or has it.
     let sql = tx.pick(
         sql!(postgres:
             "UPDATE callback_outbox
              SET enqueued_until = $2
              WHERE id = ANY (ARRAY (
-                 SELECT id FROM callback_outbox
-                 WHERE id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
-                   AND status = 'pending'
-                   AND (enqueued_until IS NULL OR enqueued_until <= $3)
-                 ORDER BY id
-                 FOR NO KEY UPDATE
+                 SELECT o.id
+                 FROM (SELECT CAST(jsonb_array_elements_text($1) AS UUID) AS id) AS wanted
+                 CROSS JOIN LATERAL (
+                     SELECT id, status, enqueued_until
+                     FROM callback_outbox
+                     WHERE id = wanted.id
+                     OFFSET 0
+                     FOR NO KEY UPDATE SKIP LOCKED
+                 ) AS o
+                 WHERE o.status = 'pending' AND (o.enqueued_until IS NULL OR o.enqueued_until <= $3)
              ))
              RETURNING id"),
         sql!(sqlite:
-            "UPDATE callback_outbox
+            "UPDATE callback_outbox AS o
              SET enqueued_until = $2
-             WHERE id IN (SELECT unhex(replace(value, '-', '')) FROM json_each($1))
-               AND status = 'pending'
-               AND (enqueued_until IS NULL OR enqueued_until <= $3)
+             WHERE o.id IN (SELECT unhex(replace(value, '-', '')) FROM json_each($1))
+               AND o.status = 'pending' AND (o.enqueued_until IS NULL OR o.enqueued_until <= $3)
              RETURNING id"),
     );
     let ids: Vec<OutboxId> = on!(tx, conn => query_scalar(sql)
@@ -289,11 +309,13 @@ pub(crate) async fn free_all_slots(tx: &mut Tx, now: DateTime<Utc>) -> sqlx::Res
         .execute(conn).await.map(|done| done.rows_affected()))
 }
 
-/// Keeps the slots of events while their jobs run.
+/// Keeps the slots of events while their jobs run: they end between `until` and `at_most`. Most
+/// do so already, and are left alone.
 pub(crate) async fn hold_slots(
     tx: &mut Tx,
     ids: &[OutboxId],
     until: DateTime<Utc>,
+    at_most: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     // In the order of ids, so that two batches at once cannot wait for each other.
     let sql = tx.pick(
@@ -304,16 +326,18 @@ pub(crate) async fn hold_slots(
                  SELECT id
                  FROM callback_outbox
                  WHERE id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
+                   AND (enqueued_until IS NULL OR enqueued_until < $2 OR enqueued_until > $3)
                  ORDER BY id
                  FOR NO KEY UPDATE
              ))"),
         sql!(sqlite:
             "UPDATE callback_outbox
              SET enqueued_until = $2
-             WHERE id IN (SELECT unhex(value) FROM json_each($1))"),
+             WHERE id IN (SELECT unhex(value) FROM json_each($1))
+               AND (enqueued_until IS NULL OR enqueued_until < $2 OR enqueued_until > $3)"),
     );
     on!(tx, conn => query(sql)
-        .bind(json_uuid::list(ids)).bind(until)
+        .bind(json_uuid::list(ids)).bind(until).bind(at_most)
         .execute(conn).await.map(|_| ()))
 }
 

@@ -67,7 +67,7 @@ const HOT: &[Hot] = &[
     },
     Hot {
         name: "record_outcomes",
-        part: "SET status = o.status",
+        part: "SET status = o.status, order_id = o.order_id",
         arguments: r#"'[{"id": "00000000000000000000000000000001", "status": "failed"}]', NOW"#,
         postgres: &["sync_logs_pkey"],
         sqlite: &["sqlite_autoindex_sync_logs_1"],

@@ -96,13 +96,15 @@ fn index_of(line: &str) -> Option<&str> {
 }
 
 /// Whether a line of a plan reads a whole table, or a whole index (which a hashed sub-plan does);
-/// lists given as JSON are short, and so are the first rows that a co-routine hands over as `head`,
+/// lists given as JSON are short, and so are the first rows that a co-routine hands over as `head`
+/// and `waiting`,
 /// and the index of endpoints that are inactive.
 fn is_scan(line: &str) -> bool {
     line.contains("Seq Scan")
         || line.contains("hashed SubPlan")
         || line.starts_with("SCAN ")
             && line != "SCAN head"
+            && line != "SCAN waiting"
             && line != "SCAN CONSTANT ROW"
             && !line.contains("json_each")
             && !line.contains("VIRTUAL")

@@ -28,7 +28,7 @@ const HOT: &[Hot] = &[
     },
     Hot {
         name: "due_deliveries",
-        part: "e.target_url, e.is_ordered, e.consecutive_failures FROM",
+        part: "d.id, d.outbox_id, d.endpoint_id, d.attempt, e.target_url",
         arguments: r#"'["00000000-0000-0000-0000-000000000001"]', NOW"#,
         postgres: &[
             "callback_deliveries_identity_key",
@@ -60,7 +60,7 @@ const HOT: &[Hot] = &[
     },
     Hot {
         name: "failing_endpoints",
-        part: "SELECT id FROM webhook_endpoints WHERE id",
+        part: "e.consecutive_failures > 0",
         arguments: r#"'["00000000-0000-0000-0000-000000000001"]'"#,
         postgres: &["webhook_endpoints_pkey"],
         sqlite: &["sqlite_autoindex_webhook_endpoints_1"],
@@ -94,24 +94,19 @@ const HOT: &[Hot] = &[
         name: "due_endpoints",
         part: "SELECT d.id, d.created_at, d.is_ordered",
         arguments: "'00000000-0000-0000-0000-000000000000', NOW, 100",
-        postgres: &[
-            "callback_deliveries_due_idx",
-            "callback_deliveries_lease_idx",
-            "webhook_endpoints_pkey",
-        ],
+        postgres: &["callback_deliveries_due_idx", "webhook_endpoints_pkey"],
         sqlite: &[
             "callback_deliveries_due_idx",
-            "callback_deliveries_lease_idx",
             "sqlite_autoindex_webhook_endpoints_1",
         ],
         sorts: false,
     },
     Hot {
         name: "is_busy",
-        part: "SELECT EXISTS ( SELECT 1 FROM callback_deliveries WHERE endpoint_id = $1 AND lease_token",
+        part: "SELECT EXISTS ( SELECT 1 FROM ( SELECT lease_expires_at FROM callback_deliveries WHERE endpoint_id = $1",
         arguments: "STORE, NOW",
-        postgres: &["callback_deliveries_lease_idx"],
-        sqlite: &["callback_deliveries_lease_idx"],
+        postgres: &["callback_deliveries_due_idx"],
+        sqlite: &["callback_deliveries_due_idx"],
         sorts: false,
     },
     Hot {
@@ -162,7 +157,7 @@ const HOT: &[Hot] = &[
     },
     Hot {
         name: "claim_slots",
-        part: "AND status = 'pending' AND (enqueued_until IS NULL OR enqueued_until <= $3)",
+        part: "o.status = 'pending' AND (o.enqueued_until IS NULL OR o.enqueued_until <= $3)",
         arguments: r#"'["00000000-0000-0000-0000-000000000001"]', NOW, NOW"#,
         postgres: &["callback_outbox_pkey"],
         sqlite: &["sqlite_autoindex_callback_outbox_1"],
@@ -178,7 +173,7 @@ const HOT: &[Hot] = &[
     },
     Hot {
         name: "signing_secrets",
-        part: "SELECT endpoint_id, id, secret",
+        part: "SELECT s.endpoint_id, s.id, s.secret",
         arguments: r#"'["00000000-0000-0000-0000-000000000001"]', NOW"#,
         postgres: &["webhook_secrets_endpoint_id_idx"],
         sqlite: &["webhook_secrets_endpoint_id_idx"],
