@@ -23,36 +23,19 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::attempt::Outcome;
-use super::lanes::{Lane, width};
+use super::lanes::width;
 use super::outbox::CallbackStatus;
 use super::queries::deliveries::{DeliveryLease, DueDelivery, OutcomeRow, OwedEvent};
 use super::queries::schedule;
-use super::secrets::{SecretUnreadable, Signing};
+use super::secrets::SecretUnreadable;
 use super::send::Sent;
 use super::sign::{SigningSecret, reference_headers, standard_headers};
-use super::together::{self, Answered, LEASE_MARGIN, Written};
+use super::together::{self, Answered, LEASE_MARGIN, Parcel, Taken, Written};
 use super::unreadable;
 use crate::App;
 use crate::batch::BatchError;
 use crate::db;
 use crate::traces::{self, NewSpan};
-
-/// A delivery that is ours to send.
-struct Parcel {
-    delivery: DueDelivery,
-    lease: DeliveryLease,
-    signing: Signing,
-    lane: Lane,
-}
-
-/// What became of deliveries that are due.
-#[derive(Default)]
-struct Claimed {
-    /// To be sent.
-    parcels: Vec<Parcel>,
-    /// Due, but their endpoints have enough to do.
-    crowded: Vec<DueDelivery>,
-}
 
 /// How an event stands.
 type State = (CallbackStatus, Option<DateTime<Utc>>);
@@ -71,24 +54,27 @@ pub(crate) async fn deliver_callback(
     stop: &CancellationToken,
 ) -> Result<(), BatchError> {
     let id = job.outbox_id;
-    let look = match together::look_at(app, id).await {
+    if stop.is_cancelled() {
+        return finish(app, id).await.map(|_| ());
+    }
+    let taken = match together::take(app, id).await {
         Err(BatchError::Database(error)) if unreadable::is_unreadable(&error) => {
             return Ok(unreadable::give_up(app, id, &error).await?);
         }
-        look => look?,
+        taken => taken?,
     };
-    let Some(look) = look else {
+    let Some(taken) = taken else {
         warn!(event = "outbox_not_found", outboxId = %id, "event {id} does not exist any more");
         return Ok(());
     };
-    let event = &look.event;
+    let event = taken.event.clone();
     let span = || {
         let span = NewSpan::job(DeliverCallback::NAME, event.traceparent.as_deref());
         span.with("event.id", id.to_string())
             .with("event.name", event.event.as_str())
     };
     let work = async {
-        let ended = run(app, &job, event, look.due.clone(), stop).await;
+        let ended = run(app, &job, taken, stop).await;
         if ended.is_err() {
             traces::note_failure("failed");
         }
@@ -100,19 +86,19 @@ pub(crate) async fn deliver_callback(
 async fn run(
     app: &Arc<App>,
     job: &DeliverCallback,
-    event: &OwedEvent,
-    due: Vec<DueDelivery>,
+    taken: Taken,
     stop: &CancellationToken,
 ) -> Result<(), BatchError> {
+    let event = taken.event.clone();
     let id = event.id;
     let mut counts = Counts::default();
     let mut state = (event.status, None);
     if event.status == CallbackStatus::Pending {
-        state = rounds(app, event, due, stop, &mut counts).await?;
+        state = rounds(app, taken, stop, &mut counts).await?;
     }
     let (status, next_retry_at) = state;
     if counts.sent > 0 {
-        log_deliveries(event, counts, next_retry_at);
+        log_deliveries(&event, counts, next_retry_at);
     }
     info!(event = "callback_job_completed", queue = DeliverCallback::QUEUE, jobId = job.identity(), outboxId = %id, %status, "ran the job of event {id}");
     Ok(())
@@ -121,80 +107,52 @@ async fn run(
 /// Sends what is due until nothing is left that this process may send now.
 async fn rounds(
     app: &Arc<App>,
-    event: &OwedEvent,
-    mut due: Vec<DueDelivery>,
+    mut taken: Taken,
     stop: &CancellationToken,
     counts: &mut Counts,
 ) -> Result<State, BatchError> {
     loop {
-        let claimed = if stop.is_cancelled() {
-            Claimed::default()
-        } else {
-            claim(app, due).await?
-        };
-        let has_sent = !claimed.parcels.is_empty();
-        let parcels = claimed.parcels.into_iter();
-        let sent = join_all(parcels.map(|parcel| deliver(app, event, parcel))).await;
+        let Taken {
+            event,
+            parcels,
+            crowded,
+            missed,
+        } = taken;
+        for delivery in missed {
+            together::bring_next(app, &delivery).await?;
+        }
+        let has_sent = !parcels.is_empty();
+        let parcels = parcels.into_iter();
+        let sent = join_all(parcels.map(|parcel| deliver(app, &event, parcel))).await;
         let mut state = None;
         for sent in sent {
             let (outcome, written) = sent?;
             counts.sent += 1;
             counts.success += usize::from(outcome == CallbackStatus::Success);
             // The last one that was written knows of all; it freed the slot.
-            state = written
-                .filter(|(status, _)| *status != CallbackStatus::Pending)
-                .or(state);
+            let is_settled = |(status, _): &State| *status != CallbackStatus::Pending;
+            state = written.filter(is_settled).or(state);
         }
         if let Some(state) = state {
             return Ok(state);
         }
-        if !has_sent || claimed.crowded.is_empty() {
+        if !has_sent || crowded.is_empty() {
             let state = finish(app, event.id).await?;
             // Whoever left a lane before the slot was free has not seen this event waiting.
             let has_room =
                 |it: &DueDelivery| app.lanes.free(it.endpoint_id, width(it.is_ordered)) > 0;
-            if !claimed.crowded.iter().any(has_room) {
+            if !crowded.iter().any(has_room) {
                 return Ok(state);
             }
         }
-        let look = together::look_at(app, event.id).await?;
-        due = look.map(|look| look.due).unwrap_or_default();
-    }
-}
-
-/// Takes the leases of what there is room for.
-async fn claim(app: &Arc<App>, due: Vec<DueDelivery>) -> Result<Claimed, BatchError> {
-    let mut claimed = Claimed::default();
-    let mut admitted = Vec::new();
-    for delivery in due {
-        let width = width(delivery.is_ordered);
-        match app.lanes.enter(delivery.endpoint_id, width) {
-            Some(lane) => admitted.push((delivery, lane)),
-            None => claimed.crowded.push(delivery),
+        if stop.is_cancelled() {
+            return finish(app, event.id).await;
+        }
+        match together::take(app, event.id).await? {
+            Some(again) => taken = again,
+            None => return finish(app, event.id).await,
         }
     }
-    if admitted.is_empty() {
-        return Ok(claimed);
-    }
-    let wanted = admitted
-        .iter()
-        .map(|(delivery, _)| delivery.clone())
-        .collect();
-    let claims = together::claim(app, wanted).await?;
-    for ((delivery, lane), claim) in admitted.into_iter().zip(claims) {
-        match claim {
-            Some(together::Claim { lease, signing }) => claimed.parcels.push(Parcel {
-                delivery,
-                lease,
-                signing,
-                lane,
-            }),
-            // Taken by somebody else in the meantime.
-            None if lane.leave() => together::bring_next(app, &delivery).await?,
-            None => {}
-        }
-    }
-    Ok(claimed)
 }
 
 /// Sends a delivery and writes down what came of it; tells how the delivery stands and, if the

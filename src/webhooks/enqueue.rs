@@ -23,11 +23,7 @@ pub(crate) async fn enqueue_recorded(app: &App, recorded: Recorded) {
     let Some(slot) = slot else {
         return;
     };
-    match slots::push_claimed::<DeliverCallback>(app, &[id], slot).await {
-        Ok(pushed) => log_failure(&[id], &pushed),
-        // The job is in the queue; its slot ends sooner than it need.
-        Err(error) => debug!(%error, "failed to keep the slot of event {id}"),
-    }
+    push_next(app, &[id], slot).await;
 }
 
 /// Somebody who is to be sent what it is owed.

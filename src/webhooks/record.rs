@@ -7,7 +7,7 @@
 //!
 //! Its job is pushed after the commit ([`enqueue_recorded`](super::enqueue::enqueue_recorded)).
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use jobs::{OutboxId, StoreId};
 use serde::{Deserialize, Serialize};
 
@@ -16,10 +16,8 @@ use super::outbox::CallbackStatus;
 use super::queries::{deliveries, endpoints};
 use crate::App;
 use crate::db::Tx;
+use crate::schedule::slots::SLOT_BEFORE_PUSH;
 use crate::timestamp::Timestamp;
-
-/// How long the slot of a new event lasts; its job is pushed right after the commit.
-const SLOT_BEFORE_PUSH: TimeDelta = TimeDelta::seconds(5);
 
 /// An event that is about to be true.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::breaker;
 use super::enqueue::{Served, claim_next, push_next};
-use super::lanes::width;
+use super::lanes::{Lane, width};
 use super::model::{DeliveryId, EndpointId};
 use super::outbox::CallbackStatus;
 use super::queries::deliveries::{
@@ -27,8 +27,6 @@ use crate::batch::{BatchError, Batcher};
 use crate::db::Tx;
 use crate::schedule::slots::SLOT_BEFORE_PUSH;
 
-/// Reads at the same time: one in the database while another is prepared.
-const READS: usize = 2;
 /// Writes at the same time. Two would make smaller batches, and want the same events next.
 const WRITES: usize = 1;
 /// How much longer than a request its lease lasts: time to write down what came of it.
@@ -43,8 +41,7 @@ const GONE: &str = "gone";
 /// Steps that many deliveries make at the same time; one a process.
 #[derive(Debug)]
 pub(crate) struct Steps {
-    looks: Batcher<OutboxId, Option<Look>>,
-    claims: Batcher<Vec<DueDelivery>, Vec<Option<Claim>>>,
+    takes: Batcher<OutboxId, Option<Taken>>,
     outcomes: Batcher<Answered, Option<Written>>,
     turns: Batcher<DueDelivery, ()>,
     pushes: Batcher<Next, ()>,
@@ -54,8 +51,7 @@ pub(crate) struct Steps {
 impl Default for Steps {
     fn default() -> Self {
         Self {
-            looks: Batcher::new(READS),
-            claims: Batcher::new(WRITES),
+            takes: Batcher::new(WRITES),
             outcomes: Batcher::new(WRITES),
             turns: Batcher::new(WRITES),
             pushes: Batcher::new(WRITES),
@@ -64,18 +60,25 @@ impl Default for Steps {
     }
 }
 
-/// An event, and which of its deliveries may be sent now.
-#[derive(Clone, Debug)]
-pub(super) struct Look {
+/// An event, and what may be sent of it.
+#[derive(Debug)]
+pub(super) struct Taken {
     pub(super) event: OwedEvent,
-    pub(super) due: Vec<DueDelivery>,
+    /// Ours to send.
+    pub(super) parcels: Vec<Parcel>,
+    /// Due, but their endpoints have enough to do.
+    pub(super) crowded: Vec<DueDelivery>,
+    /// Sent by somebody else, whose endpoints somebody was turned away from meanwhile.
+    pub(super) missed: Vec<DueDelivery>,
 }
 
 /// A delivery that is ours to send.
 #[derive(Debug)]
-pub(super) struct Claim {
+pub(super) struct Parcel {
+    pub(super) delivery: DueDelivery,
     pub(super) lease: DeliveryLease,
     pub(super) signing: Signing,
+    pub(super) lane: Lane,
 }
 
 /// What a request came to.
@@ -104,92 +107,103 @@ pub(super) struct Next {
     until: DateTime<Utc>,
 }
 
-/// Looks at an event.
-pub(super) async fn look_at(app: &Arc<App>, id: OutboxId) -> Result<Option<Look>, BatchError> {
+/// Looks what of an event is due, and takes the leases of what there is room for. Nothing, if there
+/// is no such event.
+pub(super) async fn take(app: &Arc<App>, id: OutboxId) -> Result<Option<Taken>, BatchError> {
     let work_app = app.clone();
     let work = move |ids: Vec<Arc<OutboxId>>| {
         let app = work_app.clone();
-        async move {
-            look_at_all(&app, &distinct(&ids))
-                .await
-                .map(|found| answer(&ids, found))
-        }
+        async move { take_all(&app, &ids).await }
     };
-    app.deliveries.looks.run(id, work).await
+    app.deliveries.takes.run(id, work).await
 }
 
-async fn look_at_all(app: &App, ids: &[OutboxId]) -> sqlx::Result<HashMap<OutboxId, Look>> {
+async fn take_all(app: &App, asked: &[Arc<OutboxId>]) -> sqlx::Result<Vec<Option<Taken>>> {
     let now = app.clock.now();
-    let mut tx = app.db.read().await?;
-    let events = deliveries::owed_events(&mut tx, ids).await?;
-    let due = deliveries::due_deliveries(&mut tx, ids, now).await?;
-    tx.save().await?;
-    let look = |event: OwedEvent| {
-        (
-            event.id,
-            Look {
-                event,
-                due: Vec::new(),
-            },
-        )
-    };
-    let mut looks: HashMap<OutboxId, Look> = events.into_iter().map(look).collect();
+    let ids = distinct(asked);
+    let mut tx = app.db.write().await?;
+    let events = deliveries::owed_events(&mut tx, &ids).await?;
+    let due = deliveries::due_deliveries(&mut tx, &ids, now).await?;
+    let taken = events.into_iter().map(|event| {
+        let taken = Taken {
+            event,
+            parcels: Vec::new(),
+            crowded: Vec::new(),
+            missed: Vec::new(),
+        };
+        (taken.event.id, taken)
+    });
+    let mut taken: HashMap<OutboxId, Taken> = taken.collect();
+    let mut admitted = Vec::new();
     for delivery in due {
-        if let Some(look) = looks.get_mut(&delivery.outbox_id) {
-            look.due.push(delivery);
+        let lane = app
+            .lanes
+            .enter(delivery.endpoint_id, width(delivery.is_ordered));
+        match (lane, taken.get_mut(&delivery.outbox_id)) {
+            (Some(lane), Some(_)) => admitted.push((delivery, lane)),
+            (None, Some(taken)) => taken.crowded.push(delivery),
+            (_, None) => {}
         }
     }
-    Ok(looks)
+    if !admitted.is_empty() {
+        let events = taken.values().map(|taken| &taken.event);
+        let leases = take_leases(app, &mut tx, events, &admitted, now).await?;
+        let endpoints = admitted.iter().filter(|(it, _)| leases.of.contains(&it.id));
+        let endpoints = distinct_of(endpoints.map(|(it, _)| it.endpoint_id));
+        let signing = signing_secrets(app, &mut tx, &endpoints, now).await?;
+        for (delivery, lane) in admitted {
+            let Some(taken) = taken.get_mut(&delivery.outbox_id) else {
+                continue;
+            };
+            match signing.get(&delivery.endpoint_id) {
+                Some(signing) if leases.of.contains(&delivery.id) => taken.parcels.push(Parcel {
+                    delivery,
+                    lease: leases.lease,
+                    signing: signing.clone(),
+                    lane,
+                }),
+                _ if lane.leave() => taken.missed.push(delivery),
+                _ => {}
+            }
+        }
+    }
+    tx.save().await?;
+    // Of two jobs of an event at the same time the first has it.
+    Ok(asked.iter().map(|id| taken.remove(id)).collect())
 }
 
-/// Takes the leases of deliveries of an event; none of one that somebody else was faster with.
-pub(super) async fn claim(
-    app: &Arc<App>,
-    wanted: Vec<DueDelivery>,
-) -> Result<Vec<Option<Claim>>, BatchError> {
-    let work_app = app.clone();
-    let work = move |wanted: Vec<_>| {
-        let app = work_app.clone();
-        async move { claim_all(&app, &wanted).await }
-    };
-    app.deliveries.claims.run(wanted, work).await
+/// Leases that were taken.
+struct Leases {
+    lease: DeliveryLease,
+    of: HashSet<DeliveryId>,
 }
 
-async fn claim_all(
+async fn take_leases(
     app: &App,
-    wanted: &[Arc<Vec<DueDelivery>>],
-) -> sqlx::Result<Vec<Vec<Option<Claim>>>> {
-    let now = app.clock.now();
+    tx: &mut Tx,
+    events: impl Iterator<Item = &OwedEvent>,
+    admitted: &[(DueDelivery, Lane)],
+    now: DateTime<Utc>,
+) -> sqlx::Result<Leases> {
     let lease = DeliveryLease {
         token: app.ids.new_id(now),
         expires_at: now + app.settings.callback.timeout + LEASE_MARGIN,
     };
-    let all: Vec<&DueDelivery> = wanted.iter().flat_map(|it| it.iter()).collect();
-    let mut tx = app.db.write().await?;
-    let events = distinct_of(all.iter().map(|it| it.outbox_id));
-    let at_most = lease.expires_at + SLOT_BEFORE_PUSH;
-    schedule::hold_slots(&mut tx, &events, lease.expires_at, at_most).await?;
-    let refused = take_probes(&mut tx, &all, lease, now).await?;
-    let admitted = all.iter().map(|it| it.id);
-    let admitted: Vec<DeliveryId> = admitted.filter(|id| !refused.contains(id)).collect();
-    let mut taken = deliveries::claim_deliveries(&mut tx, &admitted, lease, now).await?;
-    let endpoints = all.iter().filter(|it| taken.contains(&it.id));
-    let endpoints = distinct_of(endpoints.map(|it| it.endpoint_id));
-    let signing = signing_secrets(app, &mut tx, &endpoints, now).await?;
-    tx.save().await?;
-    let mut claims = Vec::with_capacity(wanted.len());
-    for wanted in wanted {
-        // Of two jobs of an event in this batch one has the delivery.
-        let claim = |it: &DueDelivery| {
-            let signing = signing
-                .get(&it.endpoint_id)
-                .filter(|_| taken.remove(&it.id))?;
-            let signing = signing.clone();
-            Some(Claim { lease, signing })
-        };
-        claims.push(wanted.iter().map(claim).collect());
+    let (until, at_most) = (lease.expires_at, lease.expires_at + SLOT_BEFORE_PUSH);
+    let is_held = |it: &OwedEvent| {
+        it.enqueued_until
+            .is_some_and(|slot| (until..=at_most).contains(&slot))
+    };
+    let loose: Vec<OutboxId> = events.filter(|it| !is_held(it)).map(|it| it.id).collect();
+    if !loose.is_empty() {
+        schedule::hold_slots(tx, &loose, until).await?;
     }
-    Ok(claims)
+    let wanted: Vec<&DueDelivery> = admitted.iter().map(|(delivery, _)| delivery).collect();
+    let refused = take_probes(tx, &wanted, lease, now).await?;
+    let wanted = wanted.iter().map(|it| it.id);
+    let wanted: Vec<DeliveryId> = wanted.filter(|id| !refused.contains(id)).collect();
+    let of = deliveries::claim_deliveries(tx, &wanted, lease, now).await?;
+    Ok(Leases { lease, of })
 }
 
 /// Takes the one chance of each endpoint that was left in peace; returns the deliveries that may
@@ -290,8 +304,15 @@ async fn keep_records(
             .or_default()
             .push(it);
     }
-    let endpoints: Vec<EndpointId> = by_endpoint.keys().copied().collect();
-    let mut failing = deliveries::failing_endpoints(tx, &endpoints).await?;
+    // Usually all is well with all of them, and was so when they were looked at.
+    let is_well = |it: &&Answered| {
+        it.row.status == CallbackStatus::Success && it.delivery.consecutive_failures == 0
+    };
+    let mut failing = HashSet::new();
+    if !by_endpoint.values().flatten().all(|it| is_well(it)) {
+        let endpoints: Vec<EndpointId> = by_endpoint.keys().copied().collect();
+        failing = deliveries::failing_endpoints(tx, &endpoints).await?;
+    }
     for (endpoint, answered) in by_endpoint {
         for it in answered {
             if it.row.status != CallbackStatus::Success {

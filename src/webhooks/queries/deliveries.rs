@@ -36,6 +36,7 @@ pub(crate) struct OwedEvent {
     pub(crate) payload: Json<Envelope>,
     pub(crate) status: CallbackStatus,
     pub(crate) attempt: i32,
+    pub(crate) enqueued_until: Option<DateTime<Utc>>,
 }
 
 /// A delivery that is due, and what is known of its endpoint.
@@ -159,11 +160,13 @@ pub(crate) async fn insert_delivery(
 pub(crate) async fn owed_events(tx: &mut Tx, ids: &[OutboxId]) -> sqlx::Result<Vec<OwedEvent>> {
     let sql = tx.pick(
         sql!(postgres:
-            "SELECT id, organization_id, store_id, event, traceparent, payload, status, attempt
+            "SELECT id, organization_id, store_id, event, traceparent, payload, status, attempt,
+                 enqueued_until
              FROM callback_outbox
              WHERE id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))"),
         sql!(sqlite:
-            "SELECT id, organization_id, store_id, event, traceparent, payload, status, attempt
+            "SELECT id, organization_id, store_id, event, traceparent, payload, status, attempt,
+                 enqueued_until
              FROM callback_outbox
              WHERE id IN (SELECT unhex(value) FROM json_each($1))"),
     );

@@ -309,13 +309,11 @@ pub(crate) async fn free_all_slots(tx: &mut Tx, now: DateTime<Utc>) -> sqlx::Res
         .execute(conn).await.map(|done| done.rows_affected()))
 }
 
-/// Keeps the slots of events while their jobs run: they end between `until` and `at_most`. Most
-/// do so already, and are left alone.
+/// Keeps the slots of events while their jobs run.
 pub(crate) async fn hold_slots(
     tx: &mut Tx,
     ids: &[OutboxId],
     until: DateTime<Utc>,
-    at_most: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     // In the order of ids, so that two batches at once cannot wait for each other.
     let sql = tx.pick(
@@ -326,18 +324,16 @@ pub(crate) async fn hold_slots(
                  SELECT id
                  FROM callback_outbox
                  WHERE id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
-                   AND (enqueued_until IS NULL OR enqueued_until < $2 OR enqueued_until > $3)
                  ORDER BY id
                  FOR NO KEY UPDATE
              ))"),
         sql!(sqlite:
             "UPDATE callback_outbox
              SET enqueued_until = $2
-             WHERE id IN (SELECT unhex(value) FROM json_each($1))
-               AND (enqueued_until IS NULL OR enqueued_until < $2 OR enqueued_until > $3)"),
+             WHERE id IN (SELECT unhex(value) FROM json_each($1))"),
     );
     on!(tx, conn => query(sql)
-        .bind(json_uuid::list(ids)).bind(until).bind(at_most)
+        .bind(json_uuid::list(ids)).bind(until)
         .execute(conn).await.map(|_| ()))
 }
 

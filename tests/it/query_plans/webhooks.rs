@@ -20,7 +20,7 @@ const HOT: &[Hot] = &[
     },
     Hot {
         name: "owed_events",
-        part: "traceparent, payload, status, attempt FROM callback_outbox WHERE",
+        part: "traceparent, payload, status, attempt, enqueued_until FROM callback_outbox WHERE",
         arguments: r#"'["00000000-0000-0000-0000-000000000001"]'"#,
         postgres: &["callback_outbox_pkey"],
         sqlite: &["sqlite_autoindex_callback_outbox_1"],
