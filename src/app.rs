@@ -23,7 +23,7 @@ use crate::ids::Ids;
 use crate::keys::StartWithoutKey;
 use crate::lease::LeaseTimes;
 use crate::marketplace::connector::{Connector, MockClient, http_client};
-use crate::marketplace::{Imports, Together};
+use crate::marketplace::{Imports, SyncLanes, Together};
 use crate::metrics::Metrics;
 use crate::retry::{Backoff, Jitter};
 use crate::traces::Traces;
@@ -56,6 +56,8 @@ pub struct App {
     pub webhooks: Sender,
     /// Requests of this process to each of them.
     pub lanes: Lanes,
+    /// Stores of each organization that are synced by this process.
+    pub sync_lanes: SyncLanes,
     /// Spreads the retries of deliveries.
     pub jitter: Jitter,
     /// How often somebody may call.
@@ -215,6 +217,7 @@ impl App {
         let proxies = rates.proxies.clone();
         let rates = Rates::new(rates.per_key, rates.per_address, proxies, &clock);
         Ok(Self {
+            sync_lanes: SyncLanes::new(settings.sync.concurrency),
             settings,
             db,
             queue,

@@ -99,7 +99,30 @@ pub async fn run_callbacks_until_empty(app: &Arc<App>) -> Result<u64, QueueError
 
 /// The handler of [`SyncStore`]. A failed job is shown as failed and not run again: what is due
 /// stays due, and the next tick enqueues the store.
+///
+/// It goes on with stores whose own jobs found no lane, as long as it may.
 pub async fn sync_store(app: &App, job: SyncStore, stop: &CancellationToken) -> Result<(), String> {
+    let store_id = job.store_id;
+    let lane = match caught(marketplace::enter_lane(app, store_id)).await {
+        Ok(Some(lane)) => lane,
+        Ok(None) => return Ok(()),
+        Err(error) => {
+            app.metrics.sync_job().ended(JobOutcome::Failed);
+            let free_slot = || marketplace::free_slot(app, store_id);
+            return Err(failed(&job, error, free_slot).await);
+        }
+    };
+    let ended = run_store(app, job, stop).await;
+    let mut next = lane.leave();
+    while let Some((store_id, lane)) = next.filter(|_| !stop.is_cancelled()) {
+        // A failure is in the log; there is no job that could tell of it.
+        let _failure = run_store(app, SyncStore { store_id }, stop).await.err();
+        next = lane.leave();
+    }
+    ended
+}
+
+async fn run_store(app: &App, job: SyncStore, stop: &CancellationToken) -> Result<(), String> {
     let store_id = job.store_id;
     let timer = app.metrics.sync_job();
     let span = || NewSpan::job(SyncStore::NAME, None).with("store.id", store_id.to_string());

@@ -6,6 +6,7 @@
 //! | [`import`] | what an import does, top to bottom |
 //! | [`together`] | its steps in the database, for all who are there at the same time |
 //! | [`sync`] | what [`SyncStore`](jobs::SyncStore) does, top to bottom |
+//! | [`lanes`] | how many stores of an organization are synced at the same time |
 //! | [`schedule`] | what a `sync` tick enqueues |
 //! | [`status`] | how a store is doing, from its newest receipts: one pure function |
 //! | [`attempt`] | one question about one receipt, shared by import and run |
@@ -27,6 +28,7 @@ mod counts;
 pub mod dead_letters;
 mod error;
 mod import;
+mod lanes;
 pub mod mock_api;
 mod mock_request;
 pub mod mock_rules;
@@ -46,6 +48,8 @@ mod turns;
 pub(crate) use dead_letters::{dead_receipts, revive_receipt};
 pub use error::Error;
 pub use import::Imports;
+pub use lanes::Lanes as SyncLanes;
+pub(crate) use lanes::enter_lane;
 pub(crate) use model::OrderState;
 pub use operate::{Hurried, OperateError, pause_store, requeue_receipts, resume_store, sync_now};
 pub(crate) use order_states::order_states;

@@ -125,6 +125,19 @@ pub async fn store_by_id(tx: &mut Tx, id: StoreId) -> sqlx::Result<Option<Store>
         .fetch_optional(conn).await)
 }
 
+/// The organization of a store, and whether there is no other one.
+pub async fn owner(tx: &mut Tx, id: StoreId) -> sqlx::Result<Option<(String, bool)>> {
+    // Two ends of an index, however many stores there are.
+    on!(tx, conn => query_as(sql!(
+        "SELECT organization_id, (
+             (SELECT MIN(organization_id) FROM stores) = (SELECT MAX(organization_id) FROM stores)
+         ) AS is_alone
+         FROM stores
+         WHERE id = $1"))
+        .bind(id)
+        .fetch_optional(conn).await)
+}
+
 /// A store by what its organization and marketplace call it.
 pub async fn store_by_name(
     tx: &mut Tx,

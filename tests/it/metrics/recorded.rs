@@ -146,6 +146,7 @@ async fn a_run_that_leaves_rows_behind_is_a_backlog(#[values(Embedded, Server)] 
     app.run(store).await.unwrap();
     let scrape = app.scrape().await;
     assert!((scrape.value("sync_backlog_total", &[]) - 1.0).abs() < f64::EPSILON);
+    assert_eq!(app.run_syncs().await, 1, "enqueued again");
 }
 
 /// A-43, as it is counted; and that two apps of one process count apart.

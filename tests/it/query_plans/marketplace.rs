@@ -122,6 +122,14 @@ const HOT: &[Hot] = &[
         sorts: true,
     },
     Hot {
+        name: "owner",
+        part: "SELECT organization_id, ( (SELECT MIN(organization_id) FROM stores)",
+        arguments: "STORE",
+        postgres: &["stores_identity_key", "stores_pkey"],
+        sqlite: &["sqlite_autoindex_stores_1", "sqlite_autoindex_stores_3"],
+        sorts: false,
+    },
+    Hot {
         name: "lock_leased_store",
         part: "SELECT paused_at IS NOT NULL FROM stores WHERE id = $1 AND lease_token = $2",
         arguments: "STORE, OTHER",

@@ -3,6 +3,7 @@
 mod batches;
 mod database;
 mod events;
+mod lanes;
 mod lease;
 mod logs;
 mod pauses;
