@@ -39,7 +39,7 @@ enum Randomness {
 /// all the rest of an id.
 #[derive(Debug)]
 struct Drawn {
-    bytes: [[u8; 16]; 64],
+    bytes: Box<[[u8; 16]; 64]>,
     left: usize,
 }
 
@@ -105,7 +105,7 @@ impl Randomness {
 impl Drawn {
     fn none() -> Self {
         Self {
-            bytes: [[0; 16]; 64],
+            bytes: Box::new([[0; 16]; 64]),
             left: 0,
         }
     }

@@ -309,7 +309,7 @@ async fn keep_records(
         it.row.status == CallbackStatus::Success && it.delivery.consecutive_failures == 0
     };
     let mut failing = HashSet::new();
-    if !by_endpoint.values().flatten().all(|it| is_well(it)) {
+    if !by_endpoint.values().flatten().all(is_well) {
         let endpoints: Vec<EndpointId> = by_endpoint.keys().copied().collect();
         failing = deliveries::failing_endpoints(tx, &endpoints).await?;
     }
@@ -417,7 +417,7 @@ pub(super) async fn end(app: &Arc<App>, id: OutboxId) -> Result<Option<EndedEven
             let ended = schedule::free_slots(&mut tx, &distinct(&ids)).await?;
             tx.save().await?;
             let ended = ended.into_iter().map(|it| (it.id, it)).collect();
-            Ok(answer(&ids, ended))
+            Ok(answer(&ids, &ended))
         }
     };
     app.deliveries.ends.run(id, work).await
@@ -435,6 +435,6 @@ fn distinct_of<T: Ord>(ids: impl Iterator<Item = T>) -> Vec<T> {
 }
 
 /// What was found for each that was asked for, in their order.
-fn answer<T: Clone>(ids: &[Arc<OutboxId>], found: HashMap<OutboxId, T>) -> Vec<Option<T>> {
+fn answer<T: Clone>(ids: &[Arc<OutboxId>], found: &HashMap<OutboxId, T>) -> Vec<Option<T>> {
     ids.iter().map(|id| found.get(id).cloned()).collect()
 }

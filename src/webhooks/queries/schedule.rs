@@ -164,10 +164,9 @@ pub(crate) async fn waiting_events(
             "SELECT e.id AS endpoint_id, (
                  SELECT COALESCE(jsonb_agg(id ORDER BY due_at, delivery_id), '[]')
                  FROM (
-                     SELECT o.id, head.due_at, head.delivery_id
+                     SELECT o.id, head.due_at, head.id AS delivery_id
                      FROM (
-                         SELECT outbox_id, COALESCE(next_attempt_at, created_at) AS due_at,
-                             id AS delivery_id
+                         SELECT outbox_id, COALESCE(next_attempt_at, created_at) AS due_at, id
                          FROM callback_deliveries
                          WHERE endpoint_id = e.id AND status = 'pending'
                            AND COALESCE(next_attempt_at, created_at) <= $2
@@ -177,7 +176,7 @@ pub(crate) async fn waiting_events(
                      ) AS head
                      JOIN callback_outbox AS o ON o.id = head.outbox_id
                      WHERE o.enqueued_until IS NULL OR o.enqueued_until <= $2
-                     ORDER BY head.due_at, head.delivery_id
+                     ORDER BY head.due_at, head.id
                      LIMIT 16
                  ) AS waiting
              ) AS events
@@ -194,10 +193,9 @@ pub(crate) async fn waiting_events(
             "SELECT e.id AS endpoint_id, (
                  SELECT json_group_array(lower(hex(id)) ORDER BY due_at, delivery_id)
                  FROM (
-                     SELECT o.id, head.due_at, head.delivery_id
+                     SELECT o.id, head.due_at, head.id AS delivery_id
                      FROM (
-                         SELECT outbox_id, COALESCE(next_attempt_at, created_at) AS due_at,
-                             id AS delivery_id
+                         SELECT outbox_id, COALESCE(next_attempt_at, created_at) AS due_at, id
                          FROM callback_deliveries
                          WHERE endpoint_id = e.id AND status = 'pending'
                            AND COALESCE(next_attempt_at, created_at) <= $2
@@ -207,7 +205,7 @@ pub(crate) async fn waiting_events(
                      ) AS head
                      JOIN callback_outbox AS o ON o.id = head.outbox_id
                      WHERE o.enqueued_until IS NULL OR o.enqueued_until <= $2
-                     ORDER BY head.due_at, head.delivery_id
+                     ORDER BY head.due_at, head.id
                      LIMIT 16
                  ) AS waiting
              ) AS events
