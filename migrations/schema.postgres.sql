@@ -209,8 +209,6 @@ CREATE INDEX callback_deliveries_endpoint_id_idx ON public.callback_deliveries U
 
 CREATE INDEX callback_deliveries_failed_endpoint_idx ON public.callback_deliveries USING btree (endpoint_id, created_at, id) WHERE (status = 'failed'::text);
 
-CREATE INDEX callback_deliveries_lease_idx ON public.callback_deliveries USING btree (endpoint_id, lease_expires_at) WHERE (lease_token IS NOT NULL);
-
 CREATE INDEX callback_deliveries_pending_endpoint_idx ON public.callback_deliveries USING btree (endpoint_id, created_at, id) WHERE (status = 'pending'::text);
 
 CREATE INDEX callback_outbox_done_idx ON public.callback_outbox USING btree (updated_at, id) WHERE (status = 'success'::text);

@@ -187,10 +187,6 @@ CREATE INDEX callback_deliveries_failed_endpoint_idx
     ON callback_deliveries (endpoint_id, created_at, id)
     WHERE status = 'failed';
 
-CREATE INDEX callback_deliveries_lease_idx
-    ON callback_deliveries (endpoint_id, lease_expires_at)
-    WHERE lease_token IS NOT NULL;
-
 CREATE INDEX callback_deliveries_pending_endpoint_idx
     ON callback_deliveries (endpoint_id, created_at, id)
     WHERE status = 'pending';

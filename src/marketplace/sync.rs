@@ -17,12 +17,12 @@ use std::sync::OnceLock;
 
 use chrono::{DateTime, Utc};
 use futures::{FutureExt, StreamExt, stream};
-use jobs::{Job, OutboxId, StoreId, SyncStore};
+use jobs::{Job, OutboxId, QueueError, StoreId, SyncStore};
 use secrecy::SecretString;
 use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::attempt::{Attempt, attempt};
@@ -40,7 +40,7 @@ use crate::App;
 use crate::db;
 use crate::lease::Lease;
 use crate::metrics::JobOutcome;
-use crate::schedule::slots::{self, Enqueued};
+use crate::schedule::slots;
 use crate::webhooks::{self, EventType, Recorded};
 
 /// A run ends after so many batches; then the store has to wait for its turn again.
@@ -114,17 +114,13 @@ struct Ended {
 
 /// Enqueues a store that has more due than a run takes. Best effort: the next tick does it, too.
 async fn enqueue_again(app: &App, store_id: StoreId) {
-    match slots::enqueue::<SyncStore>(app, &[store_id]).await {
-        Ok(Enqueued { pushed: Ok(()), .. }) => {}
-        Ok(Enqueued {
-            pushed: Err(error), ..
-        }) => {
-            debug!(storeId = %store_id, %error, "store {store_id} waits for the next tick");
-        }
-        Err(error) => {
-            warn!(storeId = %store_id, %error, "failed to enqueue store {store_id} again; the next tick does");
-        }
-    }
+    let enqueued = slots::enqueue::<SyncStore>(app, &[store_id]).await;
+    let error = match enqueued.map(|enqueued| enqueued.pushed) {
+        Ok(Ok(()) | Err(QueueError::Full { .. })) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    warn!(storeId = %store_id, error, "failed to enqueue store {store_id} again; the next tick does");
 }
 
 /// The lease was not to be had.

@@ -1,8 +1,9 @@
 //! What [`DeliverCallback`] does, top to bottom.
 //!
-//! It claims the deliveries of its event that are due, sends them all at the same time, and
+//! It takes the deliveries of its event that are due, sends them all at the same time, and
 //! writes down what came of each as soon as it is known, so that none waits for another. A
-//! delivery is a row: its attempts, its next time and its lease stand there.
+//! delivery is a row: its attempts, its next time and its lease stand there. Each of these steps
+//! is a transaction that it shares with the jobs that make the same step just then ([`together`]).
 //!
 //! It may always run twice: the lease lets one request out at a time, its outcome is written
 //! under the lease only, and a delivery that succeeded is never claimed again. A process that
@@ -11,7 +12,7 @@
 //!
 //! Nothing in here waits for an endpoint that has enough to do: a delivery without a free lane
 //! ([`Lanes`](super::lanes::Lanes)) stays due, and whoever leaves the lane enqueues what the endpoint is owed
-//! next ([`bring_next`]). So a slow endpoint holds as many workers as it has lanes, a dead one
+//! next ([`together::bring_next`]). So a slow endpoint holds as many workers as it has lanes, a dead one
 //! holds none, and a backlog is worked off without waiting for ticks.
 
 use std::sync::Arc;

@@ -19,7 +19,7 @@ use super::queries::deliveries::{
     DeliveryLease, DueDelivery, OutcomeRow, OwedEvent, StateOfDelivery, StateOfEvent,
 };
 use super::queries::schedule::EndedEvent;
-use super::queries::{deliveries, endpoints, schedule};
+use super::queries::{breaker as breakers, deliveries, endpoints, schedule};
 use super::secrets::{Signing, signing_secrets};
 use super::settle::settle;
 use crate::App;
@@ -221,7 +221,7 @@ async fn take_probes(
     tripped.sort_by_key(|it| (it.endpoint_id, it.id));
     let mut refused = HashSet::new();
     for delivery in tripped {
-        if !deliveries::take_probe(tx, delivery.endpoint_id, lease.expires_at, now).await? {
+        if !breakers::take_probe(tx, delivery.endpoint_id, lease.expires_at, now).await? {
             refused.insert(delivery.id);
         }
     }
@@ -311,14 +311,14 @@ async fn keep_records(
     let mut failing = HashSet::new();
     if !by_endpoint.values().flatten().all(is_well) {
         let endpoints: Vec<EndpointId> = by_endpoint.keys().copied().collect();
-        failing = deliveries::failing_endpoints(tx, &endpoints).await?;
+        failing = breakers::failing_endpoints(tx, &endpoints).await?;
     }
     for (endpoint, answered) in by_endpoint {
         for it in answered {
             if it.row.status != CallbackStatus::Success {
                 failing.insert(endpoint);
                 keep_failure(tx, it, now).await?;
-            } else if failing.remove(&endpoint) && deliveries::count_success(tx, endpoint).await? {
+            } else if failing.remove(&endpoint) && breakers::count_success(tx, endpoint).await? {
                 info!(event = "webhook_resumed", endpointId = %endpoint, "webhook {endpoint} is back");
             }
         }
@@ -329,10 +329,10 @@ async fn keep_records(
 async fn keep_failure(tx: &mut Tx, answered: &Answered, now: DateTime<Utc>) -> sqlx::Result<()> {
     let endpoint = answered.delivery.endpoint_id;
     let is_probe = breaker::is_tripped(answered.delivery.consecutive_failures);
-    let failures = deliveries::count_failure(tx, endpoint, is_probe, breaker::THRESHOLD).await?;
+    let failures = breakers::count_failure(tx, endpoint, is_probe, breaker::THRESHOLD).await?;
     if let Some(pause) = breaker::pause(failures, is_probe) {
         let until = now + pause;
-        deliveries::open_breaker(tx, endpoint, until).await?;
+        breakers::open_breaker(tx, endpoint, until).await?;
         warn!(event = "webhook_paused", endpointId = %endpoint, consecutiveFailures = failures, until = %until, "webhook {endpoint} failed {failures} times in a row and is left in peace");
     }
     if answered.is_gone && endpoints::deactivate(tx, endpoint, GONE, now).await? {

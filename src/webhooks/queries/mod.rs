@@ -2,8 +2,9 @@
 //!
 //! [`endpoints`]: webhooks and their secrets. [`deliveries`]: events and who is owed them.
 //! [`schedule`]: which events are due, and their enqueue slots. [`outbox`]: what is looked at,
-//! requeued and purged. [`operate`]: what an operator changes of an endpoint.
+//! requeued and purged. [`breaker`]: who is left in peace. [`operate`]: what an operator changes of an endpoint.
 
+pub(super) mod breaker;
 pub(super) mod deliveries;
 pub(super) mod endpoints;
 pub(super) mod operate;
