@@ -2,8 +2,9 @@
 //!
 //! A caller that is alone waits for nobody. Under load a round trip, a commit and a lock are paid
 //! once for all who wait for them: the more there is to do, the less each costs. Whoever makes a
-//! batch fail by what they want fails alone, because then each is worked on by itself; when the
-//! database is away all hear of it.
+//! batch fail or panic by what they want fails alone, because then each is worked on by itself; a
+//! batch that collided with somebody else's work is worked on again; when the database is away all
+//! hear of it.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -13,10 +14,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::FutureExt;
 use tokio::sync::oneshot;
 
-use crate::db::AsTransient;
+use crate::db::{AsTransient, is_collision};
 
 /// Callers of one batch.
 const MAX: usize = 128;
+/// How often a batch is worked on that collides with somebody else's work.
+const TRIES: u32 = 3;
 
 /// What is worked on together: inputs with an output each.
 pub(crate) struct Batcher<I, O>(Arc<Mutex<Waiting<I, O>>>);
@@ -38,6 +41,8 @@ struct Caller<I, O> {
 pub enum BatchError {
     /// The database refused, or is away; it is the same error for all.
     Database(Arc<sqlx::Error>),
+    /// Somebody else has locked it just now.
+    Busy,
     /// The work panicked, or the process ends.
     Interrupted,
 }
@@ -46,6 +51,7 @@ impl fmt::Display for BatchError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Database(error) => write!(formatter, "the database failed: {error}"),
+            Self::Busy => formatter.write_str("the rows are locked by somebody else"),
             Self::Interrupted => formatter.write_str("the work was interrupted"),
         }
     }
@@ -55,7 +61,7 @@ impl std::error::Error for BatchError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Database(error) => Some(&**error),
-            Self::Interrupted => None,
+            Self::Busy | Self::Interrupted => None,
         }
     }
 }
@@ -70,6 +76,7 @@ impl AsTransient for BatchError {
     fn is_transient(&self) -> bool {
         match self {
             Self::Database(error) => error.is_transient(),
+            Self::Busy => true,
             Self::Interrupted => false,
         }
     }
@@ -115,10 +122,7 @@ where
             let waiting = self.0.clone();
             tokio::spawn(async move {
                 while let Some(callers) = next(&waiting) {
-                    // Whoever it was for hears nothing; the others must not wait for ever.
-                    let _panic = AssertUnwindSafe(answer_all(callers, &work))
-                        .catch_unwind()
-                        .await;
+                    answer_all(callers, &work).await;
                 }
             });
         }
@@ -146,8 +150,7 @@ where
     W: Fn(Vec<Arc<I>>) -> F,
     F: Future<Output = sqlx::Result<Vec<O>>>,
 {
-    let inputs = callers.iter().map(|caller| caller.input.clone()).collect();
-    match work(inputs).await {
+    match attempt(&callers, work).await {
         Ok(outputs) => {
             for (caller, output) in callers.into_iter().zip(outputs) {
                 // Whoever went away does not want to know.
@@ -156,19 +159,39 @@ where
         }
         Err(error) if callers.len() > 1 && !error.is_transient() => {
             for caller in callers {
-                let alone = work(vec![caller.input.clone()]).await;
-                let output = alone.map(|mut outputs| outputs.pop());
-                let output = output.map_err(|error| BatchError::Database(Arc::new(error)));
-                if let Some(output) = output.transpose() {
-                    let _ = caller.answer.send(output);
-                }
+                let caller = [caller];
+                let alone = attempt(&caller, work).await;
+                let output = alone.and_then(|mut it| it.pop().ok_or(BatchError::Interrupted));
+                let [caller] = caller;
+                let _ = caller.answer.send(output);
             }
         }
         Err(error) => {
-            let error = BatchError::Database(Arc::new(error));
             for caller in callers {
                 let _ = caller.answer.send(Err(error.clone()));
             }
+        }
+    }
+}
+
+/// Works on a batch, and again when that collided with somebody else's work.
+async fn attempt<I, O, W, F>(callers: &[Caller<I, O>], work: &W) -> Result<Vec<O>, BatchError>
+where
+    W: Fn(Vec<Arc<I>>) -> F,
+    F: Future<Output = sqlx::Result<Vec<O>>>,
+{
+    let mut left = TRIES;
+    loop {
+        let inputs = callers.iter().map(|caller| caller.input.clone()).collect();
+        left -= 1;
+        // A panic must not leave the others without an answer.
+        match AssertUnwindSafe(async { work(inputs).await })
+            .catch_unwind()
+            .await
+        {
+            Ok(Err(error)) if is_collision(&error) && left > 0 => {}
+            Ok(done) => return Ok(done?),
+            Err(_panic) => return Err(BatchError::Interrupted),
         }
     }
 }
@@ -239,10 +262,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_waits_for_a_batch_that_panicked() {
+    async fn whoever_makes_a_batch_panic_fails_alone() {
         let numbers = Numbers::new(1);
         let (answers, _) = run(&numbers, &[1, 666, 3]).await;
-        assert!(matches!(answers[2], Err(BatchError::Interrupted)));
+        assert!(matches!(answers[1], Err(BatchError::Interrupted)));
+        assert_eq!(answers[2].as_ref().unwrap(), &6);
         let (answers, _) = run(&numbers, &[5]).await;
         assert_eq!(answers[0].as_ref().unwrap(), &10);
     }

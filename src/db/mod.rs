@@ -36,7 +36,7 @@ mod transaction;
 pub use connect::{Db, Dialect};
 pub use error::DbError;
 pub(crate) use error::Trouble;
-pub(crate) use persist::{AsTransient, persist, persist_within};
+pub(crate) use persist::{AsTransient, is_collision, persist, persist_within};
 pub use pg_tx::PgTx;
 pub use statement::Statement;
 pub(crate) use statement::sql;

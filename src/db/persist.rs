@@ -61,11 +61,14 @@ pub(crate) trait AsTransient {
     fn is_transient(&self) -> bool;
 }
 
+/// Whether a transaction lost against another one: a deadlock, a serialization failure.
+pub(crate) fn is_collision(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    matches!(code.as_deref(), Some("40P01" | "40001"))
+}
+
 impl AsTransient for sqlx::Error {
     fn is_transient(&self) -> bool {
-        let code = self.as_database_error().and_then(DatabaseError::code);
-        // Deadlock, serialization failure.
-        let is_collision = matches!(code.as_deref(), Some("40P01" | "40001"));
-        is_collision || Trouble::of(self).is_some_and(|trouble| trouble != Trouble::ReadOnly)
+        is_collision(self) || Trouble::of(self).is_some_and(|trouble| trouble != Trouble::ReadOnly)
     }
 }

@@ -35,7 +35,7 @@ pub enum Error {
 impl From<BatchError> for Error {
     fn from(error: BatchError) -> Self {
         match error {
-            BatchError::Database(_) => Self::Together(error),
+            BatchError::Database(_) | BatchError::Busy => Self::Together(error),
             BatchError::Interrupted => Self::Interrupted,
         }
     }

@@ -3,8 +3,8 @@
 //! A slot is a column of the row that the job is about ([`Slotted`]), taken and freed by
 //! conditional updates, so that "waiting or running already" is known whatever the transport. It
 //! is short until the job is in the queue, so that a crash in between costs seconds; then it
-//! lasts until the job ends, or [`SLOT`] at most. The slot of a job that starts at once stays
-//! short: that saves a write. When the queue was lost, which its epoch
+//! lasts until the job ends, or [`SLOT`] at most. Where few jobs wait, the slot
+//! of one that starts soon stays short, which saves a write. When the queue was lost, which its epoch
 //! tells, all slots are free again.
 
 use std::collections::HashSet;
@@ -22,6 +22,9 @@ use crate::db::Tx;
 pub(crate) const SLOT_BEFORE_PUSH: TimeDelta = TimeDelta::seconds(30);
 /// How long a slot lasts while its job waits; longer than a full queue takes to drain.
 const SLOT: TimeDelta = TimeDelta::minutes(15);
+
+/// So few jobs are begun before such a short slot ends.
+const FEW: u64 = 128;
 
 /// A job whose row has an enqueue slot. The statements are of the row's domain.
 pub(crate) trait Slotted: Job {
@@ -89,7 +92,7 @@ pub(crate) async fn push_claimed<J: Slotted>(
         return Ok(Ok(()));
     }
     let jobs: Vec<J> = ids.iter().copied().map(J::of).collect();
-    let pushed = app.queue.push(&jobs).await;
+    let pushed = app.queue.push(&jobs).await.map(|_waiting| ());
     let now = app.clock.now();
     let until = if pushed.is_ok() { now + SLOT } else { now };
     let mut tx = app.db.write().await?;
@@ -98,20 +101,23 @@ pub(crate) async fn push_claimed<J: Slotted>(
     Ok(pushed)
 }
 
-/// The same for jobs that start at once, because whoever pushes has just made room for them: their
-/// slots stay as short as they are.
+/// The same for jobs that start soon, unless many wait: then their slots stay as short as they
+/// are, which saves a write.
 pub(crate) async fn push_to_start<J: Slotted>(
     app: &App,
     ids: &[J::Id],
     claimed_until: DateTime<Utc>,
 ) -> sqlx::Result<Result<(), QueueError>> {
     let jobs: Vec<J> = ids.iter().copied().map(J::of).collect();
-    let pushed = app.queue.push(&jobs).await;
-    if pushed.is_err() {
-        let mut tx = app.db.write().await?;
-        J::move_slots(&mut tx, ids, claimed_until, app.clock.now()).await?;
-        tx.save().await?;
-    }
+    let now = app.clock.now();
+    let (until, pushed) = match app.queue.push(&jobs).await {
+        Ok(waiting) if waiting <= FEW => return Ok(Ok(())),
+        Ok(_) => (now + SLOT, Ok(())),
+        Err(error) => (now, Err(error)),
+    };
+    let mut tx = app.db.write().await?;
+    J::move_slots(&mut tx, ids, claimed_until, until).await?;
+    tx.save().await?;
     Ok(pushed)
 }
 

@@ -31,7 +31,7 @@ use super::queries::schedule;
 use super::secrets::SecretUnreadable;
 use super::send::Sent;
 use super::sign::{SigningSecret, reference_headers, standard_headers};
-use super::together::{self, Answered, LEASE_MARGIN, Parcel, Taken, Written};
+use super::together::{self, Answered, LEASE_MARGIN, Look, Parcel, Taken, Written};
 use super::unreadable;
 use crate::App;
 use crate::batch::BatchError;
@@ -62,11 +62,15 @@ pub(crate) async fn deliver_callback(
         Err(BatchError::Database(error)) if unreadable::is_unreadable(&error) => {
             return Ok(unreadable::give_up(app, id, &error).await?);
         }
-        taken => taken?,
-    };
-    let Some(taken) = taken else {
-        warn!(event = "outbox_not_found", outboxId = %id, "event {id} does not exist any more");
-        return Ok(());
+        look => match look? {
+            Look::Taken(taken) => taken,
+            // The other job frees the slot.
+            Look::Elsewhere => return Ok(()),
+            Look::Gone => {
+                warn!(event = "outbox_not_found", outboxId = %id, "event {id} does not exist any more");
+                return Ok(());
+            }
+        },
     };
     let event = taken.event.clone();
     let span = || {
@@ -150,8 +154,9 @@ async fn rounds(
             return finish(app, event.id).await;
         }
         match together::take(app, event.id).await? {
-            Some(again) => taken = again,
-            None => return finish(app, event.id).await,
+            Look::Taken(again) => taken = again,
+            Look::Elsewhere => return Ok((CallbackStatus::Pending, None)),
+            Look::Gone => return Ok((CallbackStatus::Success, None)),
         }
     }
 }

@@ -81,7 +81,7 @@ pub(super) async fn claim_next(
     Ok(next)
 }
 
-/// Pushes the jobs of events whose slots were taken for that until `until`: they start at once.
+/// Pushes the jobs of events whose slots were taken for that until `until`.
 pub(super) async fn push_next(app: &App, ids: &[OutboxId], until: DateTime<Utc>) {
     match slots::push_to_start::<DeliverCallback>(app, ids, until).await {
         Ok(pushed) => log_failure(ids, &pushed),

@@ -21,7 +21,7 @@ use super::queries::deliveries::{
 use super::queries::schedule::EndedEvent;
 use super::queries::{breaker as breakers, deliveries, endpoints, schedule};
 use super::secrets::{Signing, signing_secrets};
-use super::settle::settle;
+use super::settle::{EventState, settle};
 use crate::App;
 use crate::batch::{BatchError, Batcher};
 use crate::db::Tx;
@@ -35,14 +35,17 @@ pub(super) const LEASE_MARGIN: TimeDelta = TimeDelta::seconds(10);
 /// is back is served by all its lanes soon.
 const BROUGHT_AT_ONCE: usize = 2;
 
+/// Jobs of one push, which are all taken or none.
+const PUSHED_AT_ONCE: usize = 64;
+
 /// The `inactive_reason` of an endpoint that said that it is no more; wire format.
 const GONE: &str = "gone";
 
 /// Steps that many deliveries make at the same time; one a process.
 #[derive(Debug)]
 pub(crate) struct Steps {
-    takes: Batcher<OutboxId, Option<Taken>>,
-    outcomes: Batcher<Answered, Option<Written>>,
+    takes: Batcher<OutboxId, Look>,
+    outcomes: Batcher<Answered, Record>,
     turns: Batcher<DueDelivery, ()>,
     pushes: Batcher<Next, ()>,
     ends: Batcher<OutboxId, Option<EndedEvent>>,
@@ -60,6 +63,16 @@ impl Default for Steps {
     }
 }
 
+/// What came of a look at an event.
+#[derive(Debug)]
+pub(super) enum Look {
+    Taken(Taken),
+    /// Another job of it looks at the same time, and has what is due.
+    Elsewhere,
+    /// There is no such event.
+    Gone,
+}
+
 /// An event, and what may be sent of it.
 #[derive(Debug)]
 pub(super) struct Taken {
@@ -68,7 +81,7 @@ pub(super) struct Taken {
     pub(super) parcels: Vec<Parcel>,
     /// Due, but their endpoints have enough to do.
     pub(super) crowded: Vec<DueDelivery>,
-    /// Sent by somebody else, whose endpoints somebody was turned away from meanwhile.
+    /// Not ours after all, and somebody was turned away from their endpoints meanwhile.
     pub(super) missed: Vec<DueDelivery>,
 }
 
@@ -90,6 +103,16 @@ pub(super) struct Answered {
     pub(super) is_gone: bool,
 }
 
+/// What came of writing it down.
+#[derive(Debug)]
+enum Record {
+    Written(Written),
+    /// The lease was lost.
+    Lost,
+    /// The event is locked by somebody else.
+    Busy,
+}
+
 /// What was written of it.
 #[derive(Debug)]
 pub(super) struct Written {
@@ -107,9 +130,8 @@ pub(super) struct Next {
     until: DateTime<Utc>,
 }
 
-/// Looks what of an event is due, and takes the leases of what there is room for. Nothing, if there
-/// is no such event.
-pub(super) async fn take(app: &Arc<App>, id: OutboxId) -> Result<Option<Taken>, BatchError> {
+/// Looks what of an event is due, and takes the leases of what there is room for.
+pub(super) async fn take(app: &Arc<App>, id: OutboxId) -> Result<Look, BatchError> {
     let work_app = app.clone();
     let work = move |ids: Vec<Arc<OutboxId>>| {
         let app = work_app.clone();
@@ -118,10 +140,10 @@ pub(super) async fn take(app: &Arc<App>, id: OutboxId) -> Result<Option<Taken>, 
     app.deliveries.takes.run(id, work).await
 }
 
-async fn take_all(app: &App, asked: &[Arc<OutboxId>]) -> sqlx::Result<Vec<Option<Taken>>> {
-    let now = app.clock.now();
+async fn take_all(app: &App, asked: &[Arc<OutboxId>]) -> sqlx::Result<Vec<Look>> {
     let ids = distinct(asked);
     let mut tx = app.db.write().await?;
+    let now = app.clock.now();
     let events = deliveries::owed_events(&mut tx, &ids).await?;
     let due = deliveries::due_deliveries(&mut tx, &ids, now).await?;
     let taken = events.into_iter().map(|event| {
@@ -136,17 +158,25 @@ async fn take_all(app: &App, asked: &[Arc<OutboxId>]) -> sqlx::Result<Vec<Option
     let mut taken: HashMap<OutboxId, Taken> = taken.collect();
     let mut admitted = Vec::new();
     for delivery in due {
-        let lane = app
+        // It may have been requeued between the two statements.
+        let taken = taken.get_mut(&delivery.outbox_id);
+        let Some(taken) = taken.filter(|it| it.event.status == CallbackStatus::Pending) else {
+            continue;
+        };
+        match app
             .lanes
-            .enter(delivery.endpoint_id, width(delivery.is_ordered));
-        match (lane, taken.get_mut(&delivery.outbox_id)) {
-            (Some(lane), Some(_)) => admitted.push((delivery, lane)),
-            (None, Some(taken)) => taken.crowded.push(delivery),
-            (_, None) => {}
+            .enter(delivery.endpoint_id, width(delivery.is_ordered))
+        {
+            Some(lane) => admitted.push((delivery, lane)),
+            None => taken.crowded.push(delivery),
         }
     }
     if !admitted.is_empty() {
-        let events = taken.values().map(|taken| &taken.event);
+        let events: HashSet<OutboxId> = admitted.iter().map(|(it, _)| it.outbox_id).collect();
+        let events = taken
+            .values()
+            .map(|taken| &taken.event)
+            .filter(|it| events.contains(&it.id));
         let leases = take_leases(app, &mut tx, events, &admitted, now).await?;
         let endpoints = admitted.iter().filter(|(it, _)| leases.of.contains(&it.id));
         let endpoints = distinct_of(endpoints.map(|(it, _)| it.endpoint_id));
@@ -168,8 +198,13 @@ async fn take_all(app: &App, asked: &[Arc<OutboxId>]) -> sqlx::Result<Vec<Option
         }
     }
     tx.save().await?;
-    // Of two jobs of an event at the same time the first has it.
-    Ok(asked.iter().map(|id| taken.remove(id)).collect())
+    let there: HashSet<OutboxId> = taken.keys().copied().collect();
+    let looks = asked.iter().map(|id| match taken.remove(id) {
+        Some(taken) => Look::Taken(taken),
+        None if there.contains(id) => Look::Elsewhere,
+        None => Look::Gone,
+    });
+    Ok(looks.collect())
 }
 
 /// Leases that were taken.
@@ -239,33 +274,37 @@ pub(super) async fn record(
         let app = work_app.clone();
         async move { record_all(&app, &answered).await }
     };
-    app.deliveries.outcomes.run(answered, work).await
+    match app.deliveries.outcomes.run(answered, work).await? {
+        Record::Written(written) => Ok(Some(written)),
+        Record::Lost => Ok(None),
+        Record::Busy => Err(BatchError::Busy),
+    }
 }
 
-async fn record_all(app: &App, answered: &[Arc<Answered>]) -> sqlx::Result<Vec<Option<Written>>> {
-    let now = app.clock.now();
+async fn record_all(app: &App, answered: &[Arc<Answered>]) -> sqlx::Result<Vec<Record>> {
     let events = distinct_of(answered.iter().map(|it| it.delivery.outbox_id));
-    let rows: Vec<OutcomeRow> = answered.iter().map(|it| it.row.clone()).collect();
     let mut tx = app.db.write().await?;
-    schedule::lock_events(&mut tx, &events).await?;
-    let written = deliveries::write_outcomes(&mut tx, &rows, now).await?;
-    let rows: Vec<_> = rows
-        .iter()
-        .filter(|it| written.contains(&it.delivery_id))
-        .collect();
-    deliveries::insert_attempts(&mut tx, &rows).await?;
-    let mut states: HashMap<OutboxId, Vec<_>> = HashMap::new();
-    for StateOfDelivery { outbox_id, state } in
-        deliveries::delivery_states(&mut tx, &events).await?
-    {
-        states.entry(outbox_id).or_default().push(state);
+    let now = app.clock.now();
+    let locked = schedule::lock_events(&mut tx, &events).await?;
+    let mut busy = HashSet::new();
+    for id in events.iter().filter(|id| !locked.contains(id)) {
+        if schedule::is_there(&mut tx, *id).await? {
+            busy.insert(*id);
+        }
     }
-    let states = states.into_iter().map(|(id, states)| StateOfEvent {
-        id,
-        state: settle(&states),
-    });
-    let states: Vec<StateOfEvent> = states.collect();
-    deliveries::write_event_states(&mut tx, &states, now).await?;
+    let events: Vec<OutboxId> = events
+        .into_iter()
+        .filter(|id| locked.contains(id))
+        .collect();
+    let rows = answered
+        .iter()
+        .filter(|it| locked.contains(&it.delivery.outbox_id));
+    let rows: Vec<OutcomeRow> = rows.map(|it| it.row.clone()).collect();
+    let written = deliveries::write_outcomes(&mut tx, &rows, now).await?;
+    let is_written = |it: &&OutcomeRow| written.contains(&it.delivery_id);
+    let rows: Vec<&OutcomeRow> = rows.iter().filter(is_written).collect();
+    deliveries::insert_attempts(&mut tx, &rows).await?;
+    let states = settle_events(&mut tx, &events, now).await?;
     let ours = || {
         answered
             .iter()
@@ -276,19 +315,44 @@ async fn record_all(app: &App, answered: &[Arc<Answered>]) -> sqlx::Result<Vec<O
     let until = now + SLOT_BEFORE_PUSH;
     let mut next = claim_next(&mut tx, &served, until, now).await?;
     tx.save().await?;
-    let states: HashMap<OutboxId, _> = states.into_iter().map(|it| (it.id, it.state)).collect();
-    let written = answered.iter().map(|it| {
-        let state = states.get(&it.delivery.outbox_id)?;
-        written.contains(&it.delivery.id).then(|| Written {
-            status: state.status,
-            next_retry_at: state.next_retry_at,
-            next: Next {
-                events: next.remove(&it.delivery.endpoint_id).unwrap_or_default(),
-                until,
-            },
-        })
+    let records = answered.iter().map(|it| {
+        let id = it.delivery.outbox_id;
+        match states
+            .get(&id)
+            .filter(|_| written.contains(&it.delivery.id))
+        {
+            Some(state) => Record::Written(Written {
+                status: state.status,
+                next_retry_at: state.next_retry_at,
+                next: Next {
+                    events: next.remove(&it.delivery.endpoint_id).unwrap_or_default(),
+                    until,
+                },
+            }),
+            None if busy.contains(&id) => Record::Busy,
+            None => Record::Lost,
+        }
     });
-    Ok(written.collect())
+    Ok(records.collect())
+}
+
+/// Writes how events stand by what their deliveries are.
+async fn settle_events(
+    tx: &mut Tx,
+    events: &[OutboxId],
+    now: DateTime<Utc>,
+) -> sqlx::Result<HashMap<OutboxId, EventState>> {
+    let mut deliveries: HashMap<OutboxId, Vec<_>> = HashMap::new();
+    for StateOfDelivery { outbox_id, state } in deliveries::delivery_states(tx, events).await? {
+        deliveries.entry(outbox_id).or_default().push(state);
+    }
+    let settled = |(id, states): (OutboxId, Vec<_>)| StateOfEvent {
+        id,
+        state: settle(&states),
+    };
+    let states: Vec<StateOfEvent> = deliveries.into_iter().map(settled).collect();
+    deliveries::write_event_states(tx, &states, now).await?;
+    Ok(states.into_iter().map(|it| (it.id, it.state)).collect())
 }
 
 /// What requests say of their endpoints, in the order of their ids.
@@ -304,15 +368,8 @@ async fn keep_records(
             .or_default()
             .push(it);
     }
-    // Usually all is well with all of them, and was so when they were looked at.
-    let is_well = |it: &&Answered| {
-        it.row.status == CallbackStatus::Success && it.delivery.consecutive_failures == 0
-    };
-    let mut failing = HashSet::new();
-    if !by_endpoint.values().flatten().all(is_well) {
-        let endpoints: Vec<EndpointId> = by_endpoint.keys().copied().collect();
-        failing = breakers::failing_endpoints(tx, &endpoints).await?;
-    }
+    let endpoints: Vec<EndpointId> = by_endpoint.keys().copied().collect();
+    let mut failing = breakers::failing_endpoints(tx, &endpoints).await?;
     for (endpoint, answered) in by_endpoint {
         for it in answered {
             if it.row.status != CallbackStatus::Success {
@@ -371,9 +428,9 @@ pub(super) async fn bring_next(app: &Arc<App>, delivery: &DueDelivery) -> Result
         let app = work_app.clone();
         async move {
             let served = served(&app, left.iter().map(|it| &**it), 0);
+            let mut tx = app.db.write().await?;
             let now = app.clock.now();
             let until = now + SLOT_BEFORE_PUSH;
-            let mut tx = app.db.write().await?;
             let next = claim_next(&mut tx, &served, until, now).await?;
             tx.save().await?;
             let next: Vec<OutboxId> = next.into_values().flatten().collect();
@@ -398,7 +455,10 @@ pub(super) async fn push(app: &Arc<App>, next: Next) -> Result<(), BatchError> {
                 by_end.entry(it.until).or_default().extend(&it.events);
             }
             for (until, ids) in by_end {
-                push_next(&app, &ids, until).await;
+                // In handfuls: of those that fit some at least are taken.
+                for ids in ids.chunks(PUSHED_AT_ONCE) {
+                    push_next(&app, ids, until).await;
+                }
             }
             Ok(vec![(); next.len()])
         }

@@ -33,6 +33,9 @@ use super::{
     worker::Work,
 };
 
+/// Where jobs end others come: how much oftener it is looked for those of other processes then.
+const OFTENER_WHEN_BUSY: u32 = 5;
+
 /// One thing to do before the next.
 pub(crate) type Step = BoxFuture<'static, Result<(), QueueError>>;
 
@@ -229,11 +232,20 @@ impl Wake for Bell {
     }
 }
 
-/// Looks out for jobs: those of this process at once, those of others now and then.
+/// Looks out for jobs: those of this process at once, those of others now and then, and more often
+/// while jobs end here.
 ///
 /// Runs in a task of its own: a look must end even while the worker is not polled.
 async fn look_out(mut work: Work, bell: Arc<Bell>) {
+    let mut finished = work.finished();
     loop {
+        let is_busy = finished.has_changed().unwrap_or(false);
+        finished.mark_unchanged();
+        let pause = if is_busy {
+            work.poll / OFTENER_WHEN_BUSY
+        } else {
+            work.poll
+        };
         tokio::select! {
             pushed = work.pushed.changed() => {
                 bell.ring();
@@ -241,7 +253,7 @@ async fn look_out(mut work: Work, bell: Arc<Bell>) {
                     return;
                 }
             }
-            () = tokio::time::sleep(work.poll) => {
+            () = tokio::time::sleep(pause) => {
                 if work.transport.may_have_jobs(work.queue).await {
                     bell.ring();
                 }

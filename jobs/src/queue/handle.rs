@@ -90,21 +90,21 @@ impl Queue {
     ///
     /// Jobs go in batches of 500; a batch is taken as a whole or, when it would make the queue
     /// deeper than it may be, not at all ([`QueueError::Full`] tells how many were taken).
-    /// Does not deduplicate: claim the slot in SQL first.
-    pub async fn push<J: Job>(&self, jobs: &[J]) -> Result<(), QueueError> {
-        let mut accepted = 0;
+    /// Does not deduplicate: claim the slot in SQL first. Tells how many jobs wait then; none when
+    /// there was nothing to push.
+    pub async fn push<J: Job>(&self, jobs: &[J]) -> Result<u64, QueueError> {
+        let (mut accepted, mut waiting) = (0, 0);
         for batch in jobs.chunks(PUSH_BATCH) {
             let payloads = batch
                 .iter()
                 .map(Payload::of)
                 .collect::<Result<Vec<_>, _>>()?;
-            if !self.inner.transport.push(J::QUEUE, &payloads).await? {
-                return Err(QueueError::full::<J>(accepted, jobs.len()));
-            }
+            let pushed = self.inner.transport.push(J::QUEUE, &payloads).await?;
+            waiting = pushed.ok_or_else(|| QueueError::full::<J>(accepted, jobs.len()))?;
             accepted += batch.len();
             self.inner.pushed[index_of(J::QUEUE)?].send_replace(());
         }
-        Ok(())
+        Ok(waiting)
     }
 
     /// How many jobs of a queue wait for a worker.

@@ -131,8 +131,12 @@ impl RedisTransport {
         RedisFetcher::new(self.connection(), &config, keys, places, buffered)
     }
 
-    /// Pushes all or nothing; tells whether there was room.
-    pub(crate) async fn push(&self, queue: &str, jobs: &[Payload]) -> Result<bool, QueueError> {
+    /// Pushes all or nothing; tells how many wait then, if there was room.
+    pub(crate) async fn push(
+        &self,
+        queue: &str,
+        jobs: &[Payload],
+    ) -> Result<Option<u64>, QueueError> {
         let keys = self.keys(queue);
         let mut call = PUSH.key(keys.active);
         call.key(keys.scheduled)
@@ -143,8 +147,8 @@ impl RedisTransport {
         for job in jobs {
             call.arg(&job.id).arg(&job.body).arg(&job.identity);
         }
-        let pushed: usize = call.invoke_async(&mut self.connection()).await?;
-        Ok(pushed == jobs.len())
+        let waiting: u64 = call.invoke_async(&mut self.connection()).await?;
+        Ok((waiting > 0).then_some(waiting))
     }
 
     pub(crate) async fn waiting(&self, queue: &str) -> Result<u64, QueueError> {

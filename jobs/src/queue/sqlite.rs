@@ -69,8 +69,12 @@ impl SqliteTransport {
         }
     }
 
-    /// Pushes all or nothing; tells whether there was room.
-    pub(crate) async fn push(&self, queue: &str, jobs: &[Payload]) -> Result<bool, QueueError> {
+    /// Pushes all or nothing; tells how many wait then, if there was room.
+    pub(crate) async fn push(
+        &self,
+        queue: &str,
+        jobs: &[Payload],
+    ) -> Result<Option<u64>, QueueError> {
         let rows: Vec<_> = jobs
             .iter()
             .map(|job| {
@@ -97,7 +101,10 @@ impl SqliteTransport {
         .bind(i64::try_from(self.options.max_depth).unwrap_or(i64::MAX))
         .execute(&self.pool)
         .await?;
-        Ok(pushed.rows_affected() == jobs.len() as u64)
+        if pushed.rows_affected() < jobs.len() as u64 {
+            return Ok(None);
+        }
+        self.waiting(queue).await.map(Some)
     }
 
     pub(crate) async fn waiting(&self, queue: &str) -> Result<u64, QueueError> {

@@ -94,8 +94,12 @@ macro_rules! on {
 }
 
 impl Transport {
-    /// Pushes all or nothing; tells whether there was room.
-    pub(crate) async fn push(&self, queue: &str, jobs: &[Payload]) -> Result<bool, QueueError> {
+    /// Pushes all or nothing; tells how many wait then, if there was room.
+    pub(crate) async fn push(
+        &self,
+        queue: &str,
+        jobs: &[Payload],
+    ) -> Result<Option<u64>, QueueError> {
         on!(self, it => it.push(queue, jobs).await)
     }
 

@@ -79,15 +79,16 @@ impl Callbacks {
             tenant.owe(app, of_each).await?;
         }
         let before = receiver.count();
+        let activated = Instant::now();
         for tenant in tenants {
             tenant.set_active(app, true).await?;
         }
-        // They are not late yet: the next tick brings the first.
-        receiver.has_received(before + 1).await?;
-        let started = Instant::now();
         receiver
             .has_received(before + of_each * tenants.len())
             .await?;
+        // They were not late before: the next tick brings the first.
+        let started = receiver.first_since(activated.into_std());
+        let started = started.map_or(activated, Instant::from_std);
         while pending(app).await? > 0 {
             if started.elapsed() > PATIENCE {
                 bail!("{} events are still pending", pending(app).await?);

@@ -45,7 +45,8 @@ impl Drain {
     }
 
     pub(super) async fn run(self, place: &Place) -> Result<Report> {
-        let stage = Stage::set(place, "api,worker,scheduler", 0, 0).await?;
+        // No scheduler: it would begin before all is set up.
+        let stage = Stage::set(place, "api,worker", 0, 0).await?;
         // The first is not counted: connections are made, code is read.
         self.round(&stage).await?;
         let watch = stage.watch();

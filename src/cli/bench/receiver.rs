@@ -130,6 +130,12 @@ impl Receiver {
         self.arrivals.count()
     }
 
+    /// When the first event arrived that came after an instant.
+    pub(super) fn first_since(&self, instant: Instant) -> Option<Instant> {
+        let first = lock(&self.arrivals.first);
+        first.values().copied().filter(|it| *it >= instant).min()
+    }
+
     /// Waits until so many have arrived.
     pub(super) async fn has_received(&self, count: usize) -> Result<()> {
         let mut changes = self.arrivals.changed.subscribe();

@@ -246,20 +246,20 @@ pub(crate) async fn claim_deliveries(
     lease: DeliveryLease,
     now: DateTime<Utc>,
 ) -> sqlx::Result<HashSet<DeliveryId>> {
-    // In the order of ids, so that two batches at once cannot wait for each other.
+    // What somebody has locked is not to be had.
     let sql = tx.pick(
         sql!(postgres:
             "UPDATE callback_deliveries
              SET lease_token = $2, lease_expires_at = $3
              WHERE id = ANY (ARRAY (
                  SELECT d.id
-                 FROM (SELECT CAST(jsonb_array_elements_text($1) AS UUID) AS id ORDER BY 1) AS wanted
+                 FROM (SELECT CAST(jsonb_array_elements_text($1) AS UUID) AS id) AS wanted
                  CROSS JOIN LATERAL (
                      SELECT id, status, next_attempt_at, created_at, lease_expires_at
                      FROM callback_deliveries
                      WHERE id = wanted.id
                      OFFSET 0
-                     FOR NO KEY UPDATE
+                     FOR NO KEY UPDATE SKIP LOCKED
                  ) AS d
                  WHERE d.status = 'pending' AND COALESCE(d.next_attempt_at, d.created_at) <= $4
                    AND (d.lease_expires_at IS NULL OR d.lease_expires_at <= $4)
@@ -279,8 +279,8 @@ pub(crate) async fn claim_deliveries(
     Ok(ids.into_iter().collect())
 }
 
-/// Writes what requests came to whose leases are still ours, and remembers those requests;
-/// returns the deliveries that were written.
+/// Writes what requests came to whose leases are still ours; returns the deliveries that were
+/// written.
 pub(crate) async fn write_outcomes(
     tx: &mut Tx,
     outcomes: &[OutcomeRow],

@@ -233,7 +233,7 @@ pub(crate) async fn claim_slots(
     until: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<HashSet<OutboxId>> {
-    // Whoever has locked one takes its slot just now, or has it.
+    // Whoever has locked one is at it: the next tick is soon enough for what is left of it.
     let sql = tx.pick(
         sql!(postgres:
             "UPDATE callback_outbox
@@ -265,7 +265,7 @@ pub(crate) async fn claim_slots(
 }
 
 /// Moves the slots that were claimed until `from`: on, once the jobs are in the queue, or to
-/// the past, when they did not get there. A slot that a job holds by now is left alone.
+/// the past, when they did not get there. A slot that was moved meanwhile is left alone.
 pub(crate) async fn move_slots(
     tx: &mut Tx,
     events: &[OutboxId],
@@ -307,13 +307,13 @@ pub(crate) async fn free_all_slots(tx: &mut Tx, now: DateTime<Utc>) -> sqlx::Res
         .execute(conn).await.map(|done| done.rows_affected()))
 }
 
-/// Keeps the slots of events while their jobs run.
+/// Keeps the slots of events while their jobs run. One that somebody has locked is left alone: it
+/// is being deleted, requeued, or sent.
 pub(crate) async fn hold_slots(
     tx: &mut Tx,
     ids: &[OutboxId],
     until: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    // In the order of ids, so that two batches at once cannot wait for each other.
     let sql = tx.pick(
         sql!(postgres:
             "UPDATE callback_outbox
@@ -322,8 +322,7 @@ pub(crate) async fn hold_slots(
                  SELECT id
                  FROM callback_outbox
                  WHERE id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
-                 ORDER BY id
-                 FOR NO KEY UPDATE
+                 FOR NO KEY UPDATE SKIP LOCKED
              ))"),
         sql!(sqlite:
             "UPDATE callback_outbox
@@ -336,19 +335,32 @@ pub(crate) async fn hold_slots(
 }
 
 /// Locks events for the transaction, so that whoever writes to one of their deliveries sees how
-/// the others stand.
-pub(crate) async fn lock_events(tx: &mut Tx, ids: &[OutboxId]) -> sqlx::Result<()> {
+/// the others stand; returns which were to be had. It waits for none: whoever deletes a webhook
+/// may hold a great many of them for a while.
+pub(crate) async fn lock_events(tx: &mut Tx, ids: &[OutboxId]) -> sqlx::Result<HashSet<OutboxId>> {
     let sql = tx.pick(
         sql!(postgres:
-            "SELECT 1
+            "SELECT callback_outbox.id
              FROM callback_outbox
              WHERE id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
-             ORDER BY id
-             FOR NO KEY UPDATE"),
+             FOR NO KEY UPDATE SKIP LOCKED"),
         // It has one writer anyway.
-        sql!(sqlite: "SELECT 1 WHERE $1 IS NULL"),
+        sql!(sqlite:
+            "SELECT callback_outbox.id
+             FROM callback_outbox
+             WHERE id IN (SELECT unhex(value) FROM json_each($1))"),
     );
-    on!(tx, conn => query(sql).bind(json_uuid::list(ids)).execute(conn).await.map(|_| ()))
+    let locked: Vec<OutboxId> =
+        on!(tx, conn => query_scalar(sql).bind(json_uuid::list(ids)).fetch_all(conn).await)?;
+    Ok(locked.into_iter().collect())
+}
+
+/// Whether an event is there.
+pub(crate) async fn is_there(tx: &mut Tx, id: OutboxId) -> sqlx::Result<bool> {
+    on!(tx, conn => query_scalar(sql!(
+        "SELECT EXISTS (SELECT 1 FROM callback_outbox WHERE id = $1)"))
+        .bind(id)
+        .fetch_one(conn).await)
 }
 
 /// How an event stands whose job ends.

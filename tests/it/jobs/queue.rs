@@ -85,7 +85,7 @@ async fn pushers_at_the_same_time_do_not_exceed_the_depth(#[values(Redis, Sqlite
     assert!(
         results
             .iter()
-            .all(|it| matches!(it, Ok(()) | Err(QueueError::Full { .. })))
+            .all(|it| matches!(it, Ok(_) | Err(QueueError::Full { .. })))
     );
     assert_eq!(test.queue.waiting(SyncStore::QUEUE).await.unwrap(), 98);
 }

@@ -5,7 +5,7 @@
 --
 -- KEYS: active list, scheduled set, data hash, metadata prefix, signal list
 -- ARGV: most jobs that may wait, then id, body and identity of each job
--- Returns: how many were pushed (0: full)
+-- Returns: how many wait now (0: full)
 local offered = (#ARGV - 1) / 3
 local waiting = redis.call('LLEN', KEYS[1]) + redis.call('ZCARD', KEYS[2])
 if waiting + offered > tonumber(ARGV[1]) then
@@ -23,4 +23,4 @@ end
 
 redis.call('DEL', KEYS[5])
 redis.call('LPUSH', KEYS[5], 1)
-return offered
+return waiting + offered
