@@ -3,10 +3,12 @@
 use marketplace_sync::db::Db;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{
-    AssertSqlSafe, Connection, Executor, Postgres, SqliteConnection, Transaction, query_scalar,
+    AssertSqlSafe, Connection, Executor, Postgres, SqliteConnection, Transaction, query,
+    query_scalar,
 };
 use std::str::FromStr;
 use std::time::Duration;
+use uuid::Uuid;
 
 use super::database::TestDatabase;
 
@@ -42,6 +44,20 @@ impl Lock {
                 Self::Sqlite(connection)
             }
         }
+    }
+
+    /// Of one event, on PostgreSQL.
+    pub(crate) async fn take_event(db: &Db, event: Uuid) -> Self {
+        let Db::Postgres(pool) = db else {
+            panic!("SQLite locks no rows");
+        };
+        let mut tx = pool.begin_with("BEGIN").await.unwrap();
+        query("SELECT 1 FROM callback_outbox WHERE id = $1 FOR UPDATE")
+            .bind(event)
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        Self::Postgres(tx)
     }
 
     /// How many a statement counts, as they stand under the lock.

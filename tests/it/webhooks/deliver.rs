@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::support::app::Profile::{Embedded, Server};
 use crate::support::app::{Profile, TestApp};
 use crate::support::deliveries::{deliver_in, spawn_delivery};
+use crate::support::lock::Lock;
 use crate::support::log::Log;
 use crate::support::subscriber::Answer::{Close, Endless, Full, Hang, Nonsense, Status};
 use crate::support::subscriber::Subscriber;
@@ -375,6 +376,31 @@ async fn two_jobs_of_an_event_at_once_make_one_request_to_each_endpoint(
     }
     assert_eq!((subscriber.count("/a"), subscriber.count("/b")), (1, 1));
     assert_eq!(app.outbox_row(event).await.status, "success");
+}
+
+/// Outcomes are written together; whoever deletes a webhook may hold events of it for a while.
+#[tokio::test]
+async fn an_event_that_somebody_has_locked_holds_up_no_other() {
+    let app = TestApp::start(Server).await;
+    let subscriber = Subscriber::start().await;
+    let store = app.register("shop").await;
+    app.subscribe("sync.completed", &subscriber.url("/webhook"))
+        .await;
+    subscriber.hold("/webhook");
+    let events = app.owe_events(store, 2).await;
+    let [locked, other] = [events[0], events[1]];
+    let jobs = [locked, other].map(|event| spawn_delivery(&app.app, event));
+    subscriber.has_received("/webhook", 2).await;
+    let lock = Lock::take_event(&app.app.db, locked).await;
+    subscriber.release("/webhook");
+    let [of_locked, of_other] = jobs;
+    of_other.await.unwrap().unwrap();
+    assert_eq!(app.outbox_row(other).await.status, "success");
+    assert_eq!(app.outbox_row(locked).await.status, "pending");
+    lock.release().await;
+    of_locked.await.unwrap().unwrap();
+    assert_eq!(app.outbox_row(locked).await.status, "success");
+    assert_eq!(subscriber.count("/webhook"), 2);
 }
 
 /// A-66, D-36: who has it is left in peace, and the other one alone is tried again.
