@@ -67,19 +67,19 @@ impl Front {
             stop: CancellationToken::new(),
         };
         if let Some(acceptor) = public {
-            let public = front.serve(acceptor, settings)?;
+            let public = front.serve(acceptor, &settings.public, settings)?;
             let address = public.address;
             info!(event = "listening", listener = "public", %address, "the API is at http://{address}/docs");
             front.public = Some(public);
         }
         if let Some(acceptor) = admin {
-            let admin = front.serve(acceptor, settings)?;
+            let admin = front.serve(acceptor, &settings.admin, settings)?;
             let address = admin.address;
             info!(event = "listening", listener = "admin", %address, "the board is at http://{address}/");
             front.admin = Some(admin);
         }
-        if let Some(acceptor) = metrics {
-            let metrics = front.serve(acceptor, settings)?;
+        if let Some((acceptor, listener)) = metrics.zip(settings.metrics.as_ref()) {
+            let metrics = front.serve(acceptor, listener, settings)?;
             let address = metrics.address;
             info!(event = "listening", listener = "metrics", %address, "metrics are at http://{address}/metrics");
             front.metrics = Some(metrics);
@@ -93,12 +93,17 @@ impl Front {
     }
 
     /// Serves until the process stops, then as long as the settings say for requests under way.
-    fn serve(&mut self, acceptor: TcpAcceptor, settings: &Settings) -> Result<Listening> {
+    fn serve(
+        &mut self,
+        acceptor: TcpAcceptor,
+        listener: &Listener,
+        settings: &Settings,
+    ) -> Result<Listening> {
         let address = address_of(&acceptor)?;
         let patience = settings.shutdown_timeout;
         let limits = ConnectionLimits::of(
             settings.max_connections,
-            settings.max_connections_per_address,
+            settings.connections_per_address(listener),
         );
         let proxies = settings.rates.proxies.clone();
         let (acceptor, connections) = limited(acceptor, limits, proxies);

@@ -2,7 +2,8 @@
 //!
 //! A caller takes places as long as it holds no more than are free then, as switches share their
 //! buffers (dynamic thresholds): one alone may have half of them, two a third each, and whoever
-//! comes next finds one free. Nobody has to know how many callers there are, or who will come.
+//! comes next finds one free. What weighs more than that takes what it may have, so that it cannot
+//! starve behind what is light. Nobody has to know how many callers there are, or who will come.
 //!
 //! Others wait, each caller in a line of its own, which is bounded by the same rule; lines are
 //! served in turns. Whoever does not come in soon is sent away: to wait longer helps nobody.
@@ -74,6 +75,15 @@ impl<K: Key> Default for Caller<K> {
     }
 }
 
+impl<K: Key> Caller<K> {
+    /// How many of the free places it takes for something of this weight: afterwards it holds no
+    /// more than are left, or one more. None, if it holds as many as are free.
+    fn share(&self, free: usize, weight: usize) -> Option<usize> {
+        let more = free.checked_sub(self.held).filter(|more| *more > 0)?;
+        Some(weight.min((more / 2).max(1)))
+    }
+}
+
 impl<K: Key> Clone for Places<K> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
@@ -97,7 +107,8 @@ impl<K: Key> Places<K> {
         }))
     }
 
-    /// Takes as many places as something weighs (at most a quarter of all), in line if need be.
+    /// Takes as many places as something weighs, but at most a quarter of all and no more than
+    /// there are for its caller; in line if there is none.
     pub async fn take(&self, key: K, weight: usize) -> Result<Place<K>, NoPlace> {
         let mut waiter = match self.ask(key, weight.clamp(1, (self.0.most / 4).max(1)))? {
             Ok(place) => return Ok(place),
@@ -112,7 +123,8 @@ impl<K: Key> Places<K> {
         let mut state = self.lock();
         let State { free, waiting, .. } = *state;
         let caller = state.callers.entry(key).or_default();
-        if caller.line.is_empty() && caller.held + weight <= free {
+        let share = caller.share(free, weight);
+        if let Some(weight) = share.filter(|_| caller.line.is_empty()) {
             caller.held += weight;
             state.free -= weight;
             self.0.show(&state);
@@ -201,9 +213,6 @@ impl<K: Key> Places<K> {
             state.forget(key);
         }
         self.0.show(&state);
-        drop(state);
-        // What was too heavy may have stood before others.
-        self.admit();
     }
 
     fn lock(&self) -> MutexGuard<'_, State<K>> {
@@ -225,17 +234,18 @@ impl<K: Key> State<K> {
         for _ in 0..self.turns.len() {
             let key = self.turns.pop_front()?;
             let caller = self.callers.get_mut(&key)?;
-            let fits = |it: &Waiting<K>| caller.held + it.weight <= self.free;
-            if !caller.line.front().is_some_and(fits) {
+            let first = caller.line.front()?;
+            let Some(weight) = caller.share(self.free, first.weight) else {
                 self.turns.push_back(key);
                 continue;
-            }
-            let waiting = caller.line.pop_front()?;
-            caller.held += waiting.weight;
+            };
+            let mut waiting = caller.line.pop_front()?;
+            waiting.weight = weight;
+            caller.held += weight;
             if !caller.line.is_empty() {
                 self.turns.push_back(key);
             }
-            self.free -= waiting.weight;
+            self.free -= weight;
             self.waiting -= 1;
             return Some((key, waiting));
         }
@@ -433,6 +443,26 @@ mod tests {
         let other = places.take('a', 4).await.unwrap();
         assert!(places.take('a', 1).now_or_never().is_none());
         drop((heavy, other));
+        is_as_new(&places);
+    }
+
+    #[tokio::test]
+    async fn what_weighs_much_takes_what_there_is_and_does_not_starve_behind_light_ones() {
+        let places = places(16);
+        let mut light = take_all(&places, 'a');
+        let mut heavy = places.take('a', 4).boxed();
+        assert!((&mut heavy).now_or_never().is_none(), "has to wait");
+        let mut behind = wait(&places, 'a');
+        light.pop();
+        assert_eq!(heavy.now_or_never().unwrap().unwrap().weight, 1);
+        // It was given back, so that the next one has it.
+        let behind = (&mut behind).now_or_never().unwrap().unwrap();
+        let others = [take_all(&places, 'b'), take_all(&places, 'c')];
+        assert_eq!(others.each_ref().map(Vec::len), [4, 2]);
+        let heavy = places.take('d', 4).now_or_never().unwrap().unwrap();
+        assert_eq!(heavy.weight, 1, "one is left for whoever comes next");
+        assert!(take_now(&places, 'e').is_some());
+        drop((light, behind, others, heavy));
         is_as_new(&places);
     }
 }

@@ -47,7 +47,8 @@ impl Operator {
     fn named(name: &[u8], expected: KeyHash) -> Option<Self> {
         let is_password = bool::from(KeyHash::of_bytes(name).ct_eq(&expected));
         let name = String::from_utf8_lossy(name);
-        let shown: String = name.trim().chars().take(SHOWN).collect();
+        let letters = name.trim().chars().filter(|letter| !letter.is_control());
+        let shown: String = letters.take(SHOWN).collect();
         (!shown.is_empty() && !is_password).then_some(Self(shown))
     }
 }

@@ -61,6 +61,11 @@ impl Reader<'_> {
             .map_err(|error| anyhow!("`{name}` is `{text}`: {error}"))
     }
 
+    /// A setting without a default.
+    pub(super) fn maybe<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>> {
+        self.text(name).map(|text| self.or(name, &text)).transpose()
+    }
+
     pub(super) fn at_least<T>(&self, name: &str, default: &str, least: T) -> Result<T>
     where
         T: FromStr<Err: Display> + PartialOrd + Display + Copy,
@@ -166,12 +171,6 @@ impl Reader<'_> {
             per_address: self.or("RATE_LIMIT_PER_IP", default("200"))?,
             proxies: self.or("TRUSTED_PROXIES", "")?,
         })
-    }
-
-    /// Nor are they held to a share of the connections.
-    pub(super) fn connections_per_address(&self, loopback: bool) -> Result<usize> {
-        let default = if loopback { "0" } else { "100" };
-        self.or("MAX_CONNECTIONS_PER_IP", default)
     }
 
     /// What stored secrets are encrypted with.

@@ -36,8 +36,8 @@ pub struct Settings {
     pub metrics: Option<Listener>,
     /// `MAX_CONNECTIONS`: open connections of one listener.
     pub max_connections: usize,
-    /// `MAX_CONNECTIONS_PER_IP`: those of one address; 0: no limit.
-    pub max_connections_per_address: usize,
+    /// `MAX_CONNECTIONS_PER_IP`: those of one address; see [`Self::connections_per_address`].
+    pub max_connections_per_address: Option<usize>,
     /// `MAX_REQUESTS`: requests to the API that are at work at the same time.
     pub max_requests: usize,
     /// `ADMIN_PASSWORD`: HTTP Basic, any user.
@@ -105,7 +105,7 @@ impl Settings {
             redis_url,
             queue_prefix: read.or("QUEUE_PREFIX", "")?,
             max_connections,
-            max_connections_per_address: read.connections_per_address(loopback)?,
+            max_connections_per_address: read.maybe("MAX_CONNECTIONS_PER_IP")?,
             max_requests: read.at_least("MAX_REQUESTS", &max_requests, 2)?,
             auth: read.auth(loopback)?,
             rates: read.rates(loopback)?,
@@ -131,6 +131,13 @@ impl Settings {
             );
         }
         Ok(settings)
+    }
+
+    /// Open connections of one address at a listener; 0: no limit, which is the default where only
+    /// this machine can connect.
+    pub fn connections_per_address(&self, listener: &Listener) -> usize {
+        let default = if listener.is_loopback() { 0 } else { 100 };
+        self.max_connections_per_address.unwrap_or(default)
     }
 
     /// Whether this is the server profile.

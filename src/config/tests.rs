@@ -184,8 +184,19 @@ fn calls_are_limited_where_others_can_call() {
     assert_eq!(rates(&[public]), (100, 200));
     assert_eq!(rates(&[public, ("RATE_LIMIT_PER_IP", "0")]), (100, 0));
     assert_eq!(rates(&[("RATE_LIMIT_PER_KEY", "7")]), (7, 0));
-    let connections = |pairs: &[(&str, &str)]| encrypting(pairs).max_connections_per_address;
-    assert_eq!((connections(&[]), connections(&[public])), (0, 100));
+    let connections = |pairs: &[(&str, &str)]| {
+        let settings = encrypting(pairs);
+        [&settings.public, &settings.admin].map(|it| settings.connections_per_address(it))
+    };
+    assert_eq!(connections(&[]), [0, 0]);
+    assert_eq!(connections(&[public]), [100, 0], "each by its own host");
+    let admin = [("ADMIN_HOST", "0.0.0.0"), ("ADMIN_PASSWORD", "secret")];
+    assert_eq!(connections(&admin), [0, 100]);
+    assert_eq!(connections(&[("MAX_CONNECTIONS_PER_IP", "7")]), [7, 7]);
+    assert_eq!(
+        connections(&[public, ("MAX_CONNECTIONS_PER_IP", "0")]),
+        [0, 0]
+    );
 }
 
 #[test]

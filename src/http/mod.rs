@@ -1,6 +1,6 @@
 //! What all routes share: how a request is surrounded ([`shell`]), who calls ([`auth`]), how many
-//! are at work ([`admission`]), how its body and fields are read ([`body`], [`fields`]) and how it fails ([`problem`]); and what a
-//! listener says while the service is not there yet ([`Door`]).
+//! are at work ([`admission`]), how its body and fields are read ([`body`], [`fields`]) and how it
+//! fails ([`problem`]); and what a listener says while the service is not there yet ([`Door`]).
 //!
 //! Here the API of all domains, its document and its Swagger UI become one endpoint. Nothing in
 //! this folder knows a domain; nothing outside of it builds an error answer by hand.

@@ -56,28 +56,39 @@ impl Shares {
         let mut table = self.lock();
         let open = table.open.entry(network).or_default();
         if *open >= self.0.most {
-            self.tell(&mut table, network);
+            let count = table.refuse();
+            // Whoever writes the log may be slow, and everybody needs the table.
+            drop(table);
+            if let Some(count) = count {
+                self.tell(network, count);
+            }
             return None;
         }
         *open += 1;
+        drop(table);
         Some(Share(Some((self.clone(), network))))
     }
 
-    /// Says it in the log, but not each time.
-    fn tell(&self, table: &mut Table, network: Network) {
-        table.closed_since_told += 1;
-        let now = Instant::now();
-        if table.told_at.is_some_and(|at| now - at < TOLD_EVERY) {
-            return;
-        }
-        table.told_at = Some(now);
-        let count = std::mem::take(&mut table.closed_since_told);
+    fn tell(&self, network: Network, count: u64) {
         let most = self.0.most;
         warn!(event = "connections_refused", address = %network, count, "closed {count} connections that were too many, the last one of {network}, which has {most} open (`MAX_CONNECTIONS_PER_IP`)");
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    /// Counts one more; how many the log is to tell of, but not each time.
+    fn refuse(&mut self) -> Option<u64> {
+        self.closed_since_told += 1;
+        let now = Instant::now();
+        if self.told_at.is_some_and(|at| now - at < TOLD_EVERY) {
+            return None;
+        }
+        self.told_at = Some(now);
+        Some(std::mem::take(&mut self.closed_since_told))
     }
 }
 

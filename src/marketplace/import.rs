@@ -281,6 +281,7 @@ impl Import {
         if claimed.is_empty() {
             return Ok(Vec::new());
         }
+        let until = claimed.iter().map(|claim| claim.until).min();
         let ids: Vec<SyncLogId> = claimed.iter().map(|claim| claim.id).collect();
         let access_token = access_token(&self.app, &self.store)
             .inspect_err(|error| {
@@ -301,8 +302,10 @@ impl Import {
             .await;
         let this = (self, attempts.as_slice());
         // For as long as the claim lasts: without it the answers are lost, and everybody has to
-        // wait for its end. Written late they do no harm, unless somebody else has claimed since.
-        let patience = self.claim_time();
+        // wait for its end. Tried at least once: written late they do no harm, unless somebody
+        // else has claimed since.
+        let left = until.map(|until| until - self.app.clock.now());
+        let patience = left.and_then(|left| left.to_std().ok()).unwrap_or_default();
         let recorded = db::persist_within(patience, move || this.0.record(this.1)).await;
         for id in ids {
             self.app.imports.finished(id);

@@ -8,22 +8,26 @@
 //!
 //! Nobody waits in a worker. A job that finds no lane ends, and its store stands in line; whoever
 //! leaves a lane takes on the next in line, organizations in turns. Lines never take the last
-//! free worker: it is the queue's. What stands in line is due still and may be enqueued again, so
-//! the next tick brings it when this process ends, or when another one has more room.
+//! free worker: it is the queue's. What stands in line is due still and may be enqueued again two
+//! minutes later, so a tick brings it when this process ends, or when another one has more room.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use chrono::TimeDelta;
 use jobs::StoreId;
 use tracing::debug;
 
 use super::error::Error;
 use super::queries::stores::owner;
-use super::stores::free_slot;
+use super::stores::shorten_slot;
 use crate::App;
 
 /// Workers of an organization for each that is left free.
 const FOR_EACH_FREE: usize = 3;
+/// How long what stands in line is not enqueued again: a long line would be written anew by each
+/// tick.
+const SLOT_IN_LINE: TimeDelta = TimeDelta::minutes(2);
 
 /// The lanes of all organizations; one a process. Clones share them.
 #[derive(Clone, Debug)]
@@ -62,7 +66,7 @@ pub(crate) async fn enter_lane(app: &App, store_id: StoreId) -> Result<Option<La
     let lane = app.sync_lanes.enter(&organization_id, store_id, is_alone);
     if lane.is_none() {
         debug!(event = "waits_in_line", storeId = %store_id, organizationId = organization_id, "store {store_id} waits for a lane of its organization");
-        free_slot(app, store_id).await?;
+        shorten_slot(app, store_id, SLOT_IN_LINE).await?;
     }
     Ok(lane)
 }

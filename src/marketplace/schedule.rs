@@ -145,14 +145,23 @@ async fn page(app: &App, after: Position, until: Option<Position>) -> Result<Vec
 async fn enqueue(app: &App, turns: Turns, pass: &mut Pass) -> Result<Option<Position>, Error> {
     let (next, left) = turns.order();
     let mut rest = next.as_slice();
-    while let Some((handful, others)) = rest.split_at_checked(rest.len().min(HANDFUL)) {
-        if handful.is_empty() {
-            break;
-        }
+    let (mut most, mut is_full) = (HANDFUL, false);
+    while !rest.is_empty() && most > 0 {
+        let (handful, others) = rest.split_at(rest.len().min(most));
         let ids: Vec<StoreId> = handful.iter().map(|candidate| candidate.id).collect();
         match hand_over(app, &ids, pass).await? {
-            Handed::Over => rest = others,
-            Handed::QueueFull => break,
+            Handed::Over => {
+                rest = others;
+                if is_full {
+                    break;
+                }
+            }
+            Handed::QueueFull if is_full => break,
+            // There was more room when the pass began to look at stores.
+            Handed::QueueFull => {
+                let room = app.queue.room::<SyncStore>().await;
+                (most, is_full) = (room.unwrap_or_default().min(HANDFUL), true);
+            }
             Handed::QueueFailed => return Ok(None),
         }
     }

@@ -85,6 +85,18 @@ pub(crate) async fn clear_expired_leases(app: &App) -> Result<u64, Error> {
     Ok(freed)
 }
 
+/// Lets a tick soon enqueue a store whose job ended in a line.
+pub(super) async fn shorten_slot(
+    app: &App,
+    store_id: StoreId,
+    left: TimeDelta,
+) -> Result<(), Error> {
+    let mut tx = app.db.write().await?;
+    stores::shorten_slot(&mut tx, store_id, app.clock.now() + left).await?;
+    tx.save().await?;
+    Ok(())
+}
+
 /// Lets the next tick enqueue a store whose job failed before it had the lease.
 pub(crate) async fn free_slot(app: &App, store_id: StoreId) -> Result<(), Error> {
     let mut tx = app.db.write().await?;

@@ -2,12 +2,15 @@
 //!
 //! A pass sees all due stores, in the order they were registered, from where the last one was cut
 //! short. The first of each organization go before the second of any, and so on, so one with
-//! thousands does not delay one with a single store. What is remembered is no more than the queue
-//! takes, and how many stores of each organization were seen.
+//! thousands does not delay one with a single store; of equals those go first that were not
+//! attempted for the longest time, so that there may be more organizations than the queue takes.
+//! What is remembered is no more than the queue takes, and how many stores of each organization
+//! were seen.
 
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap};
 
+use chrono::{DateTime, Utc};
 use jobs::StoreId;
 
 use super::queries::schedule::DueStore;
@@ -17,15 +20,23 @@ use crate::schedule::Position;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate {
     pub(super) id: StoreId,
-    /// How many of its organization were before it, then how many of all.
-    place: (u32, u64),
+    place: Place,
     /// A pass that goes on after this sees it first.
     before: Position,
 }
 
+/// Who goes first; those who were never attempted do before those who were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    of_organization: u32,
+    last_sync_at: Option<DateTime<Utc>>,
+    /// How many of all were seen before it.
+    seen: u64,
+}
+
 impl Candidate {
     fn seen(&self) -> u64 {
-        self.place.1
+        self.place.seen
     }
 }
 
@@ -62,7 +73,11 @@ impl Turns {
         };
         let candidate = Candidate {
             id: store.id,
-            place: (*of_organization, self.count),
+            place: Place {
+                of_organization: *of_organization,
+                last_sync_at: store.last_sync_at,
+                seen: self.count,
+            },
             before,
         };
         *of_organization += 1;
@@ -84,7 +99,7 @@ impl Turns {
     }
 }
 
-/// Where a pass goes on, so that it sees first what waits longest of `left` and `others`.
+/// Where a pass goes on, so that it begins with the one of `left` and `others` that was seen first.
 pub(super) fn goes_on_at(left: Option<Candidate>, others: &[Candidate]) -> Option<Position> {
     let first = others.iter().copied().map(Some).fold(left, first);
     first.map(|candidate| candidate.before)
@@ -128,17 +143,21 @@ mod tests {
         }
     }
 
+    fn store(number: u32, organization: &str) -> DueStore {
+        DueStore {
+            id: StoreId(position(number).id),
+            organization_id: organization.to_owned(),
+            created_at: position(number).created_at,
+            enqueued_until: None,
+            last_sync_at: None,
+        }
+    }
+
     /// The stores of these organizations, one after the other; who is next, and where it goes on.
     fn turns(room: usize, organizations: &[&str]) -> (Vec<u128>, Option<u128>) {
         let mut turns = Turns::new(room);
         for (number, organization) in (1..).zip(organizations) {
-            let store = DueStore {
-                id: StoreId(position(number).id),
-                organization_id: (*organization).to_owned(),
-                created_at: position(number).created_at,
-                enqueued_until: None,
-            };
-            turns.see(&store, position(number - 1));
+            turns.see(&store(number, organization), position(number - 1));
         }
         let (next, left) = turns.order();
         let numbers = next.iter().map(|it| it.id.0.as_u128()).collect();
@@ -163,18 +182,38 @@ mod tests {
     fn where_it_goes_on_is_before_all_that_were_not_taken() {
         let mut turns = Turns::new(2);
         for number in 1..=3 {
-            let store = DueStore {
-                id: StoreId(position(number).id),
-                organization_id: "a".to_owned(),
-                created_at: position(number).created_at,
-                enqueued_until: None,
-            };
-            turns.see(&store, position(number - 1));
+            turns.see(&store(number, "a"), position(number - 1));
         }
         assert!(!turns.has_room_for_all());
         let (next, left) = turns.order();
         assert_eq!(goes_on_at(left, &[]), Some(position(2)));
         assert_eq!(goes_on_at(left, &next[1..]), Some(position(1)));
         assert_eq!(goes_on_at(None, &[]), None);
+    }
+
+    #[test]
+    fn a_queue_that_takes_two_gets_to_everybody_though_all_are_always_due() {
+        let all = [["a"; 30].as_slice(), &["b", "c", "d", "e"]].concat();
+        let mut stores: Vec<_> = (1..).zip(&all).map(|(it, who)| store(it, who)).collect();
+        let (mut at, mut runs) = (0_u32, vec![0; all.len()]);
+        for pass in 1..=60 {
+            let mut turns = Turns::new(2);
+            for number in (at + 1..=34).chain(1..=at) {
+                turns.see(&stores[number as usize - 1], position(number - 1));
+            }
+            let (next, left) = turns.order();
+            for candidate in &next {
+                let number = usize::try_from(candidate.id.0.as_u128()).unwrap();
+                stores[number - 1].last_sync_at = Some(position(pass).created_at);
+                runs[number - 1] += 1;
+            }
+            let goes_on = goes_on_at(left, &[]).unwrap();
+            at = u32::try_from(goes_on.id.as_u128()).unwrap();
+            if pass == 4 {
+                assert_eq!(runs[30..], [1; 4], "however many `a` has");
+            }
+        }
+        assert!(runs.iter().all(|runs| *runs > 0), "{runs:?}");
+        assert!(runs[30..].iter().all(|runs| *runs >= 15), "{runs:?}");
     }
 }

@@ -163,8 +163,8 @@ impl Tenant {
         Ok((id, started))
     }
 
-    /// Records so many events while the endpoint is inactive, then activates it: the next tick
-    /// finds them all.
+    /// Records so many events while the endpoint is inactive, and leaves it so: once it is active,
+    /// the next tick finds them all.
     pub(super) async fn owe(&self, app: &App, events: usize) -> Result<()> {
         self.set_active(app, false).await?;
         let mut left = events;

@@ -124,7 +124,6 @@ impl Receiver {
         lock(&self.times).clear();
     }
 
-    /// When an event came to the endpoint that works, for the first time.
     /// How many events arrived so far.
     pub(super) fn count(&self) -> usize {
         self.arrivals.count()
@@ -144,6 +143,7 @@ impl Receiver {
         ended.with_context(|| format!("only {} of {count} events arrived", self.count()))
     }
 
+    /// When an event came to the endpoint that works, for the first time.
     pub(super) async fn arrival(&self, id: OutboxId) -> Result<Instant> {
         let mut changed = self.arrivals.changed.subscribe();
         let came = changed.wait_for(|()| self.arrivals.of(id).is_some());

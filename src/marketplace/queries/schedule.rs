@@ -21,6 +21,8 @@ pub struct DueStore {
     pub created_at: DateTime<Utc>,
     /// Until when its job waits or runs, if it does.
     pub enqueued_until: Option<DateTime<Utc>>,
+    /// When it was last attempted.
+    pub last_sync_at: Option<DateTime<Utc>>,
 }
 
 /// The instants that decide whether a store is due.
@@ -45,7 +47,7 @@ pub async fn due_stores(
     limit: u32,
 ) -> sqlx::Result<Vec<DueStore>> {
     on!(tx, conn => query_as(sql!(
-        "SELECT d.id, d.organization_id, d.created_at, d.enqueued_until
+        "SELECT d.id, d.organization_id, d.created_at, d.enqueued_until, d.last_sync_at
          FROM (
              SELECT s.id, s.created_at, s.organization_id, s.enqueued_until, s.last_sync_at, (
                  SELECT COALESCE(l.next_retry_at, l.created_at)

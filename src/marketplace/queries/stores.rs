@@ -311,6 +311,15 @@ pub async fn free_slot(tx: &mut Tx, id: StoreId) -> sqlx::Result<()> {
         .execute(conn).await.map(|_| ()))
 }
 
+/// Lets the enqueue slot of a store that no run holds, if it is taken, end at `until`.
+pub async fn shorten_slot(tx: &mut Tx, id: StoreId, until: DateTime<Utc>) -> sqlx::Result<()> {
+    on!(tx, conn => query(sql!(
+        "UPDATE stores SET enqueued_until = $1
+         WHERE id = $2 AND lease_token IS NULL AND enqueued_until IS NOT NULL"))
+        .bind(until).bind(id)
+        .execute(conn).await.map(|_| ()))
+}
+
 /// The lease of a store's run. While a run holds it, the store counts as enqueued. Nobody takes
 /// that of a store that is paused.
 pub(crate) fn store_lease() -> LeaseTable {

@@ -145,7 +145,7 @@ async fn who_logs_in_at_the_admin_listener_is_named_with_what_they_do(
         ("", "anonymous"),
         // The password twice: it must not be in the log.
         ("hunter2", "anonymous"),
-        ("two\nlines", "two\nlines"),
+        ("two\nlines", "twolines"),
         (&long, &long[..64]),
     ] {
         let pause = format!("/admin/api/stores/{store}/pause");

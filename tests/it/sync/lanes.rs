@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use jobs::{StoreId, SyncStore};
 use marketplace_sync::App;
 use marketplace_sync::worker::run_syncs_until_empty;
@@ -100,6 +101,14 @@ async fn an_organization_that_is_alone_has_all_workers(#[values(Embedded, Server
     assert_all_done(&app, 20).await;
 }
 
+/// How many may be enqueued again in two minutes.
+async fn in_line(app: &TestApp) -> i64 {
+    let until = app.clock.now() + TimeDelta::minutes(2);
+    on!(&app.app.db, pool =>
+        sqlx::query_scalar("SELECT COUNT(*) FROM stores WHERE enqueued_until = $1")
+            .bind(until).fetch_one(pool).await.unwrap())
+}
+
 /// A process that ends with a line loses nothing, and another one with more room may take it on.
 #[rstest]
 #[tokio::test]
@@ -109,10 +118,14 @@ async fn what_stands_in_line_can_be_enqueued_again(#[values(Embedded, Server)] o
     assert_eq!(app.schedule().await.enqueued_jobs, 6);
     let work = work(&app);
     until(async || asked(&app) == 3).await;
-    let held = "SELECT COUNT(*) FROM stores WHERE enqueued_until IS NOT NULL";
-    until(async || app.count(held).await == 3).await;
+    until(async || in_line(&app).await == 3).await;
+    assert_eq!(app.schedule().await.enqueued_jobs, 0, "not by each tick");
+    // Two minutes later.
+    let free = "UPDATE stores SET enqueued_until = created_at
+                WHERE lease_token IS NULL AND enqueued_until IS NOT NULL";
+    app.execute(free).await;
     assert_eq!(app.schedule().await.enqueued_jobs, 3);
-    until(async || app.count(held).await == 3).await;
+    until(async || in_line(&app).await == 3).await;
     assert_eq!(asked(&app), 3);
     app.marketplace.release();
     assert_eq!(work.await.unwrap(), 9);

@@ -8,7 +8,8 @@
 //! by how many orders there were: the median of the slopes between any two of them (Theil and
 //! Sen), which no step and no outlier moves far. What the slopes differ by is how much the bytes
 //! an order changed from the middle of one half to the middle of the other; twice that is what
-//! they changed by from the beginning to the end.
+//! they changed by from the beginning to the end, if they changed evenly, and more than that if they
+//! did at once.
 
 use serde::Serialize;
 
@@ -48,7 +49,7 @@ impl Growth {
             bytes_an_order_first: first,
             bytes_an_order_last: last,
             percent,
-            more_bytes: half * orders,
+            more_bytes: (after - before) * orders,
         })
     }
 
@@ -144,6 +145,16 @@ mod tests {
         }
         let growth = Growth::of(&sizes).unwrap();
         assert!(growth.percent.abs() < LIMIT, "{growth:?}");
+    }
+
+    #[test]
+    fn what_the_orders_took_more_is_what_is_above_the_line_of_the_first_ones() {
+        // From 100 bytes an order to 200.
+        let size = |orders: f64| (orders, 100.0 * orders + orders * orders / 20.0);
+        let sizes: Vec<_> = (0..=1000).map(|orders| size(orders.into())).collect();
+        let growth = Growth::of(&sizes).unwrap();
+        assert!((growth.percent - 100.0).abs() < 1.0, "{growth:?}");
+        assert!((growth.more_bytes - 50_000.0).abs() < 500.0, "{growth:?}");
     }
 
     #[test]

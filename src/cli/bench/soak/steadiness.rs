@@ -14,7 +14,7 @@ use crate::cli::output::table;
 
 /// What may be more in the last third, in percent …
 const LIMIT: f64 = 5.0;
-/// … unless it is less than noise: a megabyte, a millisecond, a byte.
+/// … unless it is less than noise: a megabyte, a millisecond.
 const NOISE: f64 = 1.0;
 /// Rows of the table are so long, or a tenth of the whole if that is less.
 const ROW: Duration = Duration::from_mins(1);
