@@ -7,9 +7,10 @@
 //! only one organization, all workers are its.
 //!
 //! Nobody waits in a worker. A job that finds no lane ends, and its store stands in line; whoever
-//! leaves a lane takes on the next in line, organizations in turns. Lines never take the last
-//! free worker: it is the queue's. What stands in line is due still and may be enqueued again two
-//! minutes later, so a tick brings it when this process ends, or when another one has more room.
+//! leaves a lane takes on the next in line, organizations in turns. The last free worker is the
+//! queue's, unless nothing of an organization runs. What stands in line is due still and may be
+//! enqueued again two minutes later, so a tick brings it when this process ends, or when another
+//! one has more room.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -130,7 +131,10 @@ impl State {
 
     /// The next in line who may come in, who then has a lane.
     fn next(&mut self) -> Option<(StoreId, String)> {
-        let may_enter = |it: &String| self.has_room(self.held(it));
+        let may_enter = |it: &String| {
+            let held = self.held(it);
+            self.has_room(held) || (held == 0 && self.under_way < self.workers)
+        };
         let at = self.turns.iter().position(may_enter)?;
         let organization_id = self.turns.remove(at)?;
         let organization = self.organizations.get_mut(&organization_id)?;
@@ -205,6 +209,17 @@ mod tests {
         let lanes = Lanes::new(10);
         let held = ["a", "b", "c"].map(|it| enter(&lanes, it, 0..100));
         assert_eq!(held.map(|it| it.len()), [7, 2, 1]);
+    }
+
+    #[test]
+    fn whoever_has_nothing_running_gets_the_last_worker() {
+        let lanes = Lanes::new(2);
+        let mut own = enter(&lanes, "a", 0..3);
+        let other = enter(&lanes, "b", 10..11);
+        assert_eq!((own.len(), other.len()), (1, 1));
+        let (next, lane) = own.remove(0).leave().unwrap();
+        assert_eq!(next, store(1));
+        assert_eq!(lane.leave().unwrap().0, store(2));
     }
 
     #[test]
