@@ -296,8 +296,8 @@ fn log_dead_letter(event: &OwedEvent, delivery: &DueDelivery, outcome: &Outcome)
 /// The job ends: its slot is free. Tells how the event stands.
 async fn finish(app: &Arc<App>, id: OutboxId) -> Result<State, BatchError> {
     let ended = together::end(app, id).await?;
-    // None when it was deleted with its store meanwhile: nobody is owed it.
-    Ok(ended.map_or((CallbackStatus::Success, None), |it| {
+    // None when it was deleted with its store meanwhile, or is locked by who deletes a webhook.
+    Ok(ended.map_or((CallbackStatus::Pending, None), |it| {
         (it.status, it.next_retry_at)
     }))
 }

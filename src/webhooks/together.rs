@@ -467,7 +467,7 @@ pub(super) async fn push(app: &Arc<App>, next: Next) -> Result<(), BatchError> {
 }
 
 /// The job of an event ends: its slot is free. Tells how the event stands; nothing, when it was
-/// deleted with its store meanwhile.
+/// deleted with its store meanwhile, or is locked by somebody else.
 pub(super) async fn end(app: &Arc<App>, id: OutboxId) -> Result<Option<EndedEvent>, BatchError> {
     let work_app = app.clone();
     let work = move |ids: Vec<Arc<OutboxId>>| {

@@ -371,7 +371,8 @@ pub(crate) struct EndedEvent {
     pub(crate) next_retry_at: Option<DateTime<Utc>>,
 }
 
-/// Frees the slots of events; tells how they stand.
+/// Frees the slots of events; tells how they stand. One that somebody has locked is left out: its
+/// slot ends by itself.
 pub(crate) async fn free_slots(tx: &mut Tx, ids: &[OutboxId]) -> sqlx::Result<Vec<EndedEvent>> {
     let sql = tx.pick(
         sql!(postgres:
@@ -381,8 +382,7 @@ pub(crate) async fn free_slots(tx: &mut Tx, ids: &[OutboxId]) -> sqlx::Result<Ve
                  SELECT id
                  FROM callback_outbox
                  WHERE id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
-                 ORDER BY id
-                 FOR NO KEY UPDATE
+                 FOR NO KEY UPDATE SKIP LOCKED
              ))
              RETURNING id, status, next_retry_at"),
         sql!(sqlite:
