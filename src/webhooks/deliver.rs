@@ -63,7 +63,7 @@ pub(crate) async fn deliver_callback(
             return Ok(unreadable::give_up(app, id, &error).await?);
         }
         look => match look? {
-            Look::Taken(taken) => taken,
+            Look::Taken(taken) => *taken,
             // The other job frees the slot.
             Look::Elsewhere => return Ok(()),
             Look::Gone => {
@@ -154,7 +154,7 @@ async fn rounds(
             return finish(app, event.id).await;
         }
         match together::take(app, event.id).await? {
-            Look::Taken(again) => taken = again,
+            Look::Taken(again) => taken = *again,
             Look::Elsewhere => return Ok((CallbackStatus::Pending, None)),
             Look::Gone => return Ok((CallbackStatus::Success, None)),
         }

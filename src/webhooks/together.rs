@@ -66,7 +66,7 @@ impl Default for Steps {
 /// What came of a look at an event.
 #[derive(Debug)]
 pub(super) enum Look {
-    Taken(Taken),
+    Taken(Box<Taken>),
     /// Another job of it looks at the same time, and has what is due.
     Elsewhere,
     /// There is no such event.
@@ -172,39 +172,51 @@ async fn take_all(app: &App, asked: &[Arc<OutboxId>]) -> sqlx::Result<Vec<Look>>
         }
     }
     if !admitted.is_empty() {
-        let events: HashSet<OutboxId> = admitted.iter().map(|(it, _)| it.outbox_id).collect();
-        let events = taken
-            .values()
-            .map(|taken| &taken.event)
-            .filter(|it| events.contains(&it.id));
-        let leases = take_leases(app, &mut tx, events, &admitted, now).await?;
-        let endpoints = admitted.iter().filter(|(it, _)| leases.of.contains(&it.id));
-        let endpoints = distinct_of(endpoints.map(|(it, _)| it.endpoint_id));
-        let signing = signing_secrets(app, &mut tx, &endpoints, now).await?;
-        for (delivery, lane) in admitted {
-            let Some(taken) = taken.get_mut(&delivery.outbox_id) else {
-                continue;
-            };
-            match signing.get(&delivery.endpoint_id) {
-                Some(signing) if leases.of.contains(&delivery.id) => taken.parcels.push(Parcel {
-                    delivery,
-                    lease: leases.lease,
-                    signing: signing.clone(),
-                    lane,
-                }),
-                _ if lane.leave() => taken.missed.push(delivery),
-                _ => {}
-            }
-        }
+        hand_out(app, &mut tx, &mut taken, admitted, now).await?;
     }
     tx.save().await?;
     let there: HashSet<OutboxId> = taken.keys().copied().collect();
     let looks = asked.iter().map(|id| match taken.remove(id) {
-        Some(taken) => Look::Taken(taken),
+        Some(taken) => Look::Taken(Box::new(taken)),
         None if there.contains(id) => Look::Elsewhere,
         None => Look::Gone,
     });
     Ok(looks.collect())
+}
+
+/// Takes the leases of deliveries that have a lane, and puts them with their events.
+async fn hand_out(
+    app: &App,
+    tx: &mut Tx,
+    taken: &mut HashMap<OutboxId, Taken>,
+    admitted: Vec<(DueDelivery, Lane)>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let events: HashSet<OutboxId> = admitted.iter().map(|(it, _)| it.outbox_id).collect();
+    let events = taken
+        .values()
+        .map(|taken| &taken.event)
+        .filter(|it| events.contains(&it.id));
+    let leases = take_leases(app, tx, events, &admitted, now).await?;
+    let endpoints = admitted.iter().filter(|(it, _)| leases.of.contains(&it.id));
+    let endpoints = distinct_of(endpoints.map(|(it, _)| it.endpoint_id));
+    let signing = signing_secrets(app, tx, &endpoints, now).await?;
+    for (delivery, lane) in admitted {
+        let Some(taken) = taken.get_mut(&delivery.outbox_id) else {
+            continue;
+        };
+        match signing.get(&delivery.endpoint_id) {
+            Some(signing) if leases.of.contains(&delivery.id) => taken.parcels.push(Parcel {
+                delivery,
+                lease: leases.lease,
+                signing: signing.clone(),
+                lane,
+            }),
+            _ if lane.leave() => taken.missed.push(delivery),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Leases that were taken.
