@@ -202,6 +202,8 @@ impl Service {
 
     /// Stops, within the time of the settings.
     pub async fn stop(mut self) {
+        // From before it is told that a second one is looked for.
+        let again = signal();
         info!(
             event = "stopping",
             "finishing what runs; a second signal ends it at once"
@@ -222,7 +224,7 @@ impl Service {
             () = sleep(patience) => {
                 warn!(event = "stopped", "stopped before everything was finished; it will be picked up");
             }
-            () = signal() => warn!(event = "stopped", "stopped at once"),
+            () = again => warn!(event = "stopped", "stopped at once"),
         }
     }
 }
@@ -258,18 +260,21 @@ pub fn site(app: &Arc<App>) -> BoxEndpoint<'static> {
     crate::http::site((api.0, api.1, api.2, api.3, mock), &document, shell).boxed()
 }
 
-/// Waits for SIGTERM or SIGINT.
-pub(crate) async fn signal() {
+/// Waits for a SIGTERM or SIGINT that comes from now on, even before this is polled.
+pub(crate) fn signal() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (
+    let signals = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),
-    ) else {
-        // Without handlers the default action ends the process anyway.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    );
+    async move {
+        let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+            // Without handlers the default action ends the process anyway.
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
     }
 }
