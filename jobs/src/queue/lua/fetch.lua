@@ -19,11 +19,8 @@ redis.call('LTRIM', KEYS[3], #ids, -1)
 for _, id in ipairs(ids) do
     local meta = KEYS[5] .. ':' .. id
     local body = redis.call('HGET', KEYS[4], id)
-    local is_whole = body
-    for _, value in ipairs({'status', 'attempts', 'max_attempts'}) do
-        is_whole = is_whole and redis.call('HEXISTS', meta, value) == 1
-    end
-    if is_whole then
+    local known = redis.call('HMGET', meta, 'status', 'attempts', 'max_attempts')
+    if body and known[1] and known[2] and known[3] then
         redis.call('SADD', KEYS[2], id)
         redis.call('HSET', meta, 'status', 'Running', 'locked_at', now, 'locked_by', worker)
         local fields = redis.call('HGETALL', meta)
