@@ -4,11 +4,10 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use jobs::StoreId;
-use sqlx::types::Json;
 use sqlx::{FromRow, query, query_as, query_scalar};
 use uuid::Uuid;
 
-use crate::db::{Tx, on, sql};
+use crate::db::{Tx, json_uuid, on, sql};
 
 /// A store that has something due.
 #[derive(Clone, Debug, FromRow)]
@@ -94,12 +93,12 @@ pub async fn claim_slots(
         sql!(sqlite:
             "UPDATE stores
              SET enqueued_until = $2
-             WHERE id IN (SELECT unhex(replace(value, '-', '')) FROM json_each($1))
+             WHERE id IN (SELECT unhex(value) FROM json_each($1))
                AND (enqueued_until IS NULL OR enqueued_until <= $3)
              RETURNING id"),
     );
     let ids: Vec<StoreId> = on!(tx, conn => query_scalar(sql)
-        .bind(Json(stores)).bind(until).bind(now)
+        .bind(json_uuid::list(stores)).bind(until).bind(now)
         .fetch_all(conn).await)?;
     Ok(ids.into_iter().collect())
 }
@@ -126,10 +125,10 @@ pub async fn move_slots(
         sql!(sqlite:
             "UPDATE stores
              SET enqueued_until = $3
-             WHERE id IN (SELECT unhex(replace(value, '-', '')) FROM json_each($1))
+             WHERE id IN (SELECT unhex(value) FROM json_each($1))
                AND enqueued_until = $2"),
     );
-    on!(tx, conn => query(sql).bind(Json(stores)).bind(from).bind(until)
+    on!(tx, conn => query(sql).bind(json_uuid::list(stores)).bind(from).bind(until)
         .execute(conn).await.map(|_| ()))
 }
 

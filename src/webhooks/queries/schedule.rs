@@ -4,7 +4,6 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use jobs::OutboxId;
-use sqlx::types::Json;
 use sqlx::{FromRow, query, query_as, query_scalar};
 use uuid::Uuid;
 
@@ -254,12 +253,12 @@ pub(crate) async fn claim_slots(
         sql!(sqlite:
             "UPDATE callback_outbox AS o
              SET enqueued_until = $2
-             WHERE o.id IN (SELECT unhex(replace(value, '-', '')) FROM json_each($1))
+             WHERE o.id IN (SELECT unhex(value) FROM json_each($1))
                AND o.status = 'pending' AND (o.enqueued_until IS NULL OR o.enqueued_until <= $3)
              RETURNING id"),
     );
     let ids: Vec<OutboxId> = on!(tx, conn => query_scalar(sql)
-        .bind(Json(events)).bind(until).bind(now)
+        .bind(json_uuid::list(events)).bind(until).bind(now)
         .fetch_all(conn).await)?;
     Ok(ids.into_iter().collect())
 }
@@ -286,10 +285,10 @@ pub(crate) async fn move_slots(
         sql!(sqlite:
             "UPDATE callback_outbox
              SET enqueued_until = $3
-             WHERE id IN (SELECT unhex(replace(value, '-', '')) FROM json_each($1))
+             WHERE id IN (SELECT unhex(value) FROM json_each($1))
                AND enqueued_until = $2"),
     );
-    on!(tx, conn => query(sql).bind(Json(events)).bind(from).bind(until)
+    on!(tx, conn => query(sql).bind(json_uuid::list(events)).bind(from).bind(until)
         .execute(conn).await.map(|_| ()))
 }
 
