@@ -102,11 +102,18 @@ where
         })))
     }
 
-    /// Has an input worked on, with those of others. `work` is the same whoever calls, and gives an
-    /// output for each input, in their order. It goes on when the caller goes away.
-    pub(crate) async fn run<W, F>(&self, input: I, work: W) -> Result<O, BatchError>
+    /// Has an input worked on, with those of others. `work` and what it works with are the same
+    /// whoever calls; it gives an output for each input, in their order, and goes on when the
+    /// caller goes away.
+    pub(crate) async fn run<C, W, F>(
+        &self,
+        context: &Arc<C>,
+        input: I,
+        work: W,
+    ) -> Result<O, BatchError>
     where
-        W: Fn(Vec<Arc<I>>) -> F + Send + Sync + 'static,
+        C: Send + Sync + 'static,
+        W: Fn(Arc<C>, Vec<Arc<I>>) -> F + Send + Sync + 'static,
         F: Future<Output = sqlx::Result<Vec<O>>> + Send,
     {
         let (answer, answered) = oneshot::channel();
@@ -119,8 +126,9 @@ where
             leads
         };
         if leads {
-            let waiting = self.0.clone();
+            let (waiting, context) = (self.0.clone(), context.clone());
             tokio::spawn(async move {
+                let work = |inputs| work(context.clone(), inputs);
                 while let Some(callers) = next(&waiting) {
                     answer_all(callers, &work).await;
                 }
@@ -225,10 +233,9 @@ mod tests {
 
     async fn run(numbers: &Numbers, inputs: &[u64]) -> (Vec<Result<u64, BatchError>>, usize) {
         let batches = Arc::new(AtomicUsize::new(0));
-        let each = inputs.iter().map(|input| {
-            let batches = batches.clone();
-            numbers.run(*input, move |inputs| double(batches.clone(), inputs))
-        });
+        let each = inputs
+            .iter()
+            .map(|input| numbers.run(&batches, *input, double));
         let answers = join_all(each).await;
         (answers, batches.load(Ordering::Relaxed))
     }

@@ -72,12 +72,8 @@ pub(super) async fn look_up(
         token,
         receipts: receipts.to_vec(),
     };
-    let work_app = app.clone();
-    let work = move |asked: Vec<_>| {
-        let app = work_app.clone();
-        async move { look_up_all(&app, &asked).await }
-    };
-    Ok(app.together.look_ups.run(asked, work).await?)
+    let work = |app: Arc<App>, asked: Vec<_>| async move { look_up_all(&app, &asked).await };
+    Ok(app.together.look_ups.run(app, asked, work).await?)
 }
 
 async fn look_up_all(
@@ -125,12 +121,10 @@ pub(super) async fn look_at_store(
     app: &Arc<App>,
     token: SyncToken,
 ) -> Result<Option<StoreLook>, Error> {
-    let work_app = app.clone();
-    let work = move |tokens: Vec<Arc<SyncToken>>| {
-        let app = work_app.clone();
-        async move { look_at_all(&app, &tokens).await }
+    let work = |app: Arc<App>, tokens: Vec<Arc<SyncToken>>| async move {
+        look_at_all(&app, &tokens).await
     };
-    Ok(app.together.looks.run(token, work).await?)
+    Ok(app.together.looks.run(app, token, work).await?)
 }
 
 async fn look_at_all(app: &App, asked: &[Arc<SyncToken>]) -> sqlx::Result<Vec<Option<StoreLook>>> {
@@ -150,12 +144,8 @@ async fn look_at_all(app: &App, asked: &[Arc<SyncToken>]) -> sqlx::Result<Vec<Op
 
 /// Claims receipts; returns the ids that won.
 pub(super) async fn claim(app: &Arc<App>, claims: Vec<Claim>) -> Result<HashSet<SyncLogId>, Error> {
-    let work_app = app.clone();
-    let work = move |asked: Vec<_>| {
-        let app = work_app.clone();
-        async move { claim_all(&app, &asked).await }
-    };
-    Ok(app.together.claims.run(Claims(claims), work).await?)
+    let work = |app: Arc<App>, asked: Vec<_>| async move { claim_all(&app, &asked).await };
+    Ok(app.together.claims.run(app, Claims(claims), work).await?)
 }
 
 async fn claim_all(app: &App, asked: &[Arc<Claims>]) -> sqlx::Result<Vec<HashSet<SyncLogId>>> {
@@ -177,12 +167,8 @@ pub(super) async fn record(
     app: &Arc<App>,
     outcomes: Outcomes,
 ) -> Result<Option<HashSet<SyncLogId>>, Error> {
-    let work_app = app.clone();
-    let work = move |asked: Vec<_>| {
-        let app = work_app.clone();
-        async move { record_all(&app, &asked).await }
-    };
-    Ok(app.together.outcomes.run(outcomes, work).await?)
+    let work = |app: Arc<App>, asked: Vec<_>| async move { record_all(&app, &asked).await };
+    Ok(app.together.outcomes.run(app, outcomes, work).await?)
 }
 
 async fn record_all(

@@ -132,12 +132,8 @@ pub(super) struct Next {
 
 /// Looks what of an event is due, and takes the leases of what there is room for.
 pub(super) async fn take(app: &Arc<App>, id: OutboxId) -> Result<Look, BatchError> {
-    let work_app = app.clone();
-    let work = move |ids: Vec<Arc<OutboxId>>| {
-        let app = work_app.clone();
-        async move { take_all(&app, &ids).await }
-    };
-    app.deliveries.takes.run(id, work).await
+    let work = |app: Arc<App>, ids: Vec<Arc<OutboxId>>| async move { take_all(&app, &ids).await };
+    app.deliveries.takes.run(app, id, work).await
 }
 
 async fn take_all(app: &App, asked: &[Arc<OutboxId>]) -> sqlx::Result<Vec<Look>> {
@@ -281,12 +277,8 @@ pub(super) async fn record(
     app: &Arc<App>,
     answered: Answered,
 ) -> Result<Option<Written>, BatchError> {
-    let work_app = app.clone();
-    let work = move |answered: Vec<_>| {
-        let app = work_app.clone();
-        async move { record_all(&app, &answered).await }
-    };
-    match app.deliveries.outcomes.run(answered, work).await? {
+    let work = |app: Arc<App>, answered: Vec<_>| async move { record_all(&app, &answered).await };
+    match app.deliveries.outcomes.run(app, answered, work).await? {
         Record::Written(written) => Ok(Some(written)),
         Record::Lost => Ok(None),
         Record::Busy => Err(BatchError::Busy),
@@ -435,22 +427,18 @@ fn served<'a>(
 /// Enqueues what the endpoint of a delivery is owed next: somebody who would have sent it was
 /// turned away.
 pub(super) async fn bring_next(app: &Arc<App>, delivery: &DueDelivery) -> Result<(), BatchError> {
-    let work_app = app.clone();
-    let work = move |left: Vec<Arc<DueDelivery>>| {
-        let app = work_app.clone();
-        async move {
-            let served = served(&app, left.iter().map(|it| &**it), 0);
-            let mut tx = app.db.write().await?;
-            let now = app.clock.now();
-            let until = now + SLOT_BEFORE_PUSH;
-            let next = claim_next(&mut tx, &served, until, now).await?;
-            tx.save().await?;
-            let next: Vec<OutboxId> = next.into_values().flatten().collect();
-            push_next(&app, &next, until).await;
-            Ok(vec![(); left.len()])
-        }
+    let work = |app: Arc<App>, left: Vec<Arc<DueDelivery>>| async move {
+        let served = served(&app, left.iter().map(|it| &**it), 0);
+        let mut tx = app.db.write().await?;
+        let now = app.clock.now();
+        let until = now + SLOT_BEFORE_PUSH;
+        let next = claim_next(&mut tx, &served, until, now).await?;
+        tx.save().await?;
+        let next: Vec<OutboxId> = next.into_values().flatten().collect();
+        push_next(&app, &next, until).await;
+        Ok(vec![(); left.len()])
     };
-    app.deliveries.turns.run(delivery.clone(), work).await
+    app.deliveries.turns.run(app, delivery.clone(), work).await
 }
 
 /// Pushes the jobs of what endpoints are owed next.
@@ -458,41 +446,34 @@ pub(super) async fn push(app: &Arc<App>, next: Next) -> Result<(), BatchError> {
     if next.events.is_empty() {
         return Ok(());
     }
-    let work_app = app.clone();
-    let work = move |next: Vec<Arc<Next>>| {
-        let app = work_app.clone();
-        async move {
-            let mut by_end: BTreeMap<DateTime<Utc>, Vec<OutboxId>> = BTreeMap::new();
-            for it in &next {
-                by_end.entry(it.until).or_default().extend(&it.events);
-            }
-            for (until, ids) in by_end {
-                // In handfuls: of those that fit some at least are taken.
-                for ids in ids.chunks(PUSHED_AT_ONCE) {
-                    push_next(&app, ids, until).await;
-                }
-            }
-            Ok(vec![(); next.len()])
+    let work = |app: Arc<App>, next: Vec<Arc<Next>>| async move {
+        let mut by_end: BTreeMap<DateTime<Utc>, Vec<OutboxId>> = BTreeMap::new();
+        for it in &next {
+            by_end.entry(it.until).or_default().extend(&it.events);
         }
+        for (until, ids) in by_end {
+            // In handfuls: of those that fit some at least are taken.
+            for ids in ids.chunks(PUSHED_AT_ONCE) {
+                push_next(&app, ids, until).await;
+            }
+        }
+        Ok(vec![(); next.len()])
     };
-    app.deliveries.pushes.run(next, work).await
+    app.deliveries.pushes.run(app, next, work).await
 }
 
 /// The job of an event ends: its slot is free. Tells how the event stands; nothing, when it was
 /// deleted with its store meanwhile, or is locked by somebody else.
 pub(super) async fn end(app: &Arc<App>, id: OutboxId) -> Result<Option<EndedEvent>, BatchError> {
-    let work_app = app.clone();
-    let work = move |ids: Vec<Arc<OutboxId>>| {
-        let app = work_app.clone();
-        async move {
-            let mut tx = app.db.write().await?;
-            let ended = schedule::free_slots(&mut tx, &distinct(&ids)).await?;
-            tx.save().await?;
-            let ended = ended.into_iter().map(|it| (it.id, it)).collect();
-            Ok(answer(&ids, &ended))
-        }
+    let work = |app: Arc<App>, ids: Vec<Arc<OutboxId>>| async move {
+        let mut tx = app.db.write().await?;
+        let ended = schedule::free_slots(&mut tx, &distinct(&ids)).await?;
+        tx.save().await?;
+        let ended: HashMap<OutboxId, EndedEvent> =
+            ended.into_iter().map(|it| (it.id, it)).collect();
+        Ok(ids.iter().map(|id| ended.get(id).copied()).collect())
     };
-    app.deliveries.ends.run(id, work).await
+    app.deliveries.ends.run(app, id, work).await
 }
 
 fn distinct(ids: &[Arc<OutboxId>]) -> Vec<OutboxId> {
@@ -504,9 +485,4 @@ fn distinct_of<T: Ord>(ids: impl Iterator<Item = T>) -> Vec<T> {
     ids.sort_unstable();
     ids.dedup();
     ids
-}
-
-/// What was found for each that was asked for, in their order.
-fn answer<T: Clone>(ids: &[Arc<OutboxId>], found: &HashMap<OutboxId, T>) -> Vec<Option<T>> {
-    ids.iter().map(|id| found.get(id).cloned()).collect()
 }
