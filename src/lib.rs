@@ -25,6 +25,7 @@ pub mod rate;
 pub mod retry;
 pub mod schedule;
 pub mod service;
+pub mod stock;
 pub mod timestamp;
 mod tls;
 pub mod traces;

@@ -56,6 +56,10 @@ id! {
     /// An event in the outbox, to be delivered to the organization's webhooks.
     OutboxId
 }
+id! {
+    /// A request that tells a marketplace quantities.
+    PushId
+}
 
 #[cfg(test)]
 mod tests {

@@ -9,6 +9,10 @@
 //! |---|---|---|---|---|---|---|
 //! | [`SyncStore`] | `sync-store` | `sync-store-queue` | `store:{id}` | the [`sync`](schedule::SYNC) tick | `marketplace::sync` | `sync_logs.next_retry_at` |
 //! | [`DeliverCallback`] | `deliver-callback` | `callback-queue` | `outbox:{id}` | whoever records an event, after its commit; the [`callback`](schedule::CALLBACK) tick | `webhooks::deliver` | `callback_deliveries.next_attempt_at` |
+//! | [`PushStock`] | `push-stock` | `push-stock-queue` | `store:{id}` | the [`stock-push`](schedule::STOCK_PUSH) tick; whoever asks for it | `stock::push` | `stock_update_queue.next_attempt_at` |
+//! | [`ConfirmStockPush`] | `confirm-stock-push` | `confirm-stock-push-queue` | `push:{id}` | the [`stock-confirm`](schedule::STOCK_CONFIRM) tick | `stock::confirm` | `stock_pushes.next_poll_at` |
+//! | [`ResyncStore`] | `resync-store` | `resync-store-queue` | `store:{id}` | a store that becomes live; whoever asks for it; the stock-push tick | `stock::resync` | `marketplace_rate_limits.resync_requested_at` |
+//! | [`ReconcileStock`] | `reconcile-stock` | `reconcile-stock-queue` | `store:{id}` | the [`stock-reconcile`](schedule::STOCK_RECONCILE) tick; a push without a known outcome; whoever asks for it | `stock::reconcile` | `marketplace_rate_limits.reconcile_requested_at` |
 //!
 //! What the crate promises to a handler: it may run twice, it is never retried by the
 //! transport, and a queued job of an older release still decodes. Who may enqueue (one job
@@ -21,15 +25,23 @@ use std::fmt::Debug;
 use serde::{Serialize, de::DeserializeOwned};
 
 pub mod board;
+mod confirm_stock_push;
 mod deliver_callback;
 mod ids;
+mod push_stock;
 pub mod queue;
+mod reconcile_stock;
+mod resync_store;
 pub mod schedule;
 mod sync_store;
 
+pub use confirm_stock_push::ConfirmStockPush;
 pub use deliver_callback::DeliverCallback;
-pub use ids::{OutboxId, StoreId};
+pub use ids::{OutboxId, PushId, StoreId};
+pub use push_stock::PushStock;
 pub use queue::{Queue, QueueError, QueueOptions};
+pub use reconcile_stock::ReconcileStock;
+pub use resync_store::ResyncStore;
 pub use schedule::{ScheduleError, parse_cron, previous_tick, run_schedule};
 pub use sync_store::SyncStore;
 

@@ -53,8 +53,40 @@ pub const HOUSEKEEPING: ScheduleEntry = ScheduleEntry {
     default_cron: "20 * * * * *",
     does: "purges finished jobs and expired rows, in small batches",
 };
+/// Enqueues [`crate::PushStock`] for every store whose marketplace has to be told something.
+pub const STOCK_PUSH: ScheduleEntry = ScheduleEntry {
+    name: "stock-push",
+    default_cron: "0 * * * * *",
+    does: "enqueues push-stock for every store with due quantities",
+};
+/// Enqueues [`crate::ConfirmStockPush`] for every push whose results may be there.
+pub const STOCK_CONFIRM: ScheduleEntry = ScheduleEntry {
+    name: "stock-confirm",
+    default_cron: "*/3 * * * * *",
+    does: "enqueues confirm-stock-push for every push whose next look is due",
+};
+/// Enqueues [`crate::ReconcileStock`] for every live store.
+pub const STOCK_RECONCILE: ScheduleEntry = ScheduleEntry {
+    name: "stock-reconcile",
+    default_cron: "0 30 3 * * *",
+    does: "enqueues reconcile-stock for every live store",
+};
+/// Forgets old rows of the stock domain, and clears up after runs that died.
+pub const STOCK_JANITOR: ScheduleEntry = ScheduleEntry {
+    name: "stock-janitor",
+    default_cron: "40 0 * * * *",
+    does: "purges old stock rows, and ends pushes of runs that died",
+};
 /// All ticks.
-pub const SCHEDULES: [ScheduleEntry; 3] = [SYNC, CALLBACK, HOUSEKEEPING];
+pub const SCHEDULES: [ScheduleEntry; 7] = [
+    SYNC,
+    CALLBACK,
+    HOUSEKEEPING,
+    STOCK_PUSH,
+    STOCK_CONFIRM,
+    STOCK_RECONCILE,
+    STOCK_JANITOR,
+];
 
 /// Why a schedule cannot run.
 #[derive(Debug, thiserror::Error)]

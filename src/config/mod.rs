@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`settings`] | all of them, and how they are read |
 //! | [`access`] | where the service listens, who may call, how often |
-//! | [`work`] | what it does for stores and webhooks |
+//! | [`work`] | what it does for stores, webhooks and stock |
 //! | [`occasions`] | what the demo, the smoke test and the tools set by themselves |
 //! | [`reader`] | one setting at a time, and what several mean together |
 
@@ -24,4 +24,6 @@ mod work;
 pub use self::access::{AuthMode, AuthSettings, Listener, RateSettings};
 pub(crate) use self::reader::environment;
 pub use self::settings::{DEFAULT_DATABASE_URL, Settings};
-pub use self::work::{CallbackSettings, MockSettings, SyncSettings, WebhookSettings};
+pub use self::work::{
+    CallbackSettings, MockSettings, StockSettings, SyncSettings, WebhookSettings,
+};

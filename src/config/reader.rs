@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use chrono::TimeDelta;
+use jobs::schedule;
 use reqwest::Url;
 use secrecy::SecretString;
 
 use super::{
     AuthMode, AuthSettings, CallbackSettings, DEFAULT_DATABASE_URL, Listener, MockSettings,
-    RateSettings, SyncSettings, WebhookSettings,
+    RateSettings, StockSettings, SyncSettings, WebhookSettings,
 };
 use crate::encryption::Keyring;
 use crate::http::auth::parse_keys;
@@ -260,6 +261,47 @@ impl Reader<'_> {
                 1,
             )?,
             allow_private_targets: self.flag("WEBHOOK_ALLOW_PRIVATE_TARGETS", loopback)?,
+        })
+    }
+
+    pub(super) fn stock(&self) -> Result<StockSettings> {
+        let mut base_urls = HashMap::new();
+        for marketplace in Marketplace::ALL {
+            let name = format!("{}_BASE_URL", marketplace.as_str().to_uppercase());
+            if let Some(text) = self.text(&name) {
+                let url = http_url(&text).with_context(|| format!("`{name}` cannot be used"))?;
+                base_urls.insert(marketplace, url);
+            }
+        }
+        let lease = self.seconds("STOCK_LEASE_SECONDS", "120")?;
+        let timeout = self.seconds("STOCK_HTTP_TIMEOUT_SECONDS", "30")?;
+        if timeout >= lease {
+            bail!("`STOCK_HTTP_TIMEOUT_SECONDS` must be less than `STOCK_LEASE_SECONDS`");
+        }
+        let seconds = |name, default| {
+            let seconds = self.seconds(name, default)?;
+            TimeDelta::from_std(seconds).map_err(|error| anyhow!("`{name}`: {error}"))
+        };
+        Ok(StockSettings {
+            enabled: self.flag("STOCK_PUSH_ENABLED", true)?,
+            cron: self.cron("STOCK_PUSH_CRON", schedule::STOCK_PUSH.default_cron)?,
+            confirm_cron: self.cron("STOCK_CONFIRM_CRON", schedule::STOCK_CONFIRM.default_cron)?,
+            reconcile_cron: self.cron(
+                "STOCK_RECONCILE_CRON",
+                schedule::STOCK_RECONCILE.default_cron,
+            )?,
+            concurrency: self.at_least("STOCK_CONCURRENCY", "10", 1)?,
+            batch_size: self.at_least("STOCK_BATCH_SIZE", "1000", 1)?,
+            queue_ttl: seconds("STOCK_QUEUE_TTL_SECONDS", "300")?,
+            max_quantity: self.at_least("STOCK_MAX_QUANTITY", "20000", 0)?,
+            identical_window: seconds("TRENDYOL_IDENTICAL_WINDOW_SECONDS", "900")?,
+            trendyol_rate_mode: self.or("TRENDYOL_RATE_MODE", "IDENTICAL_BODY")?,
+            lease,
+            timeout,
+            run_budget: self.seconds("STOCK_RUN_BUDGET_SECONDS", "50")?,
+            confirm_hold: seconds("STOCK_CONFIRM_HOLD_SECONDS", "60")?,
+            rate_target_percent: self.at_least("STOCK_RATE_TARGET_PCT", "80", 1)?,
+            base_urls,
         })
     }
 

@@ -7,8 +7,8 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::reader::{Reader, environment};
 use super::{
-    AuthSettings, CallbackSettings, Listener, MockSettings, RateSettings, SyncSettings,
-    WebhookSettings,
+    AuthSettings, CallbackSettings, Listener, MockSettings, RateSettings, StockSettings,
+    SyncSettings, WebhookSettings,
 };
 use crate::encryption::Keyring;
 use crate::logs::LogFormat;
@@ -58,6 +58,8 @@ pub struct Settings {
     pub callback: CallbackSettings,
     /// Endpoints of subscribers.
     pub webhook: WebhookSettings,
+    /// Quantities for marketplaces.
+    pub stock: StockSettings,
     /// Where traces go.
     pub traces: TraceSettings,
     /// `LOG_FORMAT`: `json` or `pretty`.
@@ -116,6 +118,7 @@ impl Settings {
             sync: read.sync()?,
             callback: read.callback()?,
             webhook: read.webhook(loopback)?,
+            stock: read.stock()?,
             traces: read.traces()?,
             log_format: read.log_format()?,
             log_filter: read.text("RUST_LOG"),

@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use crate::marketplace::connector::Credentials;
 use crate::marketplace::model::Marketplace;
 use crate::retry::Backoff;
+use crate::stock::model::RateMode;
 
 /// The mock marketplace.
 #[derive(Clone, Debug)]
@@ -67,4 +68,41 @@ pub struct WebhookSettings {
     pub max_endpoints_per_organization: u32,
     /// `WEBHOOK_ALLOW_PRIVATE_TARGETS`: whether addresses that only we can reach are allowed.
     pub allow_private_targets: bool,
+}
+
+/// How marketplaces are told quantities.
+#[derive(Clone, Debug)]
+pub struct StockSettings {
+    /// `STOCK_PUSH_ENABLED`: whether anything is pushed at all.
+    pub enabled: bool,
+    /// `STOCK_PUSH_CRON`: when stores with due quantities are enqueued.
+    pub cron: String,
+    /// `STOCK_CONFIRM_CRON`: when pushes whose results may be there are enqueued.
+    pub confirm_cron: String,
+    /// `STOCK_RECONCILE_CRON`: when live stores are compared with their marketplaces.
+    pub reconcile_cron: String,
+    /// `STOCK_CONCURRENCY`: stores pushed at a time by one process.
+    pub concurrency: usize,
+    /// `STOCK_BATCH_SIZE`: items a request, unless the marketplace takes fewer.
+    pub batch_size: u32,
+    /// `STOCK_QUEUE_TTL_SECONDS`: what waits longer is overdue: first in line, and told of.
+    pub queue_ttl: TimeDelta,
+    /// `STOCK_MAX_QUANTITY`: no marketplace is told more.
+    pub max_quantity: i64,
+    /// `TRENDYOL_IDENTICAL_WINDOW_SECONDS`: how long the same request is refused.
+    pub identical_window: TimeDelta,
+    /// `TRENDYOL_RATE_MODE`: of Trendyol stores that say nothing else.
+    pub trendyol_rate_mode: RateMode,
+    /// `STOCK_LEASE_SECONDS`: how long the lease of a run lasts without renewal.
+    pub lease: Duration,
+    /// `STOCK_HTTP_TIMEOUT_SECONDS`: one request; shorter than the lease.
+    pub timeout: Duration,
+    /// `STOCK_RUN_BUDGET_SECONDS`: how long a run goes on.
+    pub run_budget: Duration,
+    /// `STOCK_CONFIRM_HOLD_SECONDS`: how long newer quantities wait for the results of older ones.
+    pub confirm_hold: TimeDelta,
+    /// `STOCK_RATE_TARGET_PCT`: how much of a published limit is used, in percent.
+    pub rate_target_percent: u32,
+    /// `TRENDYOL_BASE_URL`, `HEPSIBURADA_BASE_URL`, …: instead of the marketplace's own.
+    pub base_urls: HashMap<Marketplace, Url>,
 }

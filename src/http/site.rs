@@ -26,6 +26,9 @@ pub enum Tag {
     Webhooks,
     /// Events for webhooks: who has which, and what to do about those that nobody took.
     Callbacks,
+    /// Stock: products, what there is of them and where, what is reserved, and what marketplaces
+    /// have been told.
+    Stock,
     /// A marketplace to try things with. It plays somebody else's API: its errors are bare
     /// `{"error": …}` bodies.
     #[oai(rename = "mock marketplace")]

@@ -44,11 +44,21 @@ pub enum Marketplace {
     Shopify,
     /// Amazon.
     Amazon,
+    /// Trendyol.
+    Trendyol,
+    /// Hepsiburada.
+    Hepsiburada,
 }
 
 impl Marketplace {
     /// Every marketplace.
-    pub const ALL: [Self; 3] = [Self::Etsy, Self::Shopify, Self::Amazon];
+    pub const ALL: [Self; 5] = [
+        Self::Etsy,
+        Self::Shopify,
+        Self::Amazon,
+        Self::Trendyol,
+        Self::Hepsiburada,
+    ];
 
     /// Its name on the wire.
     pub const fn as_str(self) -> &'static str {
@@ -56,6 +66,8 @@ impl Marketplace {
             Self::Etsy => "etsy",
             Self::Shopify => "shopify",
             Self::Amazon => "amazon",
+            Self::Trendyol => "trendyol",
+            Self::Hepsiburada => "hepsiburada",
         }
     }
 }
@@ -68,7 +80,7 @@ impl fmt::Display for Marketplace {
 
 /// The text names no marketplace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no such marketplace; known are etsy, shopify and amazon")]
+#[error("no such marketplace; known are etsy, shopify, amazon, trendyol and hepsiburada")]
 pub struct UnknownMarketplace;
 
 impl FromStr for Marketplace {

@@ -28,11 +28,63 @@ pub enum EventType {
     #[oai(rename = "sync.failed")]
     #[sqlx(rename = "sync.failed")]
     SyncFailed,
+    /// A marketplace took quantities.
+    #[serde(rename = "stock.push.completed")]
+    #[oai(rename = "stock.push.completed")]
+    #[sqlx(rename = "stock.push.completed")]
+    StockPushCompleted,
+    /// A marketplace refused a request with quantities, or it broke off.
+    #[serde(rename = "stock.push.failed")]
+    #[oai(rename = "stock.push.failed")]
+    #[sqlx(rename = "stock.push.failed")]
+    StockPushFailed,
+    /// Quantities wait for longer than they should.
+    #[serde(rename = "stock.push.delayed")]
+    #[oai(rename = "stock.push.delayed")]
+    #[sqlx(rename = "stock.push.delayed")]
+    StockPushDelayed,
+    /// A marketplace does not take the credentials of a store.
+    #[serde(rename = "stock.push.auth_failed")]
+    #[oai(rename = "stock.push.auth_failed")]
+    #[sqlx(rename = "stock.push.auth_failed")]
+    StockPushAuthFailed,
+    /// A marketplace refuses the quantity of a product again and again.
+    #[serde(rename = "stock.item.blocked")]
+    #[oai(rename = "stock.item.blocked")]
+    #[sqlx(rename = "stock.item.blocked")]
+    StockItemBlocked,
+    /// A marketplace sold more than there was.
+    #[serde(rename = "stock.oversold")]
+    #[oai(rename = "stock.oversold")]
+    #[sqlx(rename = "stock.oversold")]
+    StockOversold,
+    /// A shelf holds less than is reserved.
+    #[serde(rename = "stock.deficit")]
+    #[oai(rename = "stock.deficit")]
+    #[sqlx(rename = "stock.deficit")]
+    StockDeficit,
+    /// An order names products that are not known.
+    #[serde(rename = "stock.order.unmatched")]
+    #[oai(rename = "stock.order.unmatched")]
+    #[sqlx(rename = "stock.order.unmatched")]
+    StockOrderUnmatched,
 }
 
 impl EventType {
     /// Every event that can be subscribed to.
-    pub const ALL: [Self; 3] = [Self::SyncStarted, Self::SyncCompleted, Self::SyncFailed];
+    pub const ALL: [Self; 11] = [
+        Self::SyncStarted,
+        Self::SyncCompleted,
+        Self::SyncFailed,
+        Self::StockPushCompleted,
+        Self::StockPushFailed,
+        Self::StockPushDelayed,
+        Self::StockPushAuthFailed,
+        Self::StockItemBlocked,
+        Self::StockOversold,
+        Self::StockDeficit,
+        Self::StockOrderUnmatched,
+    ];
 
     /// Its name on the wire.
     pub const fn as_str(self) -> &'static str {
@@ -40,6 +92,14 @@ impl EventType {
             Self::SyncStarted => "sync.started",
             Self::SyncCompleted => "sync.completed",
             Self::SyncFailed => "sync.failed",
+            Self::StockPushCompleted => "stock.push.completed",
+            Self::StockPushFailed => "stock.push.failed",
+            Self::StockPushDelayed => "stock.push.delayed",
+            Self::StockPushAuthFailed => "stock.push.auth_failed",
+            Self::StockItemBlocked => "stock.item.blocked",
+            Self::StockOversold => "stock.oversold",
+            Self::StockDeficit => "stock.deficit",
+            Self::StockOrderUnmatched => "stock.order.unmatched",
         }
     }
 }
@@ -52,7 +112,7 @@ impl fmt::Display for EventType {
 
 /// The text names no event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no such event; known are sync.started, sync.completed and sync.failed")]
+#[error("no such event; the API document lists them")]
 pub struct UnknownEvent;
 
 impl FromStr for EventType {

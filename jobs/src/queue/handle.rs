@@ -15,10 +15,19 @@ use super::{
     transport::{Payload, Transport},
     worker::Work,
 };
-use crate::{DeliverCallback, Job, SyncStore};
+use crate::{
+    ConfirmStockPush, DeliverCallback, Job, PushStock, ReconcileStock, ResyncStore, SyncStore,
+};
 
 /// All queues. A test holds it against the catalogue of jobs.
-const QUEUES: [&str; 2] = [SyncStore::QUEUE, DeliverCallback::QUEUE];
+const QUEUES: [&str; 6] = [
+    SyncStore::QUEUE,
+    DeliverCallback::QUEUE,
+    PushStock::QUEUE,
+    ConfirmStockPush::QUEUE,
+    ResyncStore::QUEUE,
+    ReconcileStock::QUEUE,
+];
 
 /// How many jobs one round trip carries at most: enough to make it cheap, few enough not to
 /// block the transport for others.

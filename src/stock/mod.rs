@@ -1,0 +1,31 @@
+//! Stock: what can be sold where, and that every marketplace shows it.
+//!
+//! A change of stock and the row that says a marketplace has to be told are written in one
+//! transaction ([`mod@enqueue`]); a run of the store ([`push`]) reads the newest quantities, sends
+//! them, and closes the rows that did not change meanwhile. So no change is lost, a stale quantity
+//! never follows a newer one, and a run that dies costs a minute.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`catalog_api`], [`warehouses_api`], [`reservations_api`], [`sync_api`] | the routes: products and their stores; warehouses and shelves; reservations; queue, pushes, settings |
+//! | [`products`], [`listings`], [`levels`] | products, sets and barcodes; where they are sold; how many there are |
+//! | [`adjust`], [`warehouses`], [`shelves`], [`shared`] | what moves counters: counting, shelves, and the stores that share them |
+//! | [`reserve`] | what an order takes and gives back |
+//! | [`mod@enqueue`] | what marketplaces have to be told, in the caller's transaction |
+//! | [`push`] | what [`PushStock`](jobs::PushStock) does, top to bottom |
+//! | [`settle`] | what an answer means for a push, its items and their rows |
+//! | [`gates`] | whether a marketplace may be asked now: pure rules over what is stored |
+//! | [`confirm`], [`resync`], [`reconcile`] | what the other jobs do |
+//! | [`schedule`], [`janitor`] | what the ticks do |
+//! | [`settings`] | how a store is pushed to, and whether |
+//! | [`connector`] | the way out to a marketplace |
+//! | [`mock`] | mock marketplaces |
+//! | [`queries`] | every statement |
+//! | [`model`] | the words |
+
+pub mod connector;
+mod error;
+pub mod model;
+mod queries;
+
+pub use error::Error;

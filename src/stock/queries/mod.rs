@@ -1,0 +1,3 @@
+//! Every statement of this domain.
+
+pub(crate) mod quantities;

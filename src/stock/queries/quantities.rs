@@ -1,0 +1,87 @@
+//! How many of a product a store can sell, and what its marketplace was told.
+
+use chrono::{DateTime, Utc};
+use jobs::{PushId, StoreId};
+use sqlx::{FromRow, query_as};
+
+use crate::db::{Tx, json_uuid, on, sql};
+use crate::stock::model::{PairState, ProductId, ProductType};
+
+/// A product in a store, at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub(crate) struct Pair {
+    /// The product.
+    pub(crate) product_id: ProductId,
+    /// What it is.
+    pub(crate) product_type: ProductType,
+    /// How many can be sold; of a set, how many its components make.
+    pub(crate) quantity: i64,
+    /// Its names.
+    pub(crate) sku: Option<String>,
+    pub(crate) barcode: Option<String>,
+    /// Its names in this store.
+    pub(crate) external_sku: Option<String>,
+    pub(crate) external_barcode: Option<String>,
+    pub(crate) external_listing_id: Option<String>,
+    pub(crate) external_location_id: Option<String>,
+    /// Whether it is sold there.
+    pub(crate) is_listed: bool,
+    /// What the marketplace is known to show.
+    pub(crate) last_confirmed_quantity: Option<i64>,
+    /// The push whose results are awaited.
+    pub(crate) in_flight_push_id: Option<PushId>,
+    /// What was sent last, and when.
+    pub(crate) last_pushed_quantity: Option<i64>,
+    pub(crate) last_pushed_at: Option<DateTime<Utc>>,
+    /// Whether it is pushed.
+    pub(crate) push_state: PairState,
+    pub(crate) blocked_until: Option<DateTime<Utc>>,
+    pub(crate) reject_count: i32,
+}
+
+/// The statement of [`pairs`]: only the list of ids is written differently.
+macro_rules! pairs_of {
+    ($wanted:literal) => {
+        concat!(
+            "SELECT p.id AS product_id, p.product_type,
+                 CASE WHEN p.product_type = 'SET' THEN COALESCE((
+                     SELECT MIN(COALESCE(cs.sellable_quantity, 0) / i.quantity)
+                     FROM product_set_items AS i
+                     LEFT JOIN product_stores AS cs
+                         ON cs.product_id = i.component_product_id AND cs.store_id = $1
+                     WHERE i.set_product_id = p.id
+                 ), 0) ELSE COALESCE(ps.sellable_quantity, 0) END AS quantity,
+                 p.sku, p.barcode, ps.external_sku, ps.external_barcode, ps.external_listing_id,
+                 ps.external_location_id, COALESCE(ps.is_listed, FALSE) AS is_listed,
+                 ps.last_confirmed_quantity, ps.in_flight_push_id, ps.last_pushed_quantity,
+                 ps.last_pushed_at, COALESCE(ps.push_state, 'OK') AS push_state, ps.blocked_until,
+                 COALESCE(ps.reject_count, 0) AS reject_count
+             FROM (",
+            $wanted,
+            ") AS wanted
+             JOIN products AS p ON p.id = wanted.id
+             LEFT JOIN product_stores AS ps ON ps.product_id = p.id AND ps.store_id = $1"
+        )
+    };
+}
+
+/// These products in a store, simple ones and sets alike, at one moment. Those without a row in
+/// the store count as not listed.
+///
+/// Of a set: how many its components make, in that store. A component without a row there, and a
+/// set without components, make none.
+pub(crate) async fn pairs(
+    tx: &mut Tx,
+    store_id: StoreId,
+    products: &[ProductId],
+) -> sqlx::Result<Vec<Pair>> {
+    let sql = tx.pick(
+        sql!(postgres: pairs_of!(
+            "SELECT CAST(value AS UUID) AS id FROM jsonb_array_elements_text($2) AS t (value)"
+        )),
+        sql!(sqlite: pairs_of!("SELECT unhex(value) AS id FROM json_each($2)")),
+    );
+    on!(tx, conn => query_as(sql)
+        .bind(store_id).bind(json_uuid::list(products))
+        .fetch_all(conn).await)
+}
