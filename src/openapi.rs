@@ -18,6 +18,7 @@ use crate::http::auth::Access;
 use crate::http::health::HealthApi;
 use crate::marketplace::api::MarketplaceApi;
 use crate::marketplace::mock_api::MockMarketplaceApi;
+use crate::stock::pushes_api::PushesApi;
 use crate::webhooks::api::WebhooksApi;
 use crate::webhooks::callbacks_api::CallbacksApi;
 
@@ -85,7 +86,13 @@ const fn lead(
 ///
 /// If what poem-openapi prints is no JSON, which would be its bug.
 pub fn document(access: &Access, with_mock_marketplace: bool) -> Value {
-    type Own = (MarketplaceApi, WebhooksApi, CallbacksApi, HealthApi);
+    type Own = (
+        MarketplaceApi,
+        WebhooksApi,
+        CallbacksApi,
+        PushesApi,
+        HealthApi,
+    );
     let generated = if with_mock_marketplace {
         generated::<(Own, MockMarketplaceApi)>()
     } else {
@@ -198,7 +205,9 @@ fn complete_parameters(operation: &mut Map<String, Value>) {
         .and_then(Value::as_array_mut);
     for parameter in parameters.into_iter().flatten() {
         let form = match parameter["name"].as_str() {
-            Some("id" | "syncToken" | "X-Sync-Token") => json!({"format": "uuid"}),
+            Some("id" | "syncToken" | "X-Sync-Token" | "storeId" | "pushId") => {
+                json!({"format": "uuid"})
+            }
             Some("organizationId") => {
                 parameter["required"] = true.into();
                 json!({"minLength": 1, "maxLength": 255, "pattern": STORABLE})

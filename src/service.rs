@@ -31,6 +31,7 @@ use crate::keys;
 use crate::marketplace::api::MarketplaceApi;
 use crate::marketplace::mock_api::MockMarketplaceApi;
 use crate::metrics;
+use crate::stock::pushes_api::PushesApi;
 use crate::webhooks::api::WebhooksApi;
 use crate::webhooks::callbacks_api::CallbacksApi;
 use crate::worker;
@@ -250,6 +251,7 @@ pub fn site(app: &Arc<App>) -> BoxEndpoint<'static> {
         MarketplaceApi::new(app.clone()),
         WebhooksApi::new(app.clone()),
         CallbacksApi::new(app.clone()),
+        PushesApi::new(app.clone()),
         health(app),
     );
     let document = crate::openapi::document(&access, app.settings.mock.enabled);
@@ -257,7 +259,7 @@ pub fn site(app: &Arc<App>) -> BoxEndpoint<'static> {
         return crate::http::site(api, &document, shell).boxed();
     }
     let mock = MockMarketplaceApi::new(app.settings.mock.credentials.clone(), app.clock.clone());
-    crate::http::site((api.0, api.1, api.2, api.3, mock), &document, shell).boxed()
+    crate::http::site((api.0, api.1, api.2, api.3, api.4, mock), &document, shell).boxed()
 }
 
 /// Waits for a SIGTERM or SIGINT that comes from now on, even before this is polled.

@@ -23,9 +23,40 @@
 //! | [`queries`] | every statement |
 //! | [`model`] | the words |
 
+mod abandon;
+mod answer;
+mod api_logs;
+mod compose;
+mod confirm;
 pub mod connector;
 mod error;
+mod events;
+mod failures;
+mod gates;
+mod janitor;
 pub mod model;
+mod named;
+mod offline;
+mod problem;
+mod push;
+mod push_shapes;
+pub mod pushes_api;
 mod queries;
+mod read_back;
+mod reading;
+mod reconcile;
+mod rejections;
+mod results;
+mod rollout;
+mod run;
+mod schedule;
+mod send;
+mod settings;
+mod settle;
 
+pub(crate) use confirm::{confirm_push, free_slot as free_look_slot};
 pub use error::Error;
+pub use janitor::{Cleared, clear_up_stock};
+pub(crate) use push::{free_slot as free_push_slot, push_stock};
+pub(crate) use reconcile::{free_slot as free_comparison_slot, reconcile_stock};
+pub use schedule::{StockPass, enqueue_comparisons, enqueue_due_looks, enqueue_due_stock};

@@ -6,6 +6,8 @@
 //! what it sent and got ([`Exchange`], without credentials), and the domain decides. Whatever a
 //! marketplace sends is checked: sizes are capped, shapes are enforced.
 
+mod adapters;
+
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use futures::future::BoxFuture;
 use jobs::{PushId, StoreId};
 use secrecy::SecretString;
 
+pub use self::adapters::Adapters;
 use super::model::{ApiLogType, ListingTier, MarketplaceEnv, ProductId, Provider};
 use crate::marketplace::model::Marketplace;
 
@@ -328,5 +331,9 @@ pub trait Adapter: Send + Sync + Debug {
     ) -> BoxFuture<'a, Called<PollOutcome>>;
 
     /// Asks what the marketplace shows of at most [`Manners::max_read_items`] items, once.
-    fn read_back<'a>(&'a self, shop: &'a Shop, items: &'a [Item]) -> BoxFuture<'a, Called<ReadOutcome>>;
+    fn read_back<'a>(
+        &'a self,
+        shop: &'a Shop,
+        items: &'a [Item],
+    ) -> BoxFuture<'a, Called<ReadOutcome>>;
 }

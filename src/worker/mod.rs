@@ -4,9 +4,13 @@
 //! |---|---|
 //! | [`SyncStore`] | [`marketplace::sync_store`] |
 //! | [`DeliverCallback`] | [`webhooks::deliver_callback`] |
-//! | `sync` tick | [`marketplace::enqueue_due_stores`] |
-//! | `callback` tick | [`webhooks::enqueue_due_events`] |
-//! | `housekeeping` tick | [`tidy_up`] |
+//! | [`PushStock`](jobs::PushStock) | [`stock::push_stock`](crate::stock::push_stock) |
+//! | [`ConfirmStockPush`](jobs::ConfirmStockPush) | [`stock::confirm_push`](crate::stock::confirm_push) |
+//! | [`ReconcileStock`](jobs::ReconcileStock) | [`stock::reconcile_stock`](crate::stock::reconcile_stock) |
+//! | ticks | [`ticks`] |
+
+mod stock;
+mod ticks;
 
 use std::fmt::Display;
 use std::panic::AssertUnwindSafe;
@@ -14,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use jobs::{DeliverCallback, Job, QueueError, SyncStore, schedule};
+use jobs::{DeliverCallback, Job, QueueError, SyncStore};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
@@ -23,15 +27,16 @@ use crate::App;
 use crate::db::AsTransient;
 use crate::marketplace;
 use crate::metrics::JobOutcome;
-use crate::schedule::housekeeping::tidy_up;
-use crate::schedule::tick::run_every;
 use crate::traces::{self, NewSpan};
 use crate::webhooks;
 
+pub use stock::{
+    confirm_push, push_stock, reconcile_stock, run_until_empty as run_stock_until_empty,
+};
+pub(crate) use ticks::run_ticks;
+
 /// How often a failed job looks whether the database is back.
 const FREE_AGAIN: Duration = Duration::from_secs(1);
-/// How often a pass that met a full queue looks for room.
-const LOOK_FOR_ROOM: Duration = Duration::from_millis(200);
 
 /// Runs jobs until `stop` fires and the running ones are done.
 pub async fn run_jobs(app: Arc<App>, stop: CancellationToken) {
@@ -46,7 +51,7 @@ pub async fn run_jobs(app: Arc<App>, stop: CancellationToken) {
         let (app, stop) = (callback_app.clone(), callback_stop.clone());
         async move { deliver_callback(&app, job, &stop).await }
     });
-    tokio::join!(sync, callback);
+    tokio::join!(sync, callback, stock::run_jobs(&app, &stop));
 }
 
 async fn run_worker<J, H, F>(app: &App, concurrency: usize, stop: &CancellationToken, handler: H)
@@ -67,9 +72,10 @@ pub async fn run_jobs_until_empty(app: &Arc<App>) -> Result<u64, QueueError> {
     loop {
         // The runs of stores first: they make events.
         let synced = run_syncs_until_empty(app).await?;
+        let pushed = stock::run_until_empty(app).await?;
         let delivered = run_callbacks_until_empty(app).await?;
-        ran += synced + delivered;
-        if delivered == 0 {
+        ran += synced + pushed + delivered;
+        if pushed + delivered == 0 {
             return Ok(ran);
         }
     }
@@ -211,88 +217,4 @@ async fn may_pass<E: AsTransient + Display>(job_id: &str, error: &E) -> bool {
     debug!(jobId = job_id, %error, "the slot of {job_id} cannot be freed yet");
     sleep(FREE_AGAIN).await;
     true
-}
-
-/// Fires ticks until `stop` fires.
-pub(crate) async fn run_ticks(app: Arc<App>, stop: CancellationToken) {
-    let (sync_app, sync_stop) = (app.clone(), stop.clone());
-    let cron = app.settings.sync.cron.clone();
-    let sync = schedule::SYNC.name;
-    let sync = run_every(app.clone(), sync, &cron, stop.clone(), move || {
-        let (app, stop) = (sync_app.clone(), sync_stop.clone());
-        async move { sync_tick(&app, &stop).await }
-    });
-    let (callback_app, callback_stop) = (app.clone(), stop.clone());
-    let cron = app.settings.callback.cron.clone();
-    let callback = schedule::CALLBACK.name;
-    let callback = run_every(app.clone(), callback, &cron, stop.clone(), move || {
-        let (app, stop) = (callback_app.clone(), callback_stop.clone());
-        async move { callback_tick(&app, &stop).await }
-    });
-    let tidy_app = app.clone();
-    let cron = schedule::HOUSEKEEPING.default_cron;
-    let housekeeping = run_every(app, schedule::HOUSEKEEPING.name, cron, stop, move || {
-        let app = tidy_app.clone();
-        async move { tidy_up(&app).await }
-    });
-    let (sync, callback, housekeeping) = tokio::join!(sync, callback, housekeeping);
-    for error in [sync, callback, housekeeping]
-        .into_iter()
-        .filter_map(Result::err)
-    {
-        error!(event = "schedule_failed", %error, "a schedule ended");
-    }
-}
-
-async fn sync_tick(app: &App, stop: &CancellationToken) {
-    pass_by_pass::<SyncStore, _, _>(app, stop, schedule::SYNC.name, || async {
-        let pass = marketplace::enqueue_due_stores(app).await?;
-        Ok::<_, marketplace::Error>(pass.is_cut_short)
-    })
-    .await;
-}
-
-async fn callback_tick(app: &App, stop: &CancellationToken) {
-    pass_by_pass::<DeliverCallback, _, _>(app, stop, schedule::CALLBACK.name, || async {
-        let pass = webhooks::enqueue_due_events(app).await?;
-        Ok::<_, sqlx::Error>(pass.is_cut_short)
-    })
-    .await;
-}
-
-/// A pass, and further ones as the queue drains, until everything that is due was enqueued.
-async fn pass_by_pass<J: Job, F, E: Display>(
-    app: &App,
-    stop: &CancellationToken,
-    name: &'static str,
-    pass: impl Fn() -> F,
-) where
-    F: Future<Output = Result<bool, E>>,
-{
-    loop {
-        match pass().await {
-            Ok(true) => {}
-            Ok(false) => return,
-            Err(error) => {
-                error!(event = "scheduler_failed", schedule = name, %error, "the `{name}` pass failed");
-                app.metrics.pass_failed(name);
-                return;
-            }
-        }
-        loop {
-            if stop
-                .run_until_cancelled(sleep(LOOK_FOR_ROOM))
-                .await
-                .is_none()
-            {
-                return;
-            }
-            match app.queue.room::<J>().await {
-                Ok(room) if room >= app.queue.max_depth() / 2 => break,
-                Ok(_) => {}
-                // The next tick tells whether the queue is back.
-                Err(_) => return,
-            }
-        }
-    }
 }
