@@ -164,15 +164,14 @@ pub(super) fn after_failure(
         FailureKind::RateLimited {
             retry_after,
             is_for_address,
-        } => {
-            let asked = retry_after.map(|it| now + it.clamp(TimeDelta::zero(), LONGEST_WAIT));
-            let until = asked.map_or_else(|| after(TOO_SOON), truncate);
-            Aftermath {
-                closed: closed(GateReason::RateLimited, until),
-                is_for_address,
-                ..refused
-            }
-        }
+        } => Aftermath {
+            closed: closed(
+                GateReason::RateLimited,
+                retry_after.map_or_else(|| after(TOO_SOON), |it| asked_for(it, now)),
+            ),
+            is_for_address,
+            ..refused
+        },
         FailureKind::TooManyOutstanding => Aftermath {
             closed: closed(GateReason::Outstanding, now + OUTSTANDING_PAUSE),
             ..refused
@@ -223,6 +222,11 @@ fn refused(before: &Limits, sent: Sent<'_>, rules: &Rules, now: DateTime<Utc>) -
         blocks_row: false,
         event: None,
     }
+}
+
+/// The end of a wait that a marketplace asks for.
+fn asked_for(wait: TimeDelta, now: DateTime<Utc>) -> DateTime<Utc> {
+    truncate(now + wait.clamp(TimeDelta::zero(), LONGEST_WAIT))
 }
 
 fn too_slow(unknown: Aftermath, sent: Sent<'_>) -> Aftermath {
