@@ -31,6 +31,8 @@ use crate::keys;
 use crate::marketplace::api::MarketplaceApi;
 use crate::marketplace::mock_api::MockMarketplaceApi;
 use crate::metrics;
+use crate::stock::catalog_api::CatalogApi;
+use crate::stock::queue_api::StockQueueApi;
 use crate::webhooks::api::WebhooksApi;
 use crate::webhooks::callbacks_api::CallbacksApi;
 use crate::worker;
@@ -251,13 +253,17 @@ pub fn site(app: &Arc<App>) -> BoxEndpoint<'static> {
         WebhooksApi::new(app.clone()),
         CallbacksApi::new(app.clone()),
         health(app),
+        (
+            CatalogApi::new(app.clone()),
+            StockQueueApi::new(app.clone()),
+        ),
     );
     let document = crate::openapi::document(&access, app.settings.mock.enabled);
     if !app.settings.mock.enabled {
         return crate::http::site(api, &document, shell).boxed();
     }
     let mock = MockMarketplaceApi::new(app.settings.mock.credentials.clone(), app.clock.clone());
-    crate::http::site((api.0, api.1, api.2, api.3, mock), &document, shell).boxed()
+    crate::http::site((api, mock), &document, shell).boxed()
 }
 
 /// Waits for a SIGTERM or SIGINT that comes from now on, even before this is polled.

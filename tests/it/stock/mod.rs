@@ -1,0 +1,10 @@
+//! Stock.
+
+mod catalogue;
+mod enqueue;
+mod levels;
+mod listings;
+mod products;
+mod queue;
+mod resync;
+mod settings;
