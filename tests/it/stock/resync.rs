@@ -245,6 +245,8 @@ async fn a_lost_job_is_pushed_again(#[values(Embedded, Server)] on: Profile) {
     let coat = it.simple("coat").await;
     it.stock(store, coat, 7).await;
     it.empty_queue().await;
+    // A queue that nobody has seen before could be one that was lost.
+    enqueue_requested_resyncs(&it.app.app).await.unwrap();
     request(&it, store, "").await;
     let waiting = async || it.app.app.queue.waiting(ResyncStore::QUEUE).await.unwrap();
     assert_eq!(waiting().await, 1);
