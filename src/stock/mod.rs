@@ -25,6 +25,7 @@
 
 pub mod connector;
 mod error;
+pub mod mock;
 pub mod model;
 mod queries;
 
