@@ -23,8 +23,8 @@ use super::call::{Call, Caller, address};
 use super::etsy_inventory::Inventory;
 use super::reply::{reason, rejection};
 use super::{
-    Adapter, Body, Bucket, CallFailure, Called, Exchange, Item, ItemOutcome, Manners, Names,
-    Operation, PollOutcome, ReadOutcome, Reading, RejectionClass, SendOutcome, Shop,
+    Adapter, Body, Bucket, CallFailure, Called, Exchange, FailureKind, Item, ItemOutcome, Manners,
+    Names, Operation, PollOutcome, ReadOutcome, Reading, RejectionClass, SendOutcome, Shop,
 };
 use crate::marketplace::model::Marketplace;
 use crate::stock::model::{ApiLogType, Provider};
@@ -241,10 +241,21 @@ fn read(
             let rejected = rejection("LISTING_NOT_FOUND", &why, RejectionClass::Permanent);
             Ok(Err(ItemOutcome::Rejected(rejected)))
         }
-        None => Err(answer.failure()),
+        None => Err(unread(answer.failure())),
     };
     exchanges.push(answer.into_exchange(read.as_ref().err()));
     read
+}
+
+/// Who only asked has applied nothing.
+fn unread(failure: CallFailure) -> CallFailure {
+    let kind = match failure.kind {
+        FailureKind::Protocol { .. } => FailureKind::Protocol {
+            may_be_applied: false,
+        },
+        kind => kind,
+    };
+    CallFailure { kind, ..failure }
 }
 
 /// What Etsy says to a new inventory.

@@ -235,9 +235,7 @@ impl World {
     /// Takes a batch; its faults may change what becomes of it.
     pub fn take(&mut self, mut batch: Batch) {
         for line in &mut batch.lines {
-            let is_meant = |kind: &FaultKind| matches!(kind, FaultKind::RejectItem { identifier, .. } if *identifier == line.identifier);
-            let send = Some(Operation::Send);
-            if let Some(FaultKind::RejectItem { reason, .. }) = self.faults.take(send, is_meant) {
+            if let Some(reason) = self.refusal(&line.identifier) {
                 line.refusal = Some(reason);
             }
         }
@@ -258,6 +256,15 @@ impl World {
         self.places.insert(batch.id.clone(), place);
         self.waiting.push(place);
         self.batches.push(batch);
+    }
+
+    /// Why an item is refused, if that was asked for.
+    pub fn refusal(&mut self, wanted: &str) -> Option<String> {
+        let is_meant = |kind: &FaultKind| matches!(kind, FaultKind::RejectItem { identifier, .. } if identifier == wanted);
+        match self.faults.take(Some(Operation::Send), is_meant) {
+            Some(FaultKind::RejectItem { reason, .. }) => Some(reason),
+            _ => None,
+        }
     }
 
     /// A batch of a seller.
