@@ -34,6 +34,7 @@ mod error;
 mod level_shapes;
 mod levels;
 mod listings;
+pub mod mock;
 pub mod model;
 mod named;
 mod problem;
