@@ -18,6 +18,8 @@ use crate::http::auth::Access;
 use crate::http::health::HealthApi;
 use crate::marketplace::api::MarketplaceApi;
 use crate::marketplace::mock_api::MockMarketplaceApi;
+use crate::stock::reservations_api::ReservationsApi;
+use crate::stock::warehouses_api::WarehousesApi;
 use crate::webhooks::api::WebhooksApi;
 use crate::webhooks::callbacks_api::CallbacksApi;
 
@@ -85,7 +87,8 @@ const fn lead(
 ///
 /// If what poem-openapi prints is no JSON, which would be its bug.
 pub fn document(access: &Access, with_mock_marketplace: bool) -> Value {
-    type Own = (MarketplaceApi, WebhooksApi, CallbacksApi, HealthApi);
+    type Stock = (ReservationsApi, WarehousesApi);
+    type Own = (MarketplaceApi, WebhooksApi, CallbacksApi, HealthApi, Stock);
     let generated = if with_mock_marketplace {
         generated::<(Own, MockMarketplaceApi)>()
     } else {
@@ -198,7 +201,10 @@ fn complete_parameters(operation: &mut Map<String, Value>) {
         .and_then(Value::as_array_mut);
     for parameter in parameters.into_iter().flatten() {
         let form = match parameter["name"].as_str() {
-            Some("id" | "syncToken" | "X-Sync-Token") => json!({"format": "uuid"}),
+            Some("id" | "storeId" | "productId" | "shelfId" | "syncToken" | "X-Sync-Token") => {
+                json!({"format": "uuid"})
+            }
+            Some("orderRef") => json!({"minLength": 1, "maxLength": 255, "pattern": STORABLE}),
             Some("organizationId") => {
                 parameter["required"] = true.into();
                 json!({"minLength": 1, "maxLength": 255, "pattern": STORABLE})

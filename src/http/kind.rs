@@ -46,6 +46,7 @@ kinds! {
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The body is not JSON";
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused", UNPROCESSABLE_ENTITY, "The key was used for another request";
     UNMATCHED_LINES = "unmatched_lines", UNPROCESSABLE_ENTITY, "Lines of the order name no product";
+    INVALID_QUANTITY = "invalid_quantity", UNPROCESSABLE_ENTITY, "A quantity is out of range";
     SET_STOCK_IS_DERIVED = "set_stock_is_derived", UNPROCESSABLE_ENTITY, "The quantity of a set comes from its components";
     RATE_LIMITED = "rate_limited", TOO_MANY_REQUESTS, "Too many requests";
     HEADERS_TOO_LARGE = "headers_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The headers are too large";

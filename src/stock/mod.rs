@@ -9,8 +9,9 @@
 //! |---|---|
 //! | [`catalog_api`], [`warehouses_api`], [`reservations_api`], [`sync_api`] | the routes: products and their stores; warehouses and shelves; reservations; queue, pushes, settings |
 //! | [`products`], [`listings`], [`levels`] | products, sets and barcodes; where they are sold; how many there are |
-//! | [`adjust`], [`warehouses`], [`shelves`], [`shared`] | what moves counters: counting, shelves, and the stores that share them |
-//! | [`reserve`] | what an order takes and gives back |
+//! | [`shared`], [`pool`], [`layout`] | how counters are moved: locked, worked out, written; and which stores share what |
+//! | [`adjust`], [`shelves`], [`warehouses`], [`recount`] | what moves them: counting, shelves, and other warehouses than before |
+//! | [`intake`], [`reserve`], [`pick`] | what an order orders, takes and gives back; from which shelves |
 //! | [`mod@enqueue`] | what marketplaces have to be told, in the caller's transaction |
 //! | [`push`] | what [`PushStock`](jobs::PushStock) does, top to bottom |
 //! | [`settle`] | what an answer means for a push, its items and their rows |
@@ -23,9 +24,27 @@
 //! | [`queries`] | every statement |
 //! | [`model`] | the words |
 
+mod adjust;
 pub mod connector;
+mod enqueue;
 mod error;
+mod events;
+pub(crate) mod intake;
+mod layout;
 pub mod model;
+mod pick;
+mod pool;
+mod problem;
 mod queries;
+pub(crate) mod recount;
+mod request;
+mod reservation_shapes;
+pub mod reservations_api;
+pub(crate) mod reserve;
+mod shared;
+mod shelves;
+mod warehouse_shapes;
+mod warehouses;
+pub mod warehouses_api;
 
 pub use error::Error;
