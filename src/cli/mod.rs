@@ -129,7 +129,8 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
             let settings = Settings::for_smoke(place.folder()).map_err(bad_setting)?;
             let layers = vec![place.log_layer()?, Box::new(logs.layer())];
             start_logs(&settings, LogOutput::Stderr, layers)?;
-            command.run(settings, place, logs).await
+            // On the heap: it is large, and in every command.
+            Box::pin(command.run(settings, place, logs)).await
         }
         Command::Bench(command) => {
             let place = command.place()?;

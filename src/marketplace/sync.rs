@@ -477,7 +477,7 @@ impl Run<'_> {
     ) -> Result<Recorded, Error> {
         let id = match event {
             EventType::SyncStarted => self.started,
-            EventType::SyncCompleted | EventType::SyncFailed => self.closing,
+            _ => self.closing,
         };
         let event = webhooks::NewEvent {
             id,
