@@ -21,6 +21,8 @@ use crate::marketplace::mock_api::MockMarketplaceApi;
 use crate::stock::catalog_api::CatalogApi;
 use crate::stock::model::{PairState, ProductType, Reason};
 use crate::stock::queue_api::StockQueueApi;
+use crate::stock::reservations_api::ReservationsApi;
+use crate::stock::warehouses_api::WarehousesApi;
 use crate::webhooks::api::WebhooksApi;
 use crate::webhooks::callbacks_api::CallbacksApi;
 
@@ -88,7 +90,7 @@ const fn lead(
 ///
 /// If what poem-openapi prints is no JSON, which would be its bug.
 pub fn document(access: &Access, with_mock_marketplace: bool) -> Value {
-    type Stock = (CatalogApi, StockQueueApi);
+    type Stock = (CatalogApi, WarehousesApi, ReservationsApi, StockQueueApi);
     type Own = (MarketplaceApi, WebhooksApi, CallbacksApi, HealthApi, Stock);
     let generated = if with_mock_marketplace {
         generated::<(Own, MockMarketplaceApi)>()
@@ -204,7 +206,7 @@ fn complete_parameters(operation: &mut Map<String, Value>) {
         .and_then(Value::as_array_mut);
     for parameter in parameters.into_iter().flatten() {
         let form = match parameter["name"].as_str() {
-            Some("id" | "syncToken" | "X-Sync-Token" | "storeId" | "productId") => {
+            Some("id" | "storeId" | "productId" | "shelfId" | "syncToken" | "X-Sync-Token") => {
                 json!({"format": "uuid"})
             }
             Some("barcode" | "sku" | "q") => {
@@ -215,6 +217,7 @@ fn complete_parameters(operation: &mut Map<String, Value>) {
             Some("reason") => json!({"enum": Reason::NAMES}),
             Some("status") => json!({"enum": ["PENDING", "PROCESSED"]}),
             Some("differing" | "overdue" | "onlyDiffering") => json!({"type": "boolean"}),
+            Some("orderRef") => json!({"minLength": 1, "maxLength": 255, "pattern": STORABLE}),
             Some("organizationId") => {
                 parameter["required"] = true.into();
                 json!({"minLength": 1, "maxLength": 255, "pattern": STORABLE})

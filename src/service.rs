@@ -33,6 +33,8 @@ use crate::marketplace::mock_api::MockMarketplaceApi;
 use crate::metrics;
 use crate::stock::catalog_api::CatalogApi;
 use crate::stock::queue_api::StockQueueApi;
+use crate::stock::reservations_api::ReservationsApi;
+use crate::stock::warehouses_api::WarehousesApi;
 use crate::webhooks::api::WebhooksApi;
 use crate::webhooks::callbacks_api::CallbacksApi;
 use crate::worker;
@@ -248,15 +250,18 @@ pub fn site(app: &Arc<App>) -> BoxEndpoint<'static> {
         observer: Some(Arc::new(move |served| watched.metrics.http_request(served))),
         traces: app.traces.clone(),
     };
+    let stock = (
+        CatalogApi::new(app.clone()),
+        WarehousesApi::new(app.clone()),
+        ReservationsApi::new(app.clone()),
+        StockQueueApi::new(app.clone()),
+    );
     let api = (
         MarketplaceApi::new(app.clone()),
         WebhooksApi::new(app.clone()),
         CallbacksApi::new(app.clone()),
         health(app),
-        (
-            CatalogApi::new(app.clone()),
-            StockQueueApi::new(app.clone()),
-        ),
+        stock,
     );
     let document = crate::openapi::document(&access, app.settings.mock.enabled);
     if !app.settings.mock.enabled {

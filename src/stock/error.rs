@@ -72,6 +72,12 @@ pub enum Error {
     /// It was released, or its goods left.
     #[error("reservation {0} is closed")]
     ReservationClosed(ReservationId),
+    /// Several stores of the warehouse have an order of this name.
+    #[error("several stores of the warehouse have an order of this name")]
+    AmbiguousOrder,
+    /// The key belongs to a movement that was made before.
+    #[error("the key belongs to another movement of stock")]
+    MovementKeyReused,
     /// Nothing can be pushed to the store; why.
     #[error("nothing can be pushed to the store: {0:?}")]
     StoreNotEligible(Vec<&'static str>),

@@ -38,7 +38,7 @@ impl From<Error> for Problem {
             Error::StoreIsWarehouseBacked(_) => Self::of(kind::STORE_IS_WAREHOUSE_BACKED, words),
             Error::SetStockIsDerived(_) => Self::of(kind::SET_STOCK_IS_DERIVED, words),
             Error::UnmatchedLines(lines) => {
-                Self::of(kind::UNMATCHED_LINES, words).with("lines", lines)
+                Self::of(kind::UNMATCHED_LINES, words).with("unmatchedLines", lines)
             }
             Error::ReservationConflict(id) => {
                 Self::of(kind::RESERVATION_CONFLICT, words).with("reservationId", id.to_string())
@@ -46,6 +46,12 @@ impl From<Error> for Problem {
             Error::ReservationClosed(id) => {
                 Self::of(kind::RESERVATION_CLOSED, words).with("reservationId", id.to_string())
             }
+            Error::MovementKeyReused => Self::of(kind::IDEMPOTENCY_KEY_REUSED, words),
+            Error::AmbiguousOrder => Self::validation(vec![Detail {
+                path: vec!["storeId".into()],
+                code: code::REQUIRED.to_owned(),
+                message: "Several stores of the warehouse have an order of this name".to_owned(),
+            }]),
             Error::StoreNotEligible(reasons) => {
                 Self::of(kind::STORE_NOT_ELIGIBLE, words).with("reasons", reasons)
             }
