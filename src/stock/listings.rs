@@ -5,10 +5,11 @@ use poem_openapi::types::MaybeUndefined;
 use super::enqueue::enqueue_alone;
 use super::error::Error;
 use super::levels::{StockLevel, one_level};
-use super::model::Reason;
+use super::model::{ProductType, Reason};
 use super::named::Pair;
 use super::products::own_product;
 use super::queries::listings;
+use super::recount::open_row;
 use super::settings::require_store;
 use crate::App;
 use crate::db::Tx;
@@ -36,8 +37,15 @@ pub(super) async fn change_listing(
     let now = app.clock.now();
     let (store_id, product_id) = (pair.store_id, pair.product_id);
     let mut tx = app.db.write().await?;
-    require_pair_parts(&mut tx, pair).await?;
-    let is_new = listings::insert_pair(&mut tx, store_id, product_id, now).await?;
+    require_store(&mut tx, &pair.organization_id, store_id).await?;
+    let product = own_product(&mut tx, &pair.organization_id, product_id).await?;
+    let before = listings::lock_listing(&mut tx, store_id, product_id).await?;
+    let is_new = before.is_none();
+    if is_new && product.product_type == ProductType::Simple {
+        // With what lies in the warehouses that the store draws on.
+        open_row(app, &mut tx, &pair.organization_id, (store_id, product_id)).await?;
+    }
+    listings::insert_pair(&mut tx, store_id, product_id, now).await?;
     let before = listings::lock_listing(&mut tx, store_id, product_id).await?;
     let before = before.ok_or(Error::PairNotFound(store_id, product_id))?;
     let mut listing = before.clone();

@@ -16,8 +16,9 @@ use super::named::{self, example_id, example_organization};
 use super::queries::queue::QueueRow;
 use super::queue::{self, enqueue_by_hand, overdue_before};
 use super::queue_shapes::{EnqueueProducts, QueueItem, QueueSummary, RequestedJob, queue_filter};
+use super::recount::recount_now;
 use super::resync::{enqueue_resync, request_own_resync};
-use super::settings::{change_settings, get_settings};
+use super::settings::{SettingsChange, change_settings, get_settings};
 use super::settings_shapes::{SettingsView, UpdateStockSettings};
 use crate::App;
 use crate::http::Tag;
@@ -280,9 +281,13 @@ impl StockQueueApi {
         body: JsonBody<UpdateStockSettings>,
     ) -> Result<Json<SettingsView>, Problem> {
         let (organization_id, id) = named::store(&caller, organization_id.as_deref(), &store_id)?;
-        let change = body.0.into();
+        let change = SettingsChange::from(body.0);
+        let source_changes = change.stock_source.is_some();
         let (settings, needs_resync) =
             change_settings(&self.app, &organization_id, id, change).await?;
+        if source_changes {
+            recount_now(&self.app, &organization_id).await;
+        }
         if needs_resync {
             enqueue_resync(&self.app, &[id]).await;
         }

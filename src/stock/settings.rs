@@ -12,6 +12,7 @@ use super::model::{GateReason, ListingTier, MarketplaceEnv, PushMode, RateMode, 
 use super::queries::settings::{
     self as queries, API_KEY, API_SECRET, GateRow, StoreRow, StoredCredential,
 };
+use super::recount::change_source;
 use super::resync::request_resync;
 use crate::App;
 use crate::db::Tx;
@@ -209,6 +210,9 @@ pub(super) async fn change_settings(
     let now = app.clock.now();
     // It may forget something of each of its products.
     let mut tx = app.db.write_at_length().await?;
+    if let Some(source) = change.stock_source {
+        change_source(app, &mut tx, organization_id, id, source).await?;
+    }
     queries::lock_store(&mut tx, id).await?;
     let mut store = own_store(&mut tx, organization_id, id).await?;
     let before = store.clone();
