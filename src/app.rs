@@ -215,6 +215,7 @@ impl App {
     ) -> reqwest::Result<Self> {
         let guard = Guard::new(settings.webhook.allow_private_targets);
         let webhooks = Sender::new(guard, settings.callback.timeout)?;
+        let adapters = Adapters::new(&settings.stock)?;
         let traces = Traces::new(&settings.traces);
         let rates = &settings.rates;
         let proxies = rates.proxies.clone();
@@ -227,7 +228,7 @@ impl App {
             clock,
             ids,
             connector,
-            adapters: Adapters::default(),
+            adapters,
             webhooks,
             lanes: Lanes::default(),
             jitter: Jitter::system(),

@@ -158,6 +158,10 @@ pub(super) fn after_failure(
         event: Some(EventType::StockPushFailed),
         ..refused.clone()
     };
+    let held = |reason, until| Aftermath {
+        closed: closed(reason, until),
+        ..refused.clone()
+    };
     match kind {
         FailureKind::Ambiguous | FailureKind::RetryUnchanged => unknown,
         FailureKind::TooSlow => too_slow(unknown, sent),
@@ -172,18 +176,9 @@ pub(super) fn after_failure(
             is_for_address,
             ..refused
         },
-        FailureKind::TooManyOutstanding => Aftermath {
-            closed: closed(GateReason::Outstanding, now + OUTSTANDING_PAUSE),
-            ..refused
-        },
-        FailureKind::UploadLimit => Aftermath {
-            closed: closed(GateReason::RateLimited, after(UPLOAD_LIMIT)),
-            ..refused
-        },
-        FailureKind::DailyLimit => Aftermath {
-            closed: closed(GateReason::DailyBudget, rules.next_day(now)),
-            ..refused
-        },
+        FailureKind::TooManyOutstanding => held(GateReason::Outstanding, now + OUTSTANDING_PAUSE),
+        FailureKind::UploadLimit => held(GateReason::RateLimited, after(UPLOAD_LIMIT)),
+        FailureKind::DailyLimit => held(GateReason::DailyBudget, rules.next_day(now)),
         FailureKind::Identical => Aftermath {
             was_received: true,
             closed: closed(GateReason::IdenticalBody, after(FAILED))
@@ -192,9 +187,8 @@ pub(super) fn after_failure(
         },
         FailureKind::BadRequest => bad_request(refused, before, sent, now),
         FailureKind::Unauthorized => Aftermath {
-            closed: closed(GateReason::Auth, now + LONG_PAUSE),
             event: Some(EventType::StockPushAuthFailed),
-            ..refused
+            ..held(GateReason::Auth, now + LONG_PAUSE)
         },
         FailureKind::Protocol { may_be_applied } => Aftermath {
             closed: closed(GateReason::Protocol, now + LONG_PAUSE),

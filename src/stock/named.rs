@@ -3,6 +3,7 @@
 use jobs::StoreId;
 use uuid::Uuid;
 
+use super::model::ProductId;
 use crate::http::auth::Caller;
 use crate::http::fields::{self, Fields};
 use crate::http::problem::Problem;
@@ -22,6 +23,21 @@ pub(super) fn read<T>(
     Ok((organization_id, value))
 }
 
+/// The organization and the product.
+pub(super) fn product(
+    caller: &Caller,
+    organization_id: Option<&str>,
+    product_id: &str,
+) -> Result<(String, ProductId), Problem> {
+    let values = [
+        ("organizationId", organization_id),
+        ("productId", Some(product_id)),
+    ];
+    read(caller, &values, |fields| {
+        fields.uuid("productId").map(ProductId)
+    })
+}
+
 /// The organization and the store.
 pub(super) fn store(
     caller: &Caller,
@@ -34,6 +50,38 @@ pub(super) fn store(
     ];
     read(caller, &values, |fields| {
         fields.uuid("storeId").map(StoreId)
+    })
+}
+
+/// A product in a store, of an organization.
+#[derive(Clone, Debug)]
+pub(super) struct Pair {
+    pub(super) organization_id: String,
+    pub(super) store_id: StoreId,
+    pub(super) product_id: ProductId,
+}
+
+/// The organization, the store and the product.
+pub(super) fn pair(
+    caller: &Caller,
+    organization_id: Option<&str>,
+    store_id: &str,
+    product_id: &str,
+) -> Result<Pair, Problem> {
+    let values = [
+        ("organizationId", organization_id),
+        ("storeId", Some(store_id)),
+        ("productId", Some(product_id)),
+    ];
+    let (organization_id, (store_id, product_id)) = read(caller, &values, |fields| {
+        let store_id = fields.uuid("storeId").map(StoreId);
+        let product_id = fields.uuid("productId").map(ProductId);
+        Some((store_id?, product_id?))
+    })?;
+    Ok(Pair {
+        organization_id,
+        store_id,
+        product_id,
     })
 }
 

@@ -1,8 +1,9 @@
 //! How errors are answered.
 
 use super::error::Error;
+use crate::http::fields::code;
 use crate::http::kind;
-use crate::http::problem::Problem;
+use crate::http::problem::{Detail, Problem};
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
@@ -22,6 +23,11 @@ impl From<Error> for Problem {
             Error::NestedSetNotAllowed(component) => Self::of(kind::NESTED_SET_NOT_ALLOWED, words)
                 .with("productId", component.to_string()),
             Error::InvalidQuantity => Self::of(kind::INVALID_QUANTITY, words),
+            Error::IntegratorNameRefused => Self::validation(vec![Detail {
+                path: vec!["integratorName".into()],
+                code: code::INVALID_STRING.to_owned(),
+                message: words,
+            }]),
             Error::InsufficientStock(product) => {
                 Self::of(kind::INSUFFICIENT_STOCK, words).with("productId", product.to_string())
             }
@@ -32,7 +38,7 @@ impl From<Error> for Problem {
             Error::StoreIsWarehouseBacked(_) => Self::of(kind::STORE_IS_WAREHOUSE_BACKED, words),
             Error::SetStockIsDerived(_) => Self::of(kind::SET_STOCK_IS_DERIVED, words),
             Error::UnmatchedLines(lines) => {
-                Self::of(kind::UNMATCHED_LINES, words).with("lines", lines)
+                Self::of(kind::UNMATCHED_LINES, words).with("unmatchedLines", lines)
             }
             Error::ReservationConflict(id) => {
                 Self::of(kind::RESERVATION_CONFLICT, words).with("reservationId", id.to_string())
@@ -40,6 +46,12 @@ impl From<Error> for Problem {
             Error::ReservationClosed(id) => {
                 Self::of(kind::RESERVATION_CLOSED, words).with("reservationId", id.to_string())
             }
+            Error::MovementKeyReused => Self::of(kind::IDEMPOTENCY_KEY_REUSED, words),
+            Error::AmbiguousOrder => Self::validation(vec![Detail {
+                path: vec!["storeId".into()],
+                code: code::REQUIRED.to_owned(),
+                message: "Several stores of the warehouse have an order of this name".to_owned(),
+            }]),
             Error::StoreNotEligible(reasons) => {
                 Self::of(kind::STORE_NOT_ELIGIBLE, words).with("reasons", reasons)
             }

@@ -23,6 +23,7 @@ use super::events::{announce, tell};
 use super::queries::confirm;
 use super::queries::reconcile::request_of_live_stores;
 use super::queries::schedule::{self as queries, Look};
+use super::resync::enqueue_requested_resyncs;
 use crate::App;
 use crate::db::Tx;
 use crate::schedule::slots::{self, Slotted};
@@ -63,6 +64,7 @@ pub async fn enqueue_due_stock(app: &App) -> Result<StockPass, Error> {
     }
     slots::free_slots_of_lost_queue::<PushStock>(app).await?;
     slots::free_slots_of_lost_queue::<ReconcileStock>(app).await?;
+    enqueue_requested_resyncs(app).await?;
     let mut pass = StockPass {
         aged_rows: age_rows(app).await?,
         ..StockPass::default()

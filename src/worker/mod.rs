@@ -7,6 +7,7 @@
 //! | [`PushStock`](jobs::PushStock) | [`stock::push_stock`](crate::stock::push_stock) |
 //! | [`ConfirmStockPush`](jobs::ConfirmStockPush) | [`stock::confirm_push`](crate::stock::confirm_push) |
 //! | [`ReconcileStock`](jobs::ReconcileStock) | [`stock::reconcile_stock`](crate::stock::reconcile_stock) |
+//! | [`ResyncStore`](jobs::ResyncStore) | [`stock::resync_store`](crate::stock::resync_store) |
 //! | ticks | [`ticks`] |
 
 mod stock;
@@ -31,7 +32,8 @@ use crate::traces::{self, NewSpan};
 use crate::webhooks;
 
 pub use stock::{
-    confirm_push, push_stock, reconcile_stock, run_until_empty as run_stock_until_empty,
+    confirm_push, push_stock, reconcile_stock, resync_store, run_resyncs_until_empty,
+    run_until_empty as run_stock_until_empty,
 };
 pub(crate) use ticks::run_ticks;
 

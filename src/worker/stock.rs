@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use jobs::{ConfirmStockPush, Job, PushStock, QueueError, ReconcileStock, ScheduleError, schedule};
+use jobs::{
+    ConfirmStockPush, Job, PushStock, QueueError, ReconcileStock, ResyncStore, ScheduleError,
+    schedule,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
@@ -12,6 +15,9 @@ use crate::App;
 use crate::schedule::tick::run_every;
 use crate::stock;
 use crate::traces::{self, NewSpan};
+
+/// Resyncs at a time; each is one transaction after the other.
+const RESYNCS: usize = 2;
 
 /// Runs jobs until `stop` fires and the running ones are done.
 pub(super) async fn run_jobs(app: &Arc<App>, stop: &CancellationToken) {
@@ -31,7 +37,12 @@ pub(super) async fn run_jobs(app: &Arc<App>, stop: &CancellationToken) {
         let (app, stop) = (job_app.clone(), job_stop.clone());
         async move { reconcile_stock(&app, job, &stop).await }
     });
-    tokio::join!(pushes, looks, comparisons);
+    let (job_app, job_stop) = (app.clone(), stop.clone());
+    let resyncs = run_worker(app, RESYNCS, stop, move |job| {
+        let (app, stop) = (job_app.clone(), job_stop.clone());
+        async move { resync_store(&app, job, &stop).await }
+    });
+    tokio::join!(pushes, looks, comparisons, resyncs);
 }
 
 /// Runs jobs until none is left, for tests and one-shot commands; tells how many ran.
@@ -55,7 +66,8 @@ pub async fn run_until_empty(app: &Arc<App>) -> Result<u64, QueueError> {
             let (app, stop) = (job_app.clone(), job_stop.clone());
             async move { reconcile_stock(&app, job, &stop).await }
         };
-        let done = app.queue.run_until_empty(concurrency, push).await?
+        let done = run_resyncs_until_empty(app).await?
+            + app.queue.run_until_empty(concurrency, push).await?
             + app.queue.run_until_empty(concurrency, look).await?
             + app.queue.run_until_empty(concurrency, compare).await?;
         ran += done;
@@ -63,6 +75,16 @@ pub async fn run_until_empty(app: &Arc<App>) -> Result<u64, QueueError> {
             return Ok(ran);
         }
     }
+}
+
+/// The same for resyncs alone.
+pub async fn run_resyncs_until_empty(app: &Arc<App>) -> Result<u64, QueueError> {
+    let handler_app = app.clone();
+    let handler = move |job: ResyncStore| {
+        let app = handler_app.clone();
+        async move { resync_store(&app, job, &CancellationToken::new()).await }
+    };
+    app.queue.run_until_empty(RESYNCS, handler).await
 }
 
 /// The handler of [`PushStock`]. A failed job is shown as failed and not run again: what is due
@@ -111,6 +133,22 @@ pub async fn reconcile_stock(
         Ok(()) => Ok(()),
         Err(error) => {
             let free_slot = || stock::free_comparison_slot(app, job.store_id);
+            Err(failed(&job, error, free_slot).await)
+        }
+    }
+}
+
+/// The handler of [`ResyncStore`]. A failed job is shown as failed and not run again: what was
+/// asked for stays so, and the next tick enqueues the store.
+pub async fn resync_store(
+    app: &App,
+    job: ResyncStore,
+    stop: &CancellationToken,
+) -> Result<(), String> {
+    match caught(stock::resync_store(app, job, stop)).await {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            let free_slot = || stock::free_resync_slot(app, job.store_id);
             Err(failed(&job, error, free_slot).await)
         }
     }
