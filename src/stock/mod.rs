@@ -51,7 +51,6 @@ mod queue;
 pub mod queue_api;
 mod queue_shapes;
 pub(crate) mod recount;
-mod request;
 mod reservation_shapes;
 pub mod reservations_api;
 pub(crate) mod reserve;
