@@ -256,12 +256,11 @@ async fn seal_credentials(
     Ok(())
 }
 
-/// All but the credentials.
+/// All but where the quantities come from, and the credentials.
 fn apply(store: &mut StoreRow, change: SettingsChange) -> Result<(), Error> {
     set(&mut store.is_active, change.is_active);
     set(&mut store.send_stock, change.send_stock);
     set(&mut store.stock_push_mode, change.stock_push_mode);
-    set(&mut store.stock_source, change.stock_source);
     change.rate_mode.update_to(&mut store.rate_mode);
     set(&mut store.listing_tier, change.listing_tier);
     change.listing_count.update_to(&mut store.listing_count);
