@@ -8,4 +8,5 @@ mod adapters_shopify;
 mod adapters_trendyol;
 mod contract_mocks;
 mod marketplaces;
+mod mock_commands;
 mod mocks;
