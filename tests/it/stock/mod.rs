@@ -1,4 +1,4 @@
-//! Stock: what can be sold where, and that every marketplace shows it.
+//! Stock: what can be sold where, that nothing is sold twice, and that every marketplace shows it.
 
 mod adapters;
 mod adapters_amazon;
@@ -6,7 +6,24 @@ mod adapters_etsy;
 mod adapters_hepsiburada;
 mod adapters_shopify;
 mod adapters_trendyol;
+mod adjust;
+mod answers;
+mod books;
+mod catalogue;
 mod contract_mocks;
+mod enqueue;
+mod goods;
+mod levels;
+mod listings;
 mod marketplaces;
 mod mock_commands;
 mod mocks;
+mod products;
+mod queue;
+mod races;
+mod reserve;
+mod resync;
+mod settings;
+mod shared;
+mod walks;
+mod warehouses;
