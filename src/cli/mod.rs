@@ -8,6 +8,7 @@ mod bench;
 mod client;
 mod dead_letters;
 mod demo;
+mod demo_stock;
 mod export_schema;
 mod flow;
 mod keys;
