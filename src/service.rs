@@ -31,6 +31,8 @@ use crate::keys;
 use crate::marketplace::api::MarketplaceApi;
 use crate::marketplace::mock_api::MockMarketplaceApi;
 use crate::metrics;
+use crate::stock::catalog_api::CatalogApi;
+use crate::stock::queue_api::StockQueueApi;
 use crate::stock::reservations_api::ReservationsApi;
 use crate::stock::warehouses_api::WarehousesApi;
 use crate::webhooks::api::WebhooksApi;
@@ -249,8 +251,10 @@ pub fn site(app: &Arc<App>) -> BoxEndpoint<'static> {
         traces: app.traces.clone(),
     };
     let stock = (
-        ReservationsApi::new(app.clone()),
+        CatalogApi::new(app.clone()),
         WarehousesApi::new(app.clone()),
+        ReservationsApi::new(app.clone()),
+        StockQueueApi::new(app.clone()),
     );
     let api = (
         MarketplaceApi::new(app.clone()),

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
+use poem_openapi::types::MaybeUndefined;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -259,6 +260,19 @@ impl<'a> Fields<'a> {
         match self.object.get(name) {
             None | Some(Value::Null) => Some(None),
             Some(_) => read(self, name).map(Some),
+        }
+    }
+
+    /// A field of a change: absent, it leaves what is there; null removes it.
+    pub fn change<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&mut Self, &str) -> Option<T>,
+    ) -> Option<MaybeUndefined<T>> {
+        match self.object.get(name) {
+            None => Some(MaybeUndefined::Undefined),
+            Some(Value::Null) => Some(MaybeUndefined::Null),
+            Some(_) => read(self, name).map(MaybeUndefined::Value),
         }
     }
 

@@ -48,6 +48,9 @@ pub enum Error {
     /// Less than one, or more than a million.
     #[error("the quantity is out of range")]
     InvalidQuantity,
+    /// The marketplace would not take it.
+    #[error("an integrator on this marketplace has 1 to 30 letters and digits")]
+    IntegratorNameRefused,
     /// There is not as much.
     #[error("there is not enough of product {0}")]
     InsufficientStock(ProductId),

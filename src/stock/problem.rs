@@ -1,55 +1,60 @@
-//! Which error becomes which problem.
+//! How errors are answered.
 
 use super::error::Error;
 use crate::http::fields::code;
-use crate::http::kind::{
-    CODE_TAKEN, CONFLICT, IDEMPOTENCY_KEY_REUSED, INSUFFICIENT_SHELF_STOCK, INSUFFICIENT_STOCK,
-    INVALID_QUANTITY,    RESERVATION_CLOSED, RESERVATION_CONFLICT, SET_STOCK_IS_DERIVED, STORE_IS_WAREHOUSE_BACKED,
-    UNMATCHED_LINES,
-};
+use crate::http::kind;
 use crate::http::problem::{Detail, Problem};
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
-        let detail = error.to_string();
-        let of = |kind| Self::of(kind, detail.clone());
+        let words = error.to_string();
         match error {
             Error::StoreNotFound(_) => Self::not_found("Store not found"),
             Error::ProductNotFound(_) => Self::not_found("Product not found"),
-            Error::PairNotFound(..) => Self::not_found("Product not found in the store"),
+            Error::PairNotFound(..) => Self::not_found("Product not in this store"),
             Error::WarehouseNotFound(_) => Self::not_found("Warehouse not found"),
             Error::ShelfNotFound(_) => Self::not_found("Shelf not found"),
             Error::ReservationNotFound(_) => Self::not_found("Reservation not found"),
             Error::PushNotFound(_) => Self::not_found("Push not found"),
-            Error::CodeTaken => of(CODE_TAKEN),
+            Error::BarcodeTaken => Self::of(kind::BARCODE_TAKEN, words),
+            Error::SkuTaken => Self::of(kind::SKU_TAKEN, words),
+            Error::CodeTaken => Self::of(kind::CODE_TAKEN, words),
+            Error::NotASet(_) => Self::of(kind::NOT_A_SET, words),
+            Error::NestedSetNotAllowed(component) => Self::of(kind::NESTED_SET_NOT_ALLOWED, words)
+                .with("productId", component.to_string()),
+            Error::InvalidQuantity => Self::of(kind::INVALID_QUANTITY, words),
+            Error::IntegratorNameRefused => Self::validation(vec![Detail {
+                path: vec!["integratorName".into()],
+                code: code::INVALID_STRING.to_owned(),
+                message: words,
+            }]),
             Error::InsufficientStock(product) => {
-                of(INSUFFICIENT_STOCK).with("productId", product.to_string())
+                Self::of(kind::INSUFFICIENT_STOCK, words).with("productId", product.to_string())
             }
             Error::InsufficientShelfStock(product) => {
-                of(INSUFFICIENT_SHELF_STOCK).with("productId", product.to_string())
+                let problem = Self::of(kind::INSUFFICIENT_SHELF_STOCK, words);
+                problem.with("productId", product.to_string())
             }
-            Error::StoreIsWarehouseBacked(_) => of(STORE_IS_WAREHOUSE_BACKED),
-            Error::SetStockIsDerived(_) => of(SET_STOCK_IS_DERIVED),
-            Error::UnmatchedLines(lines) => of(UNMATCHED_LINES).with("unmatchedLines", lines),
+            Error::StoreIsWarehouseBacked(_) => Self::of(kind::STORE_IS_WAREHOUSE_BACKED, words),
+            Error::SetStockIsDerived(_) => Self::of(kind::SET_STOCK_IS_DERIVED, words),
+            Error::UnmatchedLines(lines) => {
+                Self::of(kind::UNMATCHED_LINES, words).with("unmatchedLines", lines)
+            }
             Error::ReservationConflict(id) => {
-                of(RESERVATION_CONFLICT).with("reservationId", id.to_string())
+                Self::of(kind::RESERVATION_CONFLICT, words).with("reservationId", id.to_string())
             }
             Error::ReservationClosed(id) => {
-                of(RESERVATION_CLOSED).with("reservationId", id.to_string())
+                Self::of(kind::RESERVATION_CLOSED, words).with("reservationId", id.to_string())
             }
-            Error::MovementKeyReused => of(IDEMPOTENCY_KEY_REUSED),
-            Error::InvalidQuantity => of(INVALID_QUANTITY),
+            Error::MovementKeyReused => Self::of(kind::IDEMPOTENCY_KEY_REUSED, words),
             Error::AmbiguousOrder => Self::validation(vec![Detail {
                 path: vec!["storeId".into()],
                 code: code::REQUIRED.to_owned(),
                 message: "Several stores of the warehouse have an order of this name".to_owned(),
             }]),
-            // Those of routes that are not here yet.
-            Error::BarcodeTaken
-            | Error::SkuTaken
-            | Error::NotASet(_)
-            | Error::NestedSetNotAllowed(_)
-            | Error::StoreNotEligible(_) => of(CONFLICT),
+            Error::StoreNotEligible(reasons) => {
+                Self::of(kind::STORE_NOT_ELIGIBLE, words).with("reasons", reasons)
+            }
             error @ (Error::LeaseLost
             | Error::CredentialsUnreadable(..)
             | Error::Queue(_)

@@ -40,15 +40,20 @@ pub(crate) async fn recount(app: &App, organization_id: &str) -> Result<(), Erro
     Ok(())
 }
 
+/// The same right after the change; what fails is logged and tried again with the next tick.
+pub(super) async fn recount_now(app: &App, organization_id: &str) {
+    if let Err(error) = recount(app, organization_id).await {
+        error!(event = "recount_failed", organizationId = organization_id, %error, "failed to recount stores of {organization_id}; the next tick does");
+    }
+}
+
 /// The same for all organizations; what fails is logged and tried again with the next tick.
 pub(crate) async fn finish_recounts(app: &App) -> Result<(), Error> {
     let mut tx = app.db.read().await?;
     let organizations = layout::marked_organizations(&mut tx).await?;
     tx.save().await?;
     for organization_id in organizations {
-        if let Err(error) = recount(app, &organization_id).await {
-            error!(event = "recount_failed", organizationId = organization_id, %error, "failed to recount stores of {organization_id}; the next tick does");
-        }
+        recount_now(app, &organization_id).await;
     }
     Ok(())
 }

@@ -8,12 +8,11 @@ use poem::http::StatusCode;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, OpenApi};
-use tracing::warn;
 
 use super::adjust::{Adjustment, adjust_stock};
 use super::error::Error;
 use super::model::{ProductId, ShelfId, WarehouseId};
-use super::recount::recount;
+use super::recount::recount_now;
 use super::request::{example_id, example_organization, own, own_page};
 use super::shelves::{
     Handled, Handling, Shelf, ShelfStock, add_stock, create_shelf, list_shelf_stock, list_shelves,
@@ -154,9 +153,7 @@ impl WarehousesApi {
         })
         .await?;
         caller.has_done("update_stores", "warehouse", id);
-        if let Err(error) = recount(&self.app, &organization_id).await {
-            warn!(event = "recount_failed", organizationId = organization_id, %error, "failed to recount stores of {organization_id}; the next tick does");
-        }
+        recount_now(&self.app, &organization_id).await;
         Ok(Json(linked.into()))
     }
 

@@ -24,11 +24,15 @@ macro_rules! shelf_of {
 }
 
 pub(crate) mod counters;
-pub(crate) mod enqueue;
 pub(crate) mod intake;
 pub(crate) mod layout;
+pub(crate) mod listings;
 pub(crate) mod movements;
+pub(crate) mod products;
 pub(crate) mod quantities;
+pub(crate) mod queue;
 pub(crate) mod reservations;
+pub(crate) mod resync;
+pub(crate) mod settings;
 pub(crate) mod shelves;
 pub(crate) mod warehouses;
