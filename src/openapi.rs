@@ -105,7 +105,12 @@ pub fn document(access: &Access, with_mock_marketplace: bool) -> Value {
         generated::<Own>()
     };
     let mut document: Value = serde_json::from_str(&generated).expect("poem-openapi prints JSON");
-    let requests = request_schemas(&document);
+    let mut requests = request_schemas(&document);
+    let parts: Vec<String> = requests
+        .iter()
+        .flat_map(|name| part_schemas(&document["components"]["schemas"][name]))
+        .collect();
+    requests.extend(parts);
     for name in requests {
         complete_request(&mut document["components"]["schemas"][&name]);
     }
@@ -166,6 +171,14 @@ fn request_schemas(document: &Value) -> Vec<String> {
             Some(reference.rsplit('/').next()?.to_owned())
         })
         .collect()
+}
+
+/// The names of the schemas that the lists of a body consist of.
+fn part_schemas(schema: &Value) -> Vec<String> {
+    let properties = schema["properties"].as_object().into_iter().flatten();
+    let references = properties.filter_map(|(_, property)| property["items"]["$ref"].as_str());
+    let name = |reference: &str| Some(reference.rsplit('/').next()?.to_owned());
+    references.filter_map(name).collect()
 }
 
 /// Texts must be storable, and what may be absent may also be null.

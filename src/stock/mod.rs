@@ -72,7 +72,6 @@ mod reading;
 mod reconcile;
 pub(crate) mod recount;
 mod rejections;
-mod request;
 mod reservation_shapes;
 pub mod reservations_api;
 pub(crate) mod reserve;

@@ -85,12 +85,20 @@ pub(crate) async fn make_rows(
         .execute(conn).await.map(|_| ()))
 }
 
+/// SQLite finds the rows of few products in few stores by the product, whatever it believes.
+macro_rules! by_product {
+    () => {
+        " INDEXED BY product_stores_product_id_idx"
+    };
+}
+
 macro_rules! lock_rows {
-    ($products:expr, $stores:expr, $order:literal) => {
+    ($index:expr, $products:expr, $stores:expr, $order:literal) => {
         concat!(
             "SELECT product_id, store_id, sellable_quantity, committed_quantity
-             FROM product_stores
-             WHERE product_id ",
+             FROM product_stores",
+            $index,
+            " WHERE product_id ",
             $products,
             " AND store_id ",
             $stores,
@@ -109,22 +117,28 @@ pub(crate) async fn lock_rows(
     // SQLite has one writer anyway.
     let sql = tx.pick(
         sql!(postgres: lock_rows!(
+            "",
             is_listed!(postgres "$1"),
             is_listed!(postgres "$2"),
             " ORDER BY product_id, store_id FOR NO KEY UPDATE"
         )),
-        sql!(sqlite: lock_rows!(is_listed!(sqlite "$1"), is_listed!(sqlite "$2"), "")),
+        sql!(sqlite: lock_rows!(
+            by_product!(),
+            is_listed!(sqlite "$1"),
+            is_listed!(sqlite "$2"),
+            ""
+        )),
     );
     on!(tx, conn => query_as(sql).bind(list(products)).bind(list(stores)).fetch_all(conn).await)
 }
 
 macro_rules! on_hand {
-    ($products:expr, $warehouses:expr) => {
+    ($shelf:expr, $products:expr, $warehouses:expr) => {
         concat!(
             "SELECT ss.product_id, sh.warehouse_id, CAST(SUM(ss.quantity) AS BIGINT) AS quantity
-             FROM shelf_stocks AS ss
-             JOIN shelves AS sh ON sh.id = ss.shelf_id
-             WHERE ss.quantity > 0 AND ss.product_id ",
+             FROM shelf_stocks AS ss ",
+            $shelf,
+            " WHERE ss.quantity > 0 AND ss.product_id ",
             $products,
             " AND sh.warehouse_id ",
             $warehouses,
@@ -140,19 +154,28 @@ pub(crate) async fn on_hand(
     warehouses: &BTreeSet<WarehouseId>,
 ) -> sqlx::Result<Vec<OnHand>> {
     let sql = tx.pick(
-        sql!(postgres: on_hand!(is_listed!(postgres "$1"), is_listed!(postgres "$2"))),
-        sql!(sqlite: on_hand!(is_listed!(sqlite "$1"), is_listed!(sqlite "$2"))),
+        sql!(postgres: on_hand!(
+            shelf_of!(postgres),
+            is_listed!(postgres "$1"),
+            is_listed!(postgres "$2")
+        )),
+        sql!(sqlite: on_hand!(
+            shelf_of!(sqlite),
+            is_listed!(sqlite "$1"),
+            is_listed!(sqlite "$2")
+        )),
     );
     on!(tx, conn => query_as(sql).bind(list(products)).bind(list(warehouses))
         .fetch_all(conn).await)
 }
 
 macro_rules! committed {
-    ($products:expr, $stores:expr) => {
+    ($index:expr, $products:expr, $stores:expr) => {
         concat!(
             "SELECT product_id, store_id, committed_quantity
-             FROM product_stores
-             WHERE committed_quantity > 0 AND product_id ",
+             FROM product_stores",
+            $index,
+            " WHERE committed_quantity > 0 AND product_id ",
             $products,
             " AND store_id ",
             $stores
@@ -167,8 +190,12 @@ pub(crate) async fn committed(
     stores: &BTreeSet<StoreId>,
 ) -> sqlx::Result<Vec<Committed>> {
     let sql = tx.pick(
-        sql!(postgres: committed!(is_listed!(postgres "$1"), is_listed!(postgres "$2"))),
-        sql!(sqlite: committed!(is_listed!(sqlite "$1"), is_listed!(sqlite "$2"))),
+        sql!(postgres: committed!("", is_listed!(postgres "$1"), is_listed!(postgres "$2"))),
+        sql!(sqlite: committed!(
+            by_product!(),
+            is_listed!(sqlite "$1"),
+            is_listed!(sqlite "$2")
+        )),
     );
     on!(tx, conn => query_as(sql).bind(list(products)).bind(list(stores)).fetch_all(conn).await)
 }
@@ -196,7 +223,7 @@ pub(crate) async fn move_counters(
                AND ps.sellable_quantity + d.sellable >= 0
                AND ps.committed_quantity + d.committed >= 0"),
         sql!(sqlite:
-            "UPDATE product_stores
+            "UPDATE product_stores INDEXED BY product_stores_product_id_idx
              SET sellable_quantity = sellable_quantity + d.sellable,
                  committed_quantity = committed_quantity + d.committed,
                  updated_at = $2

@@ -14,6 +14,19 @@ macro_rules! is_listed {
     };
 }
 
+/// Looks up the shelf `sh` of each row `ss`, where both databases would rather read all shelves of
+/// the warehouses that are asked for.
+macro_rules! shelf_of {
+    (postgres) => {
+        "CROSS JOIN LATERAL (
+             SELECT warehouse_id, created_at FROM shelves WHERE id = ss.shelf_id OFFSET 0
+         ) AS sh"
+    };
+    (sqlite) => {
+        "CROSS JOIN shelves AS sh ON sh.id = ss.shelf_id"
+    };
+}
+
 pub(crate) mod api_logs;
 pub(crate) mod claim;
 pub(crate) mod confirm;

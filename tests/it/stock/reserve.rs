@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::goods::{ORG, Queued, items, line};
 use crate::support::app::Profile::{Embedded, Server};
 use crate::support::app::{Profile, TestApp, TestStore, on};
+use crate::support::log::Log;
 
 /// Scenario 1: a coat, two pairs of gloves and a scarf make a set.
 struct Wardrobe {
@@ -405,6 +406,37 @@ async fn five_hundred_lines_are_one_order(#[values(Embedded, Server)] on: Profil
     app.check_books().await;
 }
 
+/// However many lines an order has, it takes as many statements.
+#[tokio::test]
+async fn a_long_order_takes_no_more_statements_than_a_short_one() {
+    // SQLite runs statements on a thread of its own, where nobody listens.
+    let app = TestApp::start(Server).await;
+    let store = app.register("shop").await;
+    let drawing = [app.drawing_store("a").await, app.drawing_store("b").await];
+    let (_, shelf) = app.warehouse("IST", &drawing).await;
+    for name in 0..100 {
+        let product = app.stocked(store, &format!("p{name}"), 1000).await;
+        app.add(shelf, product, 1000).await;
+    }
+    let mut counts = Vec::new();
+    for size in [1, 2, 100, 400] {
+        let lines: Vec<Value> = (0..size).map(|n| line(&format!("p{}", n % 100), 1)).collect();
+        let order = format!("o-{size}");
+        let log = Log::start("sqlx::query=debug");
+        let seen = async |store: TestStore| {
+            let before = log.lines().len();
+            app.reserved(store, &order, &lines).await;
+            let reserved = log.lines().len();
+            app.ended(store, &order, "fulfil").await;
+            [reserved - before, log.lines().len() - reserved]
+        };
+        counts.push((seen(store).await, seen(drawing[0]).await));
+    }
+    let ([reserve, _], _) = counts[0];
+    assert!((5..20).contains(&reserve), "{counts:?}");
+    assert!(counts.iter().all(|it| *it == counts[0]), "{counts:?}");
+}
+
 impl TestApp {
     async fn reservation(&self, store: TestStore, order: &str) -> Value {
         let path = format!("/stores/{}/reservations/{order}?{ORG}", store.id);
@@ -433,15 +465,6 @@ impl TestApp {
             "UPDATE product_stores SET external_barcode = $3, external_sku = $4
              WHERE store_id = $1 AND product_id = $2")
             .bind(store.id).bind(product).bind(barcode).bind(sku)
-            .execute(pool).await.map(|_| ()).unwrap());
-    }
-
-    async fn further_code(&self, organization: &str, code: &str, product: Uuid) {
-        on!(&self.app.db, pool => sqlx::query(
-            "INSERT INTO product_barcodes (organization_id, barcode, product_id, created_at,
-                 updated_at)
-             VALUES ($1, $2, $3, $4, $4)")
-            .bind(organization).bind(code).bind(product).bind(self.clock.now())
             .execute(pool).await.map(|_| ()).unwrap());
     }
 }
