@@ -1,6 +1,7 @@
 # syntax=docker/dockerfile:1
-# The same commit makes the same binary: one toolchain, the versions of Cargo.lock, no time and no
-# path of the build in it. For an image that is the same to the byte, pin both bases by their digest
+# The same commit makes the same binary, here and by `scripts/dist` elsewhere: one toolchain, the
+# versions of Cargo.lock, no time and no path of the build in it. For an image that is the same to
+# the byte, pin both bases by their digest
 # (--build-arg BUILD_IMAGE=rust@sha256:… --build-arg BASE_IMAGE=debian@sha256:…), and build with
 # --build-arg SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) and --output type=image,rewrite-timestamp=true.
 ARG BUILD_IMAGE=rust:1.95-bookworm
@@ -12,7 +13,7 @@ COPY . .
 # is copied out because a cache is gone after its step.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
-    cargo build --profile dist --locked --bin marketplace-sync \
+    scripts/dist \
     && cp target/dist/marketplace-sync /usr/local/bin/
 
 FROM ${BASE_IMAGE}
