@@ -129,8 +129,8 @@ pub(super) async fn run(mut settings: Settings, logs: LogStream, exit: bool) -> 
         settings.stock.base_urls.insert(place.marketplace, url);
     }
     // Nobody wants to wait for the next minute.
-    settings.stock.cron = "* * * * * *".to_owned();
-    settings.stock.confirm_cron = "* * * * * *".to_owned();
+    "* * * * * *".clone_into(&mut settings.stock.cron);
+    "* * * * * *".clone_into(&mut settings.stock.confirm_cron);
     let service = Service::start(settings, &Roles::all(), logs).await?;
     let shown = tokio::select! {
         shown = show(&service, &places) => shown,
@@ -347,14 +347,11 @@ impl Api {
         self.ask(Method::PUT, &path, &json!({ "storeIds": stores }))
             .await?;
         let path = format!("/warehouses/{warehouse}/shelves");
-        let shelf = id_in(
-            &self
-                .ask(Method::POST, &path, &json!({ "code": "A-01" }))
-                .await?,
-            "id",
-        )?;
+        let code = json!({ "code": "A-01" });
+        let made = self.ask(Method::POST, &path, &code).await?;
+        let place = id_in(&made, "id")?;
         for (product, (_, _, quantity)) in products.iter().zip(PRODUCTS) {
-            let path = format!("/shelves/{shelf}/stock/add");
+            let path = format!("/shelves/{place}/stock/add");
             let units = json!({ "productId": product, "quantity": quantity });
             self.ask(Method::POST, &path, &units).await?;
         }

@@ -337,7 +337,10 @@ mod tests {
         compose(rows, pairs, by_barcode, &rules(), max_items, noon())
     }
 
-    fn one(row: DueRow, pair: Pair) -> (Vec<i64>, Vec<(Option<QueueOutcome>, Option<i64>)>) {
+    /// The outcome of a row, or in how many seconds it is due again.
+    type End = (Option<QueueOutcome>, Option<i64>);
+
+    fn one(row: DueRow, pair: Pair) -> (Vec<i64>, Vec<End>) {
         let plan = plan_of(vec![row], vec![pair], 10);
         let sent = plan.send.iter().map(|planned| planned.item.quantity);
         let wait = |until: DateTime<Utc>| (until - noon()).num_seconds();

@@ -35,6 +35,7 @@ pub(crate) struct OnHand {
 }
 
 /// How many of a product are reserved in a store.
+#[expect(clippy::struct_field_names, reason = "it is called so everywhere")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromRow)]
 pub(crate) struct Committed {
     pub(crate) product_id: ProductId,

@@ -81,6 +81,7 @@ impl Item {
 }
 
 /// An order that waits for units of a product.
+#[expect(clippy::struct_field_names, reason = "it is called so everywhere")]
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub(crate) struct Shortfall {
     pub(crate) reservation_id: ReservationId,

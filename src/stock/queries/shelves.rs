@@ -170,11 +170,7 @@ pub(crate) async fn where_they_lie(
 }
 
 /// Takes units from many shelves, where there are as many; tells from how many places.
-pub(crate) async fn take_all(
-    tx: &mut Tx,
-    picks: &[Pick],
-    now: DateTime<Utc>,
-) -> sqlx::Result<u64> {
+pub(crate) async fn take_all(tx: &mut Tx, picks: &[Pick], now: DateTime<Utc>) -> sqlx::Result<u64> {
     let sql = tx.pick(
         sql!(postgres:
             "UPDATE shelf_stocks AS ss

@@ -184,14 +184,30 @@ impl World {
         let (foreign_warehouse, foreign_shelf) = house(&self.foreign, "org-2").await;
         let owner = "organizationId=org-1";
         let path = format!("/warehouses/{}/stores?{owner}", id(&warehouse));
-        send(&self.own, Method::PUT, &path, json!({ "storeIds": [store] })).await;
+        send(
+            &self.own,
+            Method::PUT,
+            &path,
+            json!({ "storeIds": [store] }),
+        )
+        .await;
         let path = format!("/shelves/{}/stock/add?{owner}", id(&shelf));
-        post(&self.own, path, json!({ "productId": product, "quantity": 5 })).await;
+        post(
+            &self.own,
+            path,
+            json!({ "productId": product, "quantity": 5 }),
+        )
+        .await;
         let path = format!("/stores/{store}/products/{product}/adjustments?{owner}");
         post(&self.own, path, json!({ "type": "SET", "quantity": 5 })).await;
         let line = json!({ "productId": product, "quantity": 1 });
         let order = json!({ "orderRef": "order-of-org-1", "lines": [line] });
-        post(&self.own, format!("/stores/{store}/reservations?{owner}"), order).await;
+        post(
+            &self.own,
+            format!("/stores/{store}/reservations?{owner}"),
+            order,
+        )
+        .await;
         self.stock = Stock {
             product,
             warehouse,
@@ -266,10 +282,18 @@ impl World {
                 };
                 vec![again, same_key("org-1", 403)]
             }
-            "create_reservation" | "get_reservation" | "release_reservation"
-            | "fulfil_reservation" | "create_adjustment" => self.on_store(operation),
-            "create_warehouse" | "list_warehouses" | "update_warehouse_stores"
-            | "create_shelf" | "list_shelves" | "add_shelf_stock" | "remove_shelf_stock"
+            "create_reservation"
+            | "get_reservation"
+            | "release_reservation"
+            | "fulfil_reservation"
+            | "create_adjustment" => self.on_store(operation),
+            "create_warehouse"
+            | "list_warehouses"
+            | "update_warehouse_stores"
+            | "create_shelf"
+            | "list_shelves"
+            | "add_shelf_stock"
+            | "remove_shelf_stock"
             | "list_shelf_stock" => self.on_warehouse(operation),
             "import_order" | "import_orders" | "get_sync_status" => self.by_token(operation),
             "get_liveness" => vec![attempt("/health/live", 200)],
@@ -336,9 +360,10 @@ impl World {
                 ];
             }
             "update_warehouse_stores" => of(format!("/warehouses/{warehouse}/stores"), stores),
-            "create_shelf" => {
-                of(format!("/warehouses/{warehouse}/shelves"), json!({ "code": "next" }))
-            }
+            "create_shelf" => of(
+                format!("/warehouses/{warehouse}/shelves"),
+                json!({ "code": "next" }),
+            ),
             "list_shelves" => of(format!("/warehouses/{warehouse}/shelves"), Value::Null),
             "list_shelf_stock" => of(format!("/shelves/{shelf}/stock"), Value::Null),
             "add_shelf_stock" => of(format!("/shelves/{shelf}/stock/add"), moved.clone()),
@@ -352,7 +377,11 @@ impl World {
                 attempts.push(sent(path, json!({ "storeIds": [self.store.id] }), 404));
             }
             "add_shelf_stock" => {
-                attempts.push(sent(format!("/shelves/{}/stock/add?{own}", id(place)), moved, 404));
+                attempts.push(sent(
+                    format!("/shelves/{}/stock/add?{own}", id(place)),
+                    moved,
+                    404,
+                ));
             }
             _ => {}
         }
@@ -443,8 +472,7 @@ fn operations() -> Vec<(String, Method, bool)> {
     operations
 }
 
-const OF_OWN_STORE: &str =
-    "store_id IN (SELECT id FROM stores WHERE organization_id = 'org-1')";
+const OF_OWN_STORE: &str = "store_id IN (SELECT id FROM stores WHERE organization_id = 'org-1')";
 
 /// Tables that have no rows here.
 const EMPTY: [&str; 6] = [
@@ -484,18 +512,33 @@ const TABLES: &[(&str, Option<&str>)] = &[
     ("api_keys", Some("organization_id = 'org-1'")),
     ("products", Some("organization_id = 'org-1'")),
     ("product_barcodes", Some("organization_id = 'org-1'")),
-    ("product_set_items", Some("set_product_id IN (SELECT id FROM products WHERE organization_id = 'org-1')")),
+    (
+        "product_set_items",
+        Some("set_product_id IN (SELECT id FROM products WHERE organization_id = 'org-1')"),
+    ),
     ("product_stores", Some(OF_OWN_STORE)),
     ("stock_update_queue", Some(OF_OWN_STORE)),
     ("warehouses", Some("organization_id = 'org-1'")),
     ("warehouse_stores", Some(OF_OWN_STORE)),
-    ("shelves", Some("warehouse_id IN (SELECT id FROM warehouses WHERE organization_id = 'org-1')")),
-    ("shelf_stocks", Some("product_id IN (SELECT id FROM products WHERE organization_id = 'org-1')")),
+    (
+        "shelves",
+        Some("warehouse_id IN (SELECT id FROM warehouses WHERE organization_id = 'org-1')"),
+    ),
+    (
+        "shelf_stocks",
+        Some("product_id IN (SELECT id FROM products WHERE organization_id = 'org-1')"),
+    ),
     ("stock_reservations", Some(OF_OWN_STORE)),
-    ("stock_reservation_items", Some("product_id IN (SELECT id FROM products WHERE organization_id = 'org-1')")),
+    (
+        "stock_reservation_items",
+        Some("product_id IN (SELECT id FROM products WHERE organization_id = 'org-1')"),
+    ),
     ("stock_movements", Some("organization_id = 'org-1'")),
     ("stock_pushes", Some(OF_OWN_STORE)),
-    ("stock_push_items", Some("product_id IN (SELECT id FROM products WHERE organization_id = 'org-1')")),
+    (
+        "stock_push_items",
+        Some("product_id IN (SELECT id FROM products WHERE organization_id = 'org-1')"),
+    ),
     ("marketplace_rate_limits", Some(OF_OWN_STORE)),
     ("api_logs", Some("organization_id = 'org-1'")),
     ("rate_buckets", None),

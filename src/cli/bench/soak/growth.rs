@@ -44,7 +44,13 @@ impl Growth {
         let (before, after) = (slope(before)?, slope(after)?);
         let half = (after - before) / 2.0;
         let (first, last) = (before - half, after + half);
-        let percent_of_first = |bytes: f64| if first > 0.0 { bytes / first * 100.0 } else { 0.0 };
+        let percent_of_first = |bytes: f64| {
+            if first > 0.0 {
+                bytes / first * 100.0
+            } else {
+                0.0
+            }
+        };
         let orders = sizes.last()?.0 - sizes.first()?.0;
         Some(Self {
             bytes_an_order_first: first,
