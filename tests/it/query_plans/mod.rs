@@ -12,6 +12,7 @@ mod idempotency;
 mod keys;
 mod marketplace;
 mod operators;
+mod stock_catalogue;
 mod webhooks;
 
 use std::collections::BTreeSet;
@@ -141,7 +142,8 @@ async fn what_runs_all_the_time_runs_by_an_index(
         webhooks::DOMAIN,
         keys::DOMAIN,
         idempotency::DOMAIN,
-        operators::DOMAIN
+        operators::DOMAIN,
+        stock_catalogue::DOMAIN
     )]
     domain: Domain,
 ) {
