@@ -43,16 +43,22 @@ pub(crate) struct Pair {
 /// How many of the product `p`, which may have the row `ps` in a store, that store can sell: of a
 /// set, how many its components make there. A component without a row there, and a set without
 /// components, make none.
+///
+/// Each component is looked up: PostgreSQL, joining them, may read all of a store for each set, as
+/// it does where it has no statistics yet.
 macro_rules! quantity_in {
     ($store:literal) => {
         concat!(
             "CASE WHEN p.product_type = 'SET' THEN COALESCE((
-                 SELECT MIN(COALESCE(cs.sellable_quantity, 0) / i.quantity)
-                 FROM product_set_items AS i
-                 LEFT JOIN product_stores AS cs
-                     ON cs.product_id = i.component_product_id AND cs.store_id = ",
+                 SELECT MIN(COALESCE((
+                     SELECT cs.sellable_quantity
+                     FROM product_stores AS cs
+                     WHERE cs.product_id = i.component_product_id AND cs.store_id = ",
             $store,
-            " WHERE i.set_product_id = p.id
+            "
+                 ), 0) / i.quantity)
+                 FROM product_set_items AS i
+                 WHERE i.set_product_id = p.id
              ), 0) ELSE COALESCE(ps.sellable_quantity, 0) END"
         )
     };

@@ -13,6 +13,7 @@ mod keys;
 mod marketplace;
 mod movements;
 mod operators;
+mod stock_catalogue;
 mod webhooks;
 
 use std::collections::BTreeSet;
@@ -146,7 +147,8 @@ async fn what_runs_all_the_time_runs_by_an_index(
         keys::DOMAIN,
         idempotency::DOMAIN,
         operators::DOMAIN,
-        movements::DOMAIN
+        movements::DOMAIN,
+        stock_catalogue::DOMAIN
     )]
     domain: Domain,
 ) {
