@@ -185,6 +185,20 @@ async fn organizations_with_the_same_names_do_not_meet(#[values(Embedded, Server
     assert_eq!(status, StatusCode::NOT_FOUND, "the store is not theirs");
     let (status, body) = app.post(&path, &order).await;
     assert_eq!((status, &body["code"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("unmatched_lines")));
+    // Nor can they put what is not theirs into what is.
+    let house = json!({ "organizationId": "org-2", "name": "theirs", "code": "W" });
+    let (_, house) = app.post("/warehouses", &house).await;
+    let house = format!("/warehouses/{}", house["id"].as_str().unwrap());
+    let (_, shelf) =
+        app.post(&as_others(format!("{house}/shelves?{ORG}")), &json!({ "code": "S" })).await;
+    let shelf = shelf["id"].as_str().unwrap();
+    let path = as_others(format!("/shelves/{shelf}/stock/add?{ORG}"));
+    let (status, body) = app.post(&path, &json!({ "productId": coat, "quantity": 1 })).await;
+    assert_eq!((status, &body["error"]), (StatusCode::NOT_FOUND, &json!("Product not found")));
+    let url = app.server.url(&as_others(format!("{house}/stores?{ORG}")));
+    let request = app.http.put(url).json(&json!({ "storeIds": [store.id] }));
+    let (status, body) = app.send(request).await;
+    assert_eq!((status, &body["error"]), (StatusCode::NOT_FOUND, &json!("Store not found")));
     let body = app.reserved(store, "o-1", &[line("coat", 1)]).await;
     let id: Uuid = body["items"][0]["productId"].as_str().unwrap().parse().unwrap();
     assert_eq!(id, coat);
