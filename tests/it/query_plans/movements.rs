@@ -166,7 +166,7 @@ const HOT: &[Hot] = &[
     },
     Hot {
         name: "products_of",
-        part: "SELECT product_id FROM product_stores WHERE store_id = $1 AND product_id > $2",
+        part: "SELECT product_id FROM product_stores WHERE store_id = $1 AND product_id > $2 ORDER",
         arguments: "STORE, STORE, 500",
         postgres: &["product_stores_pkey"],
         sqlite: &["sqlite_autoindex_product_stores_1"],
