@@ -20,6 +20,7 @@ use crate::marketplace::api::MarketplaceApi;
 use crate::marketplace::mock_api::MockMarketplaceApi;
 use crate::stock::catalog_api::CatalogApi;
 use crate::stock::model::{PairState, ProductType, Reason};
+use crate::stock::pushes_api::PushesApi;
 use crate::stock::queue_api::StockQueueApi;
 use crate::stock::reservations_api::ReservationsApi;
 use crate::stock::warehouses_api::WarehousesApi;
@@ -90,7 +91,13 @@ const fn lead(
 ///
 /// If what poem-openapi prints is no JSON, which would be its bug.
 pub fn document(access: &Access, with_mock_marketplace: bool) -> Value {
-    type Stock = (CatalogApi, WarehousesApi, ReservationsApi, StockQueueApi);
+    type Stock = (
+        CatalogApi,
+        WarehousesApi,
+        ReservationsApi,
+        StockQueueApi,
+        PushesApi,
+    );
     type Own = (MarketplaceApi, WebhooksApi, CallbacksApi, HealthApi, Stock);
     let generated = if with_mock_marketplace {
         generated::<(Own, MockMarketplaceApi)>()
@@ -219,7 +226,10 @@ fn complete_parameters(operation: &mut Map<String, Value>) {
         .and_then(Value::as_array_mut);
     for parameter in parameters.into_iter().flatten() {
         let form = match parameter["name"].as_str() {
-            Some("id" | "storeId" | "productId" | "shelfId" | "syncToken" | "X-Sync-Token") => {
+            Some(
+                "id" | "storeId" | "productId" | "shelfId" | "pushId" | "syncToken"
+                | "X-Sync-Token",
+            ) => {
                 json!({"format": "uuid"})
             }
             Some("barcode" | "sku" | "q") => {

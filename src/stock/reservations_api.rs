@@ -11,7 +11,7 @@ use poem_openapi::{ApiResponse, OpenApi};
 use super::error::Error;
 use super::intake::OrderLine;
 use super::model::ReservationMode;
-use super::request::{example_id, example_organization, own};
+use super::named::{example_id, example_organization, own};
 use super::reservation_shapes::{CreateReservation, ReservationView};
 use super::reserve::{
     Order, OrderName, Reservation, fulfil_order, release_order, reservation_of, reserve_order,

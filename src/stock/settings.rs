@@ -32,8 +32,6 @@ pub(crate) struct StockStore {
     pub(crate) send_stock: bool,
     /// How.
     pub(crate) push_mode: PushMode,
-    /// Where its quantities come from.
-    pub(crate) stock_source: StockSource,
     /// How its marketplace is spared; none: as the marketplace wants it.
     pub(crate) rate_mode: Option<RateMode>,
     /// As its marketplace knows it, with its credentials.
@@ -67,7 +65,6 @@ pub(crate) async fn stock_store(
         is_active: row.is_active,
         send_stock: row.send_stock,
         push_mode: row.stock_push_mode,
-        stock_source: row.stock_source,
         rate_mode: row.rate_mode,
         shop: Shop {
             store_id: id,
@@ -259,12 +256,11 @@ async fn seal_credentials(
     Ok(())
 }
 
-/// All but the credentials.
+/// All but where the quantities come from, and the credentials.
 fn apply(store: &mut StoreRow, change: SettingsChange) -> Result<(), Error> {
     set(&mut store.is_active, change.is_active);
     set(&mut store.send_stock, change.send_stock);
     set(&mut store.stock_push_mode, change.stock_push_mode);
-    set(&mut store.stock_source, change.stock_source);
     change.rate_mode.update_to(&mut store.rate_mode);
     set(&mut store.listing_tier, change.listing_tier);
     change.listing_count.update_to(&mut store.listing_count);

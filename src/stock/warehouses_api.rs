@@ -13,7 +13,7 @@ use super::adjust::{Adjustment, adjust_stock};
 use super::error::Error;
 use super::model::{ProductId, ShelfId, WarehouseId};
 use super::recount::recount_now;
-use super::request::{example_id, example_organization, own, own_page};
+use super::named::{example_id, example_organization, own, own_page};
 use super::shelves::{
     Handled, Handling, Shelf, ShelfStock, add_stock, create_shelf, list_shelf_stock, list_shelves,
     remove_stock,
