@@ -163,8 +163,8 @@ async fn forget_quantities(
     let now = app.clock.now();
     let mut after = ProductId(Uuid::nil());
     loop {
-        let rows = counters::sellable_rows(tx, store_id, after, PAGE).await?;
-        let products: BTreeSet<ProductId> = rows.iter().map(|row| row.product_id).collect();
+        let products = counters::sellable_products(tx, store_id, after, PAGE).await?;
+        let products: BTreeSet<ProductId> = products.into_iter().collect();
         let Some(last) = products.last() else {
             return Ok(());
         };

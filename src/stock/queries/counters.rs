@@ -260,27 +260,30 @@ pub(crate) async fn products_of(
         .fetch_all(conn).await)
 }
 
-/// The next rows of a store behind a product that can be sold, locked.
-pub(crate) async fn sellable_rows(
+macro_rules! sellable_products {
+    ($lock:literal) => {
+        concat!(
+            "SELECT product_id
+             FROM product_stores
+             WHERE store_id = $1 AND product_id > $2 AND sellable_quantity > 0
+             ORDER BY product_id
+             LIMIT $3",
+            $lock
+        )
+    };
+}
+
+/// The next products of a store behind one that can be sold there, locked.
+pub(crate) async fn sellable_products(
     tx: &mut Tx,
     store_id: StoreId,
     after: ProductId,
     limit: i64,
-) -> sqlx::Result<Vec<CounterRow>> {
+) -> sqlx::Result<Vec<ProductId>> {
     let sql = tx.pick(
-        sql!(postgres:
-            "SELECT product_id, store_id, sellable_quantity, committed_quantity
-             FROM product_stores
-             WHERE store_id = $1 AND product_id > $2 AND sellable_quantity > 0
-             ORDER BY product_id
-             LIMIT $3
-             FOR NO KEY UPDATE"),
-        sql!(sqlite:
-            "SELECT product_id, store_id, sellable_quantity, committed_quantity
-             FROM product_stores
-             WHERE store_id = $1 AND product_id > $2 AND sellable_quantity > 0
-             ORDER BY product_id
-             LIMIT $3"),
+        sql!(postgres: sellable_products!(" FOR NO KEY UPDATE")),
+        sql!(sqlite: sellable_products!("")),
     );
-    on!(tx, conn => query_as(sql).bind(store_id).bind(after).bind(limit).fetch_all(conn).await)
+    on!(tx, conn => query_scalar(sql).bind(store_id).bind(after).bind(limit)
+        .fetch_all(conn).await)
 }

@@ -16,7 +16,7 @@ pub(crate) async fn hold_layout(tx: &mut Tx, organization_id: &str) -> sqlx::Res
     // whose hashes are the same wait for each other, and that is all.
     let sql = tx.pick(
         sql!(postgres: "SELECT 1 FROM pg_advisory_xact_lock_shared(hashtextextended($1, 9))"),
-        sql!(sqlite: "SELECT $1 AS whose_layout_is_held"),
+        sql!(sqlite: "SELECT $1 AS held"),
     );
     on!(tx, conn => query(sql).bind(organization_id).execute(conn).await.map(|_| ()))
 }
@@ -26,7 +26,7 @@ pub(crate) async fn hold_layout(tx: &mut Tx, organization_id: &str) -> sqlx::Res
 pub(crate) async fn lock_layout(tx: &mut Tx, organization_id: &str) -> sqlx::Result<()> {
     let sql = tx.pick(
         sql!(postgres: "SELECT 1 FROM pg_advisory_xact_lock(hashtextextended($1, 9))"),
-        sql!(sqlite: "SELECT $1 AS whose_layout_is_locked"),
+        sql!(sqlite: "SELECT $1 AS locked"),
     );
     on!(tx, conn => query(sql).bind(organization_id).execute(conn).await.map(|_| ()))
 }

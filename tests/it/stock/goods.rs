@@ -30,7 +30,7 @@ pub(super) fn line(barcode: &str, quantity: i64) -> Value {
 
 impl TestApp {
     /// A product of `org-1` whose barcode and SKU are made of its name.
-    pub(crate) async fn product(&self, name: &str) -> Uuid {
+    pub(super) async fn product(&self, name: &str) -> Uuid {
         self.product_of("org-1", name, "SIMPLE").await
     }
 
@@ -47,7 +47,7 @@ impl TestApp {
     }
 
     /// A set of `org-1`.
-    pub(crate) async fn set(&self, name: &str, components: &[(Uuid, i64)]) -> Uuid {
+    pub(super) async fn set(&self, name: &str, components: &[(Uuid, i64)]) -> Uuid {
         let id = self.product_of("org-1", name, "SET").await;
         self.make_set_of(id, components).await;
         id
@@ -69,7 +69,7 @@ impl TestApp {
     }
 
     /// A further code of a product.
-    pub(crate) async fn further_code(&self, organization: &str, code: &str, product: Uuid) {
+    pub(super) async fn further_code(&self, organization: &str, code: &str, product: Uuid) {
         on!(&self.app.db, pool => sqlx::query(
             "INSERT INTO product_barcodes (organization_id, barcode, product_id, created_at,
                  updated_at)
@@ -79,7 +79,7 @@ impl TestApp {
     }
 
     /// Lists a product in a store, with nothing to sell.
-    pub(crate) async fn list_in(&self, store: TestStore, product: Uuid) {
+    pub(super) async fn list_in(&self, store: TestStore, product: Uuid) {
         on!(&self.app.db, pool => sqlx::query(
             "INSERT INTO product_stores (store_id, product_id, created_at, updated_at)
              VALUES ($1, $2, $3, $3)
