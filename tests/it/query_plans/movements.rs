@@ -70,7 +70,11 @@ const HOT: &[Hot] = &[
         name: "lock_orders_at",
         part: "JOIN stock_reservations AS r ON r.store_id = s.id AND r.order_ref = $2",
         arguments: "STORE, 'o-1', NULL",
-        postgres: &["stock_reservations_order_ref_key", "stores_pkey", "warehouse_stores_pkey"],
+        postgres: &[
+            "stock_reservations_order_ref_key",
+            "stores_pkey",
+            "warehouse_stores_pkey",
+        ],
         sqlite: &[
             "sqlite_autoindex_stock_reservations_2",
             "sqlite_autoindex_stores_1",
@@ -122,7 +126,10 @@ const HOT: &[Hot] = &[
         name: "shortfalls",
         part: "SELECT i.reservation_id, i.product_id, r.store_id, r.order_ref",
         arguments: "ONE, ONE, NOW, STORE, STORE, 1000",
-        postgres: &["stock_reservation_items_shortfall_idx", "stock_reservations_pkey"],
+        postgres: &[
+            "stock_reservation_items_shortfall_idx",
+            "stock_reservations_pkey",
+        ],
         sqlite: &[
             "sqlite_autoindex_stock_reservations_1",
             "stock_reservation_items_shortfall_idx",
@@ -133,7 +140,10 @@ const HOT: &[Hot] = &[
         name: "waiting_products",
         part: "SELECT DISTINCT i.product_id FROM stock_reservation_items AS i",
         arguments: "ONE, STORE",
-        postgres: &["stock_reservation_items_shortfall_idx", "stock_reservations_pkey"],
+        postgres: &[
+            "stock_reservation_items_shortfall_idx",
+            "stock_reservations_pkey",
+        ],
         sqlite: &[
             "sqlite_autoindex_stock_reservations_1",
             "stock_reservation_items_shortfall_idx",

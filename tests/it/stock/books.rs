@@ -8,6 +8,11 @@ use uuid::Uuid;
 
 use crate::support::app::{TestApp, on};
 
+/// Store, product, quantity, reserved, shortfall, fulfilled, whether it is open, status.
+type OrderedRow = (Uuid, Uuid, i64, i64, i64, i64, bool, String);
+/// Product, store, shelf, and by how much its three counters moved.
+type MovedRow = (Uuid, Option<Uuid>, Option<Uuid>, i64, i64, i64);
+
 /// Everything that counters come from.
 #[derive(Debug, Default)]
 pub(super) struct Books {
@@ -66,7 +71,7 @@ impl Books {
     }
 
     async fn read_orders(&mut self, app: &TestApp) {
-        let rows: Vec<(Uuid, Uuid, i64, i64, i64, i64, bool, String)> = on!(&app.app.db, pool => sqlx::query_as(
+        let rows: Vec<OrderedRow> = on!(&app.app.db, pool => sqlx::query_as(
             "SELECT r.store_id, i.product_id, i.quantity, i.reserved_quantity,
                  i.shortfall_quantity, i.fulfilled_quantity, i.is_open, r.status
              FROM stock_reservation_items AS i
@@ -99,7 +104,7 @@ impl Books {
     }
 
     async fn read_ledger(&mut self, app: &TestApp) {
-        let rows: Vec<(Uuid, Option<Uuid>, Option<Uuid>, i64, i64, i64)> = on!(&app.app.db, pool => sqlx::query_as(
+        let rows: Vec<MovedRow> = on!(&app.app.db, pool => sqlx::query_as(
             "SELECT product_id, store_id, shelf_id, delta_on_hand, delta_sellable,
                  delta_committed
              FROM stock_movements")

@@ -155,10 +155,10 @@ impl TestApp {
     }
 
     /// Puts units on a shelf.
-    pub(super) async fn add(&self, shelf: Uuid, product: Uuid, quantity: i64) {
+    pub(super) async fn add(&self, place: Uuid, product: Uuid, quantity: i64) {
         let body = json!({ "productId": product, "quantity": quantity });
         let (status, body) = self
-            .post(&format!("/shelves/{shelf}/stock/add?{ORG}"), &body)
+            .post(&format!("/shelves/{place}/stock/add?{ORG}"), &body)
             .await;
         assert_eq!(status, StatusCode::OK, "{body}");
     }
@@ -166,7 +166,7 @@ impl TestApp {
     /// Takes units from a shelf, maybe for an order.
     pub(super) async fn remove(
         &self,
-        shelf: Uuid,
+        place: Uuid,
         product: Uuid,
         quantity: i64,
         order: Option<&str>,
@@ -176,7 +176,7 @@ impl TestApp {
             "quantity": quantity,
             "reservationRef": order,
         });
-        self.post(&format!("/shelves/{shelf}/stock/remove?{ORG}"), &body)
+        self.post(&format!("/shelves/{place}/stock/remove?{ORG}"), &body)
             .await
     }
 

@@ -296,8 +296,8 @@ async fn goods_are_taken_from_where_they_can_be_spared(#[values(Embedded, Server
 
 impl TestApp {
     /// What lies on a shelf.
-    pub(super) async fn on_shelf(&self, shelf: Uuid) -> Vec<(Uuid, i64)> {
-        let path = format!("/shelves/{shelf}/stock?organizationId=org-1");
+    pub(super) async fn on_shelf(&self, place: Uuid) -> Vec<(Uuid, i64)> {
+        let path = format!("/shelves/{place}/stock?organizationId=org-1");
         let (status, body) = self.get(&path).await;
         assert_eq!(status, StatusCode::OK, "{body}");
         let items = body["items"].as_array().unwrap().iter();

@@ -119,15 +119,11 @@ async fn take_step(
     let units = |dice: &mut Dice| i64::try_from(1 + dice.below(5)).unwrap();
     match dice.below(10) {
         0..=4 => {
-            let lines: Vec<(usize, i64)> = (0..1 + dice.below(3))
+            let lines: Vec<(usize, i64)> = (0..=dice.below(3))
                 .map(|_| (dice.below(PRODUCTS), units(dice)))
                 .collect();
             let is_strict = dice.below(2) == 0;
-            let mode = if is_strict {
-                "STRICT"
-            } else {
-                "ALLOW_SHORTFALL"
-            };
+            let mode = ["ALLOW_SHORTFALL", "STRICT"][usize::from(is_strict)];
             let order = format!("o-{step}");
             let named = lines
                 .iter()
@@ -146,12 +142,8 @@ async fn take_step(
             let place = dice.below(model.active.len());
             let order = model.active[place].0.clone();
             let is_released = dice.below(3) > 0;
-            app.ended(
-                store,
-                &order,
-                if is_released { "release" } else { "fulfil" },
-            )
-            .await;
+            let end = ["fulfil", "release"][usize::from(is_released)];
+            app.ended(store, &order, end).await;
             model.end(place, is_released);
         }
         7 => {
@@ -193,7 +185,7 @@ async fn what_is_reserved_can_be_delivered(
         stores.push(app.drawing_store(&format!("s{n}")).await);
     }
     let mut houses = Vec::new();
-    for n in 0..1 + dice.below(4) {
+    for n in 0..=dice.below(4) {
         let linked = some(&stores, &mut dice);
         houses.push(app.warehouse(&format!("w{n}"), &linked).await);
     }

@@ -251,23 +251,35 @@ async fn shelves_of_a_warehouse_without_stores_are_counted(
 #[tokio::test]
 async fn where_quantities_come_from_can_be_changed(#[values(Embedded, Server)] on: Profile) {
     let app = TestApp::start(on).await;
-    let [turning, staying] = [app.register("turning").await, app.drawing_store("staying").await];
+    let [turning, staying] = [
+        app.register("turning").await,
+        app.drawing_store("staying").await,
+    ];
     let coat = app.stocked(turning, "coat", 7).await;
     let (_, shelf) = app.warehouse("IST", &[turning, staying]).await;
     app.add(shelf, coat, 10).await;
     app.reserved(turning, "o-1", &[line("coat", 2)]).await;
-    app.reserve(staying, "o-2", "ALLOW_SHORTFALL", &[line("coat", 11)]).await;
+    app.reserve(staying, "o-2", "ALLOW_SHORTFALL", &[line("coat", 11)])
+        .await;
     assert_eq!(app.level(turning, coat).await, (5, 2));
     assert_eq!(app.level(staying, coat).await, (0, 10));
     let turn = async |to: &str| {
         let path = format!("/stores/{}/stock-settings?{ORG}", turning.id);
         let request = app.http.patch(app.server.url(&path));
         let (status, body) = app.send(request.json(&json!({ "stockSource": to }))).await;
-        assert_eq!((status, &body["stockSource"]), (StatusCode::OK, &json!(to)), "{body}");
+        assert_eq!(
+            (status, &body["stockSource"]),
+            (StatusCode::OK, &json!(to)),
+            "{body}"
+        );
         app.check_books().await;
     };
     turn("WAREHOUSE").await;
-    assert_eq!(app.level(turning, coat).await, (0, 2), "all of it is reserved");
+    assert_eq!(
+        app.level(turning, coat).await,
+        (0, 2),
+        "all of it is reserved"
+    );
     app.add(shelf, coat, 5).await;
     assert_eq!(app.level(turning, coat).await, (2, 2));
     assert_eq!(app.level(staying, coat).await, (2, 11));
@@ -291,15 +303,25 @@ async fn a_product_is_listed_with_what_lies_in_the_warehouses(
     #[values(Embedded, Server)] on: Profile,
 ) {
     let app = TestApp::start(on).await;
-    let [early, late] = [app.drawing_store("early").await, app.drawing_store("late").await];
+    let [early, late] = [
+        app.drawing_store("early").await,
+        app.drawing_store("late").await,
+    ];
     let (ist, shelf) = app.warehouse("IST", &[early]).await;
     let coat = app.product("coat").await;
     app.add(shelf, coat, 5).await;
     app.reserved(early, "o-1", &[line("coat", 2)]).await;
     app.link(ist, &[early, late]).await;
     let path = format!("/stores/{}/products/{coat}?{ORG}", late.id);
-    let request = app.http.put(app.server.url(&path)).json(&json!({ "isListed": true }));
+    let request = app
+        .http
+        .put(app.server.url(&path))
+        .json(&json!({ "isListed": true }));
     let (status, body) = app.send(request).await;
-    assert_eq!((status, &body["sellable"]), (StatusCode::OK, &json!(3)), "{body}");
+    assert_eq!(
+        (status, &body["sellable"]),
+        (StatusCode::OK, &json!(3)),
+        "{body}"
+    );
     app.check_books().await;
 }
