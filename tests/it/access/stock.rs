@@ -169,7 +169,7 @@ fn on_pushes(world: &World, operation: &str) -> Option<Vec<Attempt>> {
     let of_own_or = |path: &str| {
         let mut attempts = list(path);
         let path = format!("{path}?organizationId=org-2&storeId={store}");
-        attempts.push(attempt(path, 200));
+        attempts.push(attempt(path, 404));
         attempts
     };
     Some(match operation {
@@ -239,7 +239,7 @@ fn on_stores(world: &World, operation: &str) -> Option<Vec<Attempt>> {
         "get_stock_settings" => of_store("/stock-settings", Value::Null),
         "update_stock_settings" => of_store(
             "/stock-settings",
-            json!({ "stockPushMode": "OFF", "apiKey": "theirs" }),
+            json!({ "stockPushMode": "DRY_RUN", "apiKey": "theirs" }),
         ),
         "resync_store" => of_store("/stock-sync/resync", Value::Null),
         "reconcile_stock" => of_store("/stock-sync/reconcile", Value::Null),

@@ -69,7 +69,7 @@ const HOT: &[Hot] = &[
     },
     Hot {
         name: "levels_of_store",
-        part: "WHERE ps.store_id = $1 AND ps.product_id > $2",
+        part: "AND ps.push_state = COALESCE($4, ps.push_state)",
         arguments: "STORE, OTHER, NULL, NULL, NULL, 20000, 51",
         postgres: &[],
         sqlite: &[],

@@ -117,6 +117,8 @@ fn no_update_forgets_updated_at() {
         // An operator's, not a change of the store.
         "paused_at",
         "consecutive_failures",
+        // What is left to be worked out anew.
+        "stock_recount_at",
         "open_until",
         // The same token, encrypted with another key.
         "access_token",
