@@ -182,8 +182,7 @@ impl CatalogApi {
         let (organization_id, id) =
             named::product(&caller, organization_id.as_deref(), &product_id)?;
         let change = ProductChange::from(body.0);
-        let changing =
-            || products::change_product(&self.app, &organization_id, id, change.clone());
+        let changing = || products::change_product(&self.app, &organization_id, id, change.clone());
         let product = persist(changing).await?;
         caller.has_done("update", "product", id);
         Ok(Json(product.into()))

@@ -58,7 +58,11 @@ fn values_of<'a, const N: usize, const M: usize>(
 ) -> Vec<(&'a str, Option<&'a str>)> {
     let ids = ids.map(|(name, id)| (name, Some(id)));
     let organization = ("organizationId", organization_id);
-    [organization].into_iter().chain(ids).chain(others).collect()
+    [organization]
+        .into_iter()
+        .chain(ids)
+        .chain(others)
+        .collect()
 }
 
 fn uuids<const N: usize>(fields: &mut Fields<'_>, ids: [(&str, &str); N]) -> Option<[Uuid; N]> {
@@ -89,6 +93,7 @@ pub(super) fn store(
 }
 
 /// A product in a store, of an organization.
+#[expect(clippy::struct_field_names, reason = "it is three ids")]
 #[derive(Clone, Debug)]
 pub(super) struct Pair {
     pub(super) organization_id: String,

@@ -112,7 +112,8 @@ impl ReservationsApi {
     ) -> Result<CreateAnswer, Problem> {
         let ids = [("storeId", store_id.as_str())];
         let (organization_id, [store_id]) = own(&caller, query.0.as_deref(), ids)?;
-        once.begin(&self.app, Scope::organization(&organization_id)).await?;
+        once.begin(&self.app, Scope::organization(&organization_id))
+            .await?;
         let lines: Vec<OrderLine> = body.0.lines.into_iter().map(OrderLine::from).collect();
         let order = Order {
             organization_id: &organization_id,
@@ -132,7 +133,8 @@ impl ReservationsApi {
             once.save(tx, Answer::json(&view)).await?;
             return Ok(CreateAnswer::Known(Json(view)));
         }
-        once.save(tx, Answer::json(&view).with_status(StatusCode::CREATED)).await?;
+        once.save(tx, Answer::json(&view).with_status(StatusCode::CREATED))
+            .await?;
         for recorded in reserved.recorded {
             enqueue_recorded(&self.app, recorded).await;
         }

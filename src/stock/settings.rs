@@ -32,8 +32,6 @@ pub(crate) struct StockStore {
     pub(crate) send_stock: bool,
     /// How.
     pub(crate) push_mode: PushMode,
-    /// Where its quantities come from.
-    pub(crate) stock_source: StockSource,
     /// How its marketplace is spared; none: as the marketplace wants it.
     pub(crate) rate_mode: Option<RateMode>,
     /// As its marketplace knows it, with its credentials.
@@ -67,7 +65,6 @@ pub(crate) async fn stock_store(
         is_active: row.is_active,
         send_stock: row.send_stock,
         push_mode: row.stock_push_mode,
-        stock_source: row.stock_source,
         rate_mode: row.rate_mode,
         shop: Shop {
             store_id: id,

@@ -35,6 +35,7 @@ pub(crate) struct Pair {
     pub(crate) last_pushed_at: Option<DateTime<Utc>>,
     /// Whether it is pushed.
     pub(crate) push_state: PairState,
+    pub(crate) push_error_code: Option<String>,
     pub(crate) blocked_until: Option<DateTime<Utc>>,
     pub(crate) reject_count: i32,
 }
@@ -73,7 +74,8 @@ macro_rules! pairs_of {
             " AS quantity, p.sku, p.barcode, ps.external_sku, ps.external_barcode, ps.external_listing_id,
                  ps.external_location_id, COALESCE(ps.is_listed, FALSE) AS is_listed,
                  ps.last_confirmed_quantity, ps.in_flight_push_id, ps.last_pushed_quantity,
-                 ps.last_pushed_at, COALESCE(ps.push_state, 'OK') AS push_state, ps.blocked_until,
+                 ps.last_pushed_at, COALESCE(ps.push_state, 'OK') AS push_state,
+                 ps.push_error_code, ps.blocked_until,
                  COALESCE(ps.reject_count, 0) AS reject_count
              FROM (",
             $wanted,

@@ -477,11 +477,7 @@ async fn a_foreign_key_reads_and_changes_nothing(#[values(Embedded, Server)] on:
         assert_eq!(rows(db).await, before, "{id} changed something");
     }
     assert_eq!(world.deliveries.load(Ordering::Relaxed), 0);
-    for queue in [
-        SyncStore::QUEUE,
-        DeliverCallback::QUEUE,
-        ResyncStore::QUEUE,
-    ] {
+    for queue in [SyncStore::QUEUE, DeliverCallback::QUEUE, ResyncStore::QUEUE] {
         assert_eq!(world.app.app.queue.waiting(queue).await.unwrap(), 0);
     }
 }

@@ -47,7 +47,11 @@ impl Goods {
         }
         let path = format!("/stores/{store}/products/{coat}/adjustments");
         post(path, json!({ "type": "DELTA", "quantity": 9 })).await;
-        post(format!("/stores/{store}/reservations"), order("order-1", &coat)).await;
+        post(
+            format!("/stores/{store}/reservations"),
+            order("order-1", &coat),
+        )
+        .await;
         let warehouse = json!({ "organizationId": "org-1", "name": "of-org-1", "code": "W" });
         let warehouse = id(&post("/warehouses".into(), warehouse).await);
         let stores = json!({ "storeIds": [store] });
@@ -66,7 +70,9 @@ impl Goods {
 
     /// What the others must not be shown.
     pub(super) fn ids(&self) -> Vec<String> {
-        [&self.coat, &self.set, &self.warehouse, &self.shelf].map(Clone::clone).into()
+        [&self.coat, &self.set, &self.warehouse, &self.shelf]
+            .map(Clone::clone)
+            .into()
     }
 }
 
@@ -128,7 +134,10 @@ fn on_products(world: &World, operation: &str) -> Option<Vec<Attempt>> {
         "list_products" => {
             let mut attempts = list("/products");
             for query in ["barcode=coat", "barcode=further", "sku=coat", "q=coat"] {
-                attempts.push(attempt(format!("/products?organizationId=org-2&{query}"), 200));
+                attempts.push(attempt(
+                    format!("/products?organizationId=org-2&{query}"),
+                    200,
+                ));
             }
             attempts
         }
@@ -172,9 +181,10 @@ fn on_stores(world: &World, operation: &str) -> Option<Vec<Attempt>> {
     Some(match operation {
         "list_store_stock" => of_store("/stock", Value::Null),
         "get_stock_settings" => of_store("/stock-settings", Value::Null),
-        "update_stock_settings" => {
-            of_store("/stock-settings", json!({ "stockPushMode": "OFF", "apiKey": "theirs" }))
-        }
+        "update_stock_settings" => of_store(
+            "/stock-settings",
+            json!({ "stockPushMode": "OFF", "apiKey": "theirs" }),
+        ),
         "resync_store" => of_store("/stock-sync/resync", Value::Null),
         "update_listing" => of_pair("", json!({ "externalSku": "changed" })),
         "get_availability" => of_pair("/availability", Value::Null),
@@ -193,9 +203,7 @@ fn on_stores(world: &World, operation: &str) -> Option<Vec<Attempt>> {
         }
         "get_stock_queue_summary" => list("/stock-queue/summary"),
         "enqueue_products" => {
-            let body = |organization: &str, store: &str| {
-                json!({ "organizationId": organization, "storeId": store, "productIds": [coat] })
-            };
+            let body = |organization: &str, store: &str| json!({ "organizationId": organization, "storeId": store, "productIds": [coat] });
             let own = store.to_string();
             vec![
                 sent("/stock-queue", body("org-1", &own), 403),
@@ -214,14 +222,13 @@ fn on_warehouses(world: &World, operation: &str) -> Option<Vec<Attempt>> {
         shelf,
         ..
     } = &world.goods;
-    let of_warehouse = |tail: &str, body: Value| of(&format!("/warehouses/{warehouse}{tail}"), &body);
+    let of_warehouse =
+        |tail: &str, body: Value| of(&format!("/warehouses/{warehouse}{tail}"), &body);
     let of_shelf = |tail: &str, body: Value| of(&format!("/shelves/{shelf}/stock{tail}"), &body);
     Some(match operation {
         "list_warehouses" => list("/warehouses"),
         "create_warehouse" => {
-            let new = |organization: &str, code: &str| {
-                json!({ "organizationId": organization, "name": "new", "code": code })
-            };
+            let new = |organization: &str, code: &str| json!({ "organizationId": organization, "name": "new", "code": code });
             vec![
                 sent("/warehouses", new("org-1", "new"), 403),
                 sent("/warehouses", new("org-2", "W"), 201),

@@ -31,7 +31,11 @@ const HOT: &[Hot] = &[
         name: "pairs",
         part: "AS quantity, p.sku, p.barcode",
         arguments: r#"STORE, '["00000000000000000000000000000001"]'"#,
-        postgres: &["product_set_items_pkey", "product_stores_pkey", "products_pkey"],
+        postgres: &[
+            "product_set_items_pkey",
+            "product_stores_pkey",
+            "products_pkey",
+        ],
         sqlite: &[
             "sqlite_autoindex_product_set_items_1",
             "sqlite_autoindex_product_stores_1",

@@ -230,13 +230,16 @@ const COMPONENTS: usize = 1500;
 /// No marketplace is told more.
 const CAP: i64 = 20_000;
 
+/// Which components, and how many of each.
+type Recipe = Vec<(usize, i64)>;
+
 /// A random catalogue in one store.
 #[derive(Default)]
 struct Random {
     /// Of components; none: no row in the store.
     sellable: Vec<(Uuid, Option<i64>)>,
     /// What each set is made of, and what its marketplace is believed to show.
-    sets: Vec<(Uuid, Vec<(usize, i64)>, Option<i64>)>,
+    sets: Vec<(Uuid, Recipe, Option<i64>)>,
 }
 
 impl Random {

@@ -16,6 +16,7 @@ mod goods;
 mod levels;
 mod listings;
 mod marketplaces;
+mod mock_commands;
 mod mocks;
 mod products;
 mod queue;

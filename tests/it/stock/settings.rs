@@ -367,7 +367,7 @@ async fn a_closed_gate_is_shown_until_it_opens(
     let summary = it.get("/stock-queue/summary").await;
     assert_eq!(summary["stores"][0]["gate"], closed);
 
-    it.app.clock.advance(std::time::Duration::from_secs(300));
+    it.app.clock.advance(std::time::Duration::from_mins(5));
     let open = json!({ "open": true, "reason": null, "opensAt": null });
     assert_eq!(
         it.get("/stock-queue/summary").await["stores"][0]["gate"],
