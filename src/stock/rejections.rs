@@ -16,7 +16,7 @@ const DELAYS: [TimeDelta; 5] = [
     TimeDelta::minutes(60),
 ];
 /// How long a blocked pair waits, if nothing happens to it.
-const BLOCKED_RETRY: TimeDelta = TimeDelta::hours(6);
+pub(super) const BLOCKED_RETRY: TimeDelta = TimeDelta::hours(6);
 /// How often a blocked pair is tried at most, however often its quantity changes.
 pub(super) const BLOCKED_PAUSE: TimeDelta = TimeDelta::minutes(15);
 

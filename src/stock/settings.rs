@@ -84,8 +84,10 @@ pub(crate) async fn stock_store(
 }
 
 /// The most that a marketplace is told.
-pub(crate) fn quantity_cap(app: &App, _marketplace: Marketplace) -> i64 {
-    app.settings.stock.max_quantity
+pub(crate) fn quantity_cap(app: &App, marketplace: Marketplace) -> i64 {
+    let ours = app.settings.stock.max_quantity;
+    let adapter = app.adapters.get(marketplace);
+    adapter.map_or(ours, |adapter| ours.min(adapter.manners().quantity_cap))
 }
 
 /// The organization has this store; nobody learns of another organization's that they exist.

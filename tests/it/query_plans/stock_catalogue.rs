@@ -14,7 +14,7 @@ const HOT: &[Hot] = &[
     Hot {
         // However many sets a component is in, and however many stores there are.
         name: "enqueue",
-        part: ") AS affected",
+        part: "pair.product_id, pair.store_id, $3, $4, $5, $6,",
         arguments: r#"STORE, '["00000000000000000000000000000001"]', 'STOCK_ADDED', 70, FALSE, NOW, '018cc251f4007', TRUE, NOW, NOW, NOW"#,
         postgres: &[
             "product_set_items_component_idx",
