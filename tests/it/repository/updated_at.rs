@@ -113,6 +113,13 @@ fn no_update_forgets_updated_at() {
         "lease_token",
         "lease_expires_at",
         "enqueued_until",
+        "push_enqueued_until",
+        "resync_enqueued_until",
+        "reconcile_enqueued_until",
+        "lease_until",
+        "backoff_until",
+        "backoff_reason",
+        "pending_count",
         "paused_until",
         // An operator's, not a change of the store.
         "paused_at",
