@@ -451,7 +451,7 @@ pub(crate) async fn change(
             .bind(product)
             .bind(quantity)
             .bind(now)
-            .execute(&mut ***tx)
+            .execute(&mut **tx)
             .await
             .map(|_| ()),
         marketplace_sync::db::Tx::Sqlite(tx) => sqlx::query(sql)
