@@ -172,8 +172,8 @@ async fn overtake(storm: &mut Storm) {
         storm.shops.app.clock.advance(Duration::from_secs(121));
         storm.change().await;
         let other = storm.shops.other_process().await;
-        let store = storm.store;
-        let overtaking = tokio::spawn(async move { push_in(&other, store).await });
+        let id = storm.store;
+        let overtaking = tokio::spawn(async move { push_in(&other, id).await });
         tokio::select! {
             () = storm.shops.adapter.in_flight(2) => {}
             () = until_finished(&overtaking) => {}
