@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`api`] | the routes below `/admin/api`: an overview, lists, actions |
 //! | [`page`] | the page at `/admin/`: one HTML, one style sheet, one script |
+//! | [`request`] | what the routes have in common |
 //! | [`overview`], [`lists`] | what the routes read |
 //! | [`views`] | how it looks as JSON |
 //! | [`queries`] | every statement |
@@ -19,6 +20,7 @@ mod lists;
 mod overview;
 mod page;
 mod queries;
+mod request;
 mod views;
 
 pub use api::routes;
