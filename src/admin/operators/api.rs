@@ -1,4 +1,4 @@
-//! The routes below `/admin`: the page, what it reads, what it does.
+//! The routes below `/admin`: the pages, what they read, what they do.
 //!
 //! They are for whoever passed the login of the admin listener, for all organizations. Actions
 //! are POSTs that say they are JSON: a form of another site cannot say that.
@@ -17,8 +17,11 @@ use poem::{
 
 use super::lists::{self, EndpointState, StoreState};
 use super::overview::overview;
-use super::page::{show_page, show_script, show_style};
+use super::page::{
+    show_common, show_page, show_script, show_stock_page, show_stock_script, show_style,
+};
 use super::request::{ListQuery, Target, database, log_action, only, target};
+use super::stock;
 use super::views::{
     DeadCallbackView, DeadOrderView, Done, EndpointView, Listed, Overview, StoreView,
 };
@@ -53,11 +56,15 @@ pub fn routes(app: &Arc<App>) -> impl Endpoint + use<> {
             "/callbacks/:id/:action",
             only("POST", post(act_on_callback)),
         )
+        .nest("/stock", stock::api::routes())
         .data(app.clone());
     let page = Route::new()
         .at("/", get(show_page))
+        .at("/stock", get(show_stock_page))
+        .at("/common.js", get(show_common))
         .at("/operators.css", get(show_style))
         .at("/operators.js", get(show_script))
+        .at("/stock.js", get(show_stock_script))
         .at(
             "/index.html",
             get(make_sync(|_| Redirect::permanent("/admin/"))),

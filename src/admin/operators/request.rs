@@ -2,7 +2,9 @@
 //! and what the log has of it.
 
 use std::fmt::Display;
+use std::str::FromStr;
 
+use jobs::StoreId;
 use poem::error::MethodNotAllowedError;
 use poem::http::{HeaderValue, header};
 use poem::{Endpoint, EndpointExt, IntoResponse, Request};
@@ -15,6 +17,9 @@ use crate::http::fields::{self, Fields};
 use crate::http::kind::METHOD_NOT_ALLOWED;
 use crate::http::page::PageRequest;
 use crate::http::problem::Problem;
+
+/// No place in a list is longer.
+const PLACE_LENGTH: usize = 64;
 
 /// Refuses other methods, and says which there is.
 pub(super) fn only<E: Endpoint>(method: &'static str, endpoint: E) -> impl Endpoint {
@@ -41,11 +46,34 @@ impl ListQuery {
         &self,
         read: impl FnOnce(&mut Fields<'_>) -> Option<T>,
     ) -> Result<(T, PageRequest), Problem> {
+        self.read_behind(self.cursor.as_deref(), read)
+    }
+
+    /// The same of a list with places of its own.
+    pub(super) fn read_with_place<T, P: FromStr<Err: Display>>(
+        &self,
+        read: impl FnOnce(&mut Fields<'_>) -> Option<T>,
+    ) -> Result<(T, PageRequest, Option<P>), Problem> {
+        let (own, page) = self.read_behind(None, read)?;
+        let cursor = [("cursor", self.cursor.as_deref())];
+        let after = fields::check(&cursor, |fields| {
+            fields.optional("cursor", |fields, name| {
+                fields.parsed(name, 1..=PLACE_LENGTH, P::from_str)
+            })
+        })?;
+        Ok((own, page, after))
+    }
+
+    fn read_behind<T>(
+        &self,
+        cursor: Option<&str>,
+        read: impl FnOnce(&mut Fields<'_>) -> Option<T>,
+    ) -> Result<(T, PageRequest), Problem> {
         let values = [
             ("state", self.state.as_deref()),
             ("storeId", self.store_id.as_deref()),
             ("limit", self.limit.as_deref()),
-            ("cursor", self.cursor.as_deref()),
+            ("cursor", cursor),
         ];
         fields::check(&values, |fields| {
             let own = read(fields);
@@ -72,7 +100,12 @@ pub(super) fn target(request: &Request, id: &str) -> Result<Uuid, Problem> {
     if !essence.eq_ignore_ascii_case("application/json") {
         return Err(Problem::unsupported_media_type());
     }
-    fields::check(&[("id", Some(id))], |fields| fields.uuid("id"))
+    uuid("id", id)
+}
+
+/// An id in a path.
+pub(super) fn uuid(name: &str, text: &str) -> Result<Uuid, Problem> {
+    fields::check(&[(name, Some(text))], |fields| fields.uuid(name))
 }
 
 /// What an action is about, as the log names it.
@@ -80,6 +113,7 @@ pub(super) fn target(request: &Request, id: &str) -> Result<Uuid, Problem> {
 pub(super) struct Target {
     kind: &'static str,
     id: Uuid,
+    store_id: Option<Uuid>,
 }
 
 impl Target {
@@ -87,6 +121,15 @@ impl Target {
         Self {
             kind,
             id: id.into(),
+            store_id: None,
+        }
+    }
+
+    /// The same, of this store.
+    pub(super) fn in_store(self, id: StoreId) -> Self {
+        Self {
+            store_id: Some(id.0),
+            ..self
         }
     }
 }
@@ -103,13 +146,14 @@ pub(super) fn log_action<E: Display>(
         Ok(_) => "nothing to do".to_owned(),
         Err(error) => error.to_string(),
     };
-    let Target { kind, id } = target;
+    let Target { kind, id, store_id } = target;
     info!(
         event = "operator_action",
         actor,
         action,
         kind,
         id = %id,
+        storeId = store_id.map(tracing::field::display),
         orders = done.as_ref().ok().and_then(|done| done.orders),
         outcome,
         "{actor}: {action} of {kind} {id}: {outcome}"

@@ -12,6 +12,7 @@ mod idempotency;
 mod keys;
 mod marketplace;
 mod operators;
+mod operators_stock;
 mod webhooks;
 
 use std::collections::BTreeSet;
@@ -97,14 +98,14 @@ fn index_of(line: &str) -> Option<&str> {
 
 /// Whether a line of a plan reads a whole table, or a whole index (which a hashed sub-plan does);
 /// lists given as JSON are short, and so are the first rows that a co-routine hands over as `head`
-/// and `waiting`,
-/// and the index of endpoints that are inactive.
+/// and `waiting`, the priorities of a queue (`levels`), and the index of endpoints that are inactive.
 fn is_scan(line: &str) -> bool {
     line.contains("Seq Scan")
         || line.contains("hashed SubPlan")
         || line.starts_with("SCAN ")
             && line != "SCAN head"
             && line != "SCAN waiting"
+            && line != "SCAN levels"
             && line != "SCAN CONSTANT ROW"
             && !line.contains("json_each")
             && !line.contains("VIRTUAL")
@@ -141,7 +142,8 @@ async fn what_runs_all_the_time_runs_by_an_index(
         webhooks::DOMAIN,
         keys::DOMAIN,
         idempotency::DOMAIN,
-        operators::DOMAIN
+        operators::DOMAIN,
+        operators_stock::DOMAIN
     )]
     domain: Domain,
 ) {

@@ -1,0 +1,7 @@
+//! What an operator sees of stock, and does about it.
+
+mod lists;
+mod overview;
+mod page;
+mod pushes;
+mod scene;
