@@ -18,6 +18,11 @@ use crate::http::auth::Access;
 use crate::http::health::HealthApi;
 use crate::marketplace::api::MarketplaceApi;
 use crate::marketplace::mock_api::MockMarketplaceApi;
+use crate::stock::catalog_api::CatalogApi;
+use crate::stock::model::{PairState, ProductType, Reason};
+use crate::stock::queue_api::StockQueueApi;
+use crate::stock::reservations_api::ReservationsApi;
+use crate::stock::warehouses_api::WarehousesApi;
 use crate::webhooks::api::WebhooksApi;
 use crate::webhooks::callbacks_api::CallbacksApi;
 
@@ -85,7 +90,8 @@ const fn lead(
 ///
 /// If what poem-openapi prints is no JSON, which would be its bug.
 pub fn document(access: &Access, with_mock_marketplace: bool) -> Value {
-    type Own = (MarketplaceApi, WebhooksApi, CallbacksApi, HealthApi);
+    type Stock = (CatalogApi, WarehousesApi, ReservationsApi, StockQueueApi);
+    type Own = (MarketplaceApi, WebhooksApi, CallbacksApi, HealthApi, Stock);
     let generated = if with_mock_marketplace {
         generated::<(Own, MockMarketplaceApi)>()
     } else {
@@ -193,18 +199,31 @@ fn complete_text(name: &str, property: &mut Value) {
 /// Parameters are read as text, to find all that is wrong with a request at once; the document
 /// says what they must be.
 fn complete_parameters(operation: &mut Map<String, Value>) {
+    let is_of_stock = operation["tags"][0] == "stock";
+    let most = if is_of_stock { 500 } else { 100 };
     let parameters = operation
         .get_mut("parameters")
         .and_then(Value::as_array_mut);
     for parameter in parameters.into_iter().flatten() {
         let form = match parameter["name"].as_str() {
-            Some("id" | "syncToken" | "X-Sync-Token") => json!({"format": "uuid"}),
+            Some("id" | "storeId" | "productId" | "shelfId" | "syncToken" | "X-Sync-Token") => {
+                json!({"format": "uuid"})
+            }
+            Some("barcode" | "sku" | "q") => {
+                json!({"minLength": 1, "maxLength": 255, "pattern": STORABLE})
+            }
+            Some("productType") => json!({"enum": ProductType::NAMES}),
+            Some("pushState") => json!({"enum": PairState::NAMES}),
+            Some("reason") => json!({"enum": Reason::NAMES}),
+            Some("status") => json!({"enum": ["PENDING", "PROCESSED"]}),
+            Some("differing" | "overdue" | "onlyDiffering") => json!({"type": "boolean"}),
+            Some("orderRef") => json!({"minLength": 1, "maxLength": 255, "pattern": STORABLE}),
             Some("organizationId") => {
                 parameter["required"] = true.into();
                 json!({"minLength": 1, "maxLength": 255, "pattern": STORABLE})
             }
             Some("limit") => {
-                json!({"type": "integer", "minimum": 1, "maximum": 100, "default": 50})
+                json!({"type": "integer", "minimum": 1, "maximum": most, "default": 50})
             }
             // What HTTP itself leaves of a header's value.
             Some("Idempotency-Key") => {

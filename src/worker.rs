@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`SyncStore`] | [`marketplace::sync_store`] |
 //! | [`DeliverCallback`] | [`webhooks::deliver_callback`] |
+//! | [`ResyncStore`] | [`stock::resync_store`] |
 //! | `sync` tick | [`marketplace::enqueue_due_stores`] |
 //! | `callback` tick | [`webhooks::enqueue_due_events`] |
 //! | `housekeeping` tick | [`tidy_up`] |
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use jobs::{DeliverCallback, Job, QueueError, SyncStore, schedule};
+use jobs::{DeliverCallback, Job, QueueError, ResyncStore, SyncStore, schedule};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
@@ -25,6 +26,7 @@ use crate::marketplace;
 use crate::metrics::JobOutcome;
 use crate::schedule::housekeeping::tidy_up;
 use crate::schedule::tick::run_every;
+use crate::stock;
 use crate::traces::{self, NewSpan};
 use crate::webhooks;
 
@@ -32,6 +34,8 @@ use crate::webhooks;
 const FREE_AGAIN: Duration = Duration::from_secs(1);
 /// How often a pass that met a full queue looks for room.
 const LOOK_FOR_ROOM: Duration = Duration::from_millis(200);
+/// Resyncs at a time; each is one transaction after the other.
+const RESYNCS: usize = 2;
 
 /// Runs jobs until `stop` fires and the running ones are done.
 pub async fn run_jobs(app: Arc<App>, stop: CancellationToken) {
@@ -46,7 +50,12 @@ pub async fn run_jobs(app: Arc<App>, stop: CancellationToken) {
         let (app, stop) = (callback_app.clone(), callback_stop.clone());
         async move { deliver_callback(&app, job, &stop).await }
     });
-    tokio::join!(sync, callback);
+    let (resync_app, resync_stop) = (app.clone(), stop.clone());
+    let resync = run_worker(&app, RESYNCS, &stop, move |job| {
+        let (app, stop) = (resync_app.clone(), resync_stop.clone());
+        async move { resync_store(&app, job, &stop).await }
+    });
+    tokio::join!(sync, callback, resync);
 }
 
 async fn run_worker<J, H, F>(app: &App, concurrency: usize, stop: &CancellationToken, handler: H)
@@ -67,8 +76,9 @@ pub async fn run_jobs_until_empty(app: &Arc<App>) -> Result<u64, QueueError> {
     loop {
         // The runs of stores first: they make events.
         let synced = run_syncs_until_empty(app).await?;
+        let resynced = run_resyncs_until_empty(app).await?;
         let delivered = run_callbacks_until_empty(app).await?;
-        ran += synced + delivered;
+        ran += synced + resynced + delivered;
         if delivered == 0 {
             return Ok(ran);
         }
@@ -95,6 +105,16 @@ pub async fn run_callbacks_until_empty(app: &Arc<App>) -> Result<u64, QueueError
         async move { deliver_callback(&app, job, &CancellationToken::new()).await }
     };
     app.queue.run_until_empty(concurrency, handler).await
+}
+
+/// The same for resyncs alone.
+pub async fn run_resyncs_until_empty(app: &Arc<App>) -> Result<u64, QueueError> {
+    let handler_app = app.clone();
+    let handler = move |job: ResyncStore| {
+        let app = handler_app.clone();
+        async move { resync_store(&app, job, &CancellationToken::new()).await }
+    };
+    app.queue.run_until_empty(RESYNCS, handler).await
 }
 
 /// The handler of [`SyncStore`]. A failed job is shown as failed and not run again: what is due
@@ -162,6 +182,22 @@ pub async fn deliver_callback(
         Err(error) => {
             timer.ended(JobOutcome::Failed);
             let free_slot = || webhooks::free_slot(app, job.outbox_id);
+            Err(failed(&job, error, free_slot).await)
+        }
+    }
+}
+
+/// The handler of [`ResyncStore`]. A failed job is shown as failed and not run again: what was
+/// asked for stays so, and the next tick enqueues the store.
+pub async fn resync_store(
+    app: &App,
+    job: ResyncStore,
+    stop: &CancellationToken,
+) -> Result<(), String> {
+    match caught(stock::resync_store(app, job, stop)).await {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            let free_slot = || stock::free_resync_slot(app, job.store_id);
             Err(failed(&job, error, free_slot).await)
         }
     }

@@ -22,6 +22,10 @@ ALTER TABLE stores ADD COLUMN stock_push_mode TEXT NOT NULL DEFAULT 'OFF'
 -- Whether its quantities are its own, or come from the shelves of its warehouses.
 ALTER TABLE stores ADD COLUMN stock_source TEXT NOT NULL DEFAULT 'DIRECT'
     CHECK (stock_source IN ('DIRECT', 'WAREHOUSE'));
+-- Since when its quantities have to be worked out anew: its warehouses are others than before.
+ALTER TABLE stores ADD COLUMN stock_recount_at TEXT;
+CREATE INDEX stores_stock_recount_idx ON stores (organization_id, id)
+    WHERE stock_recount_at IS NOT NULL;
 -- None: the default of its marketplace.
 ALTER TABLE stores ADD COLUMN rate_mode TEXT
     CHECK (rate_mode IN ('IDENTICAL_BODY', 'STORE_WINDOW', 'CONCURRENCY'));
@@ -218,6 +222,8 @@ CREATE TABLE stock_reservation_items (
     shortfall_quantity INTEGER NOT NULL CHECK (shortfall_quantity >= 0),
     -- What of it has left the house already.
     fulfilled_quantity INTEGER NOT NULL DEFAULT 0 CHECK (fulfilled_quantity >= 0),
+    -- Whether its reservation is active, so that it waits for what it lacks.
+    is_open INTEGER NOT NULL DEFAULT 1 CHECK (is_open IN (0, 1)),
     source_lines TEXT NOT NULL,
     created_at TEXT NOT NULL,
     updated_at TEXT NOT NULL,
@@ -227,7 +233,7 @@ CREATE TABLE stock_reservation_items (
 -- Who waits for a product, the oldest first.
 CREATE INDEX stock_reservation_items_shortfall_idx
     ON stock_reservation_items (product_id, created_at, reservation_id)
-    WHERE shortfall_quantity > 0;
+    WHERE shortfall_quantity > 0 AND is_open;
 
 -- Every change of a counter, for ever.
 CREATE TABLE stock_movements (

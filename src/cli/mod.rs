@@ -12,6 +12,7 @@ mod export_schema;
 mod flow;
 mod keys;
 mod migrate;
+mod mock_stock;
 pub mod mock_webhook;
 mod openapi;
 mod output;
@@ -69,6 +70,10 @@ enum Command {
     Keys(keys::Keys),
     /// Receive events and show them, for trying deliveries.
     MockWebhook(mock_webhook::MockWebhook),
+    /// Play Trendyol's stock API, to try pushes of quantities with.
+    MockTrendyol(mock_stock::MockTrendyol),
+    /// Play Hepsiburada's stock API, to try pushes of quantities with.
+    MockHepsiburada(mock_stock::MockHepsiburada),
     /// Show that the service works: 0 if it does, 1 if not.
     Smoke(smoke::Smoke),
     /// Measure the service.
@@ -120,10 +125,9 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Reconcile(command) => command.run(&one_shot()?).await,
         Command::DeadLetters(command) => command.run(one_shot()?).await,
         Command::Keys(command) => command.run(&one_shot()?).await,
-        Command::MockWebhook(command) => {
-            start_logs(&tool()?, LogOutput::Stdout, Vec::new())?;
-            command.run().await
-        }
+        Command::MockWebhook(command) => started(command.run()).await,
+        Command::MockTrendyol(command) => started(command.run()).await,
+        Command::MockHepsiburada(command) => started(command.run()).await,
         Command::Smoke(command) => {
             let place = smoke::Place::new()?;
             let settings = Settings::for_smoke(place.folder()).map_err(bad_setting)?;
@@ -148,6 +152,12 @@ fn settings() -> Result<Settings> {
 /// Settings of a command that is no service.
 fn tool() -> Result<Settings> {
     Settings::for_tool().map_err(bad_setting)
+}
+
+/// Runs a command that serves something, and logs to stdout.
+async fn started(run: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    start_logs(&tool()?, LogOutput::Stdout, Vec::new())?;
+    run.await
 }
 
 /// Settings of a command that prints its result on stdout.

@@ -296,6 +296,7 @@ impl Reader<'_> {
             max_quantity: self.at_least("STOCK_MAX_QUANTITY", "20000", 0)?,
             identical_window: seconds("TRENDYOL_IDENTICAL_WINDOW_SECONDS", "900")?,
             trendyol_rate_mode: self.or("TRENDYOL_RATE_MODE", "IDENTICAL_BODY")?,
+            trendyol_permanent_reasons: self.list("TRENDYOL_PERMANENT_REASONS"),
             lease,
             timeout,
             run_budget: self.seconds("STOCK_RUN_BUDGET_SECONDS", "50")?,
@@ -303,6 +304,16 @@ impl Reader<'_> {
             rate_target_percent: self.at_least("STOCK_RATE_TARGET_PCT", "80", 1)?,
             base_urls,
         })
+    }
+
+    /// Texts, separated by semicolons.
+    fn list(&self, name: &str) -> Vec<String> {
+        let text = self.text(name).unwrap_or_default();
+        let parts = text
+            .split(';')
+            .map(str::trim)
+            .filter(|part| !part.is_empty());
+        parts.map(str::to_owned).collect()
     }
 
     /// Seconds, separated by commas.

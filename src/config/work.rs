@@ -93,6 +93,9 @@ pub struct StockSettings {
     pub identical_window: TimeDelta,
     /// `TRENDYOL_RATE_MODE`: of Trendyol stores that say nothing else.
     pub trendyol_rate_mode: RateMode,
+    /// `TRENDYOL_PERMANENT_REASONS`: what is in the reasons of items that are not tried again,
+    /// separated by semicolons; case and Turkish dots do not matter.
+    pub trendyol_permanent_reasons: Vec<String>,
     /// `STOCK_LEASE_SECONDS`: how long the lease of a run lasts without renewal.
     pub lease: Duration,
     /// `STOCK_HTTP_TIMEOUT_SECONDS`: one request; shorter than the lease.

@@ -21,7 +21,7 @@ use super::seal::Sealed;
 use crate::clock::Clock;
 use crate::db::{self, Db};
 use crate::http::idempotency;
-use crate::{marketplace, webhooks};
+use crate::{marketplace, stock, webhooks};
 
 /// Secrets replaced in one transaction.
 const BATCH: i64 = 100;
@@ -50,9 +50,11 @@ pub struct Rotation {
 pub struct NothingToRotateTo;
 
 /// Every column of secrets there is.
-pub(super) fn columns() -> [SealedColumn; 3] {
+pub(super) fn columns() -> [SealedColumn; 5] {
     [
         marketplace::access_tokens(),
+        stock::api_keys(),
+        stock::api_secrets(),
         webhooks::sealed_secrets(),
         idempotency::sealed_answers(),
     ]

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
+use poem_openapi::types::MaybeUndefined;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -137,15 +138,7 @@ impl<'a> Fields<'a> {
     /// A UUID in its hyphenated form of 36 characters, of any version, nil included.
     pub fn uuid(&mut self, name: &str) -> Option<Uuid> {
         let text = self.text(name, 0..=usize::MAX)?;
-        // The other forms that the parser takes (simple, braced, URN) have other lengths.
-        match Uuid::try_parse(&text) {
-            Ok(uuid) if text.len() == 36 => Some(uuid),
-            _ => self.reject(
-                name,
-                code::INVALID_UUID,
-                "Expected a UUID in its hyphenated form",
-            ),
-        }
+        self.checked_uuid(vec![name.into()], &text)
     }
 
     /// One of the words of `options`.
@@ -192,12 +185,7 @@ impl<'a> Fields<'a> {
         items: RangeInclusive<usize>,
         length: RangeInclusive<usize>,
     ) -> Option<Vec<String>> {
-        let value = self.required(name)?;
-        let Value::Array(list) = value else {
-            let message = format!("Expected array, received {}", type_name(&value));
-            return self.reject(name, code::INVALID_TYPE, message);
-        };
-        self.check_size(vec![name.into()], list.len(), &items, "item")?;
+        let list = self.list(name, &items)?;
         // No short cut: every bad item is to be named.
         let texts: Vec<Option<String>> = list
             .into_iter()
@@ -205,6 +193,61 @@ impl<'a> Fields<'a> {
             .map(|(index, item)| self.checked_text(vec![name.into(), index.into()], item, &length))
             .collect();
         texts.into_iter().collect()
+    }
+
+    /// A list of UUIDs.
+    pub fn uuid_list(&mut self, name: &str, items: RangeInclusive<usize>) -> Option<Vec<Uuid>> {
+        let list = self.list(name, &items)?;
+        let ids: Vec<Option<Uuid>> = list
+            .into_iter()
+            .enumerate()
+            .map(|(index, item)| {
+                let path = vec![name.into(), index.into()];
+                let text = self.checked_text(path.clone(), item, &(0..=usize::MAX))?;
+                self.checked_uuid(path, &text)
+            })
+            .collect();
+        ids.into_iter().collect()
+    }
+
+    /// A list of objects, each read by `read`; what is wrong with one names its place.
+    pub fn objects<T>(
+        &mut self,
+        name: &str,
+        items: RangeInclusive<usize>,
+        read: impl Fn(&mut Fields<'_>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let list = self.list(name, &items)?;
+        let objects: Vec<Option<T>> = list
+            .into_iter()
+            .enumerate()
+            .map(|(index, item)| self.object(vec![name.into(), index.into()], item, &read))
+            .collect();
+        objects.into_iter().collect()
+    }
+
+    fn object<T>(
+        &mut self,
+        path: Vec<Value>,
+        item: Value,
+        read: impl Fn(&mut Fields<'_>) -> Option<T>,
+    ) -> Option<T> {
+        let Value::Object(object) = item else {
+            let message = format!("Expected object, received {}", type_name(&item));
+            return self.note(path, code::INVALID_TYPE, message);
+        };
+        let mut fields = Fields {
+            object: Cow::Owned(object),
+            from_text: self.from_text,
+            details: Vec::new(),
+        };
+        let value = read(&mut fields);
+        let is_faultless = fields.details.is_empty();
+        for detail in fields.details {
+            let place = path.iter().cloned().chain(detail.path).collect();
+            self.note::<T>(place, &detail.code, detail.message);
+        }
+        value.filter(|_| is_faultless)
     }
 
     /// A field that may be absent or null: `Some(None)` then, and `None` when it is there and
@@ -220,10 +263,45 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// A field of a change: absent, it leaves what is there; null removes it.
+    pub fn change<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&mut Self, &str) -> Option<T>,
+    ) -> Option<MaybeUndefined<T>> {
+        match self.object.get(name) {
+            None => Some(MaybeUndefined::Undefined),
+            Some(Value::Null) => Some(MaybeUndefined::Null),
+            Some(_) => read(self, name).map(MaybeUndefined::Value),
+        }
+    }
+
     fn required(&mut self, name: &str) -> Option<Value> {
         match self.object.get(name) {
             Some(value) => Some(value.clone()),
             None => self.reject(name, code::REQUIRED, "Required"),
+        }
+    }
+
+    fn list(&mut self, name: &str, items: &RangeInclusive<usize>) -> Option<Vec<Value>> {
+        let value = self.required(name)?;
+        let Value::Array(list) = value else {
+            let message = format!("Expected array, received {}", type_name(&value));
+            return self.reject(name, code::INVALID_TYPE, message);
+        };
+        self.check_size(vec![name.into()], list.len(), items, "item")?;
+        Some(list)
+    }
+
+    fn checked_uuid(&mut self, path: Vec<Value>, text: &str) -> Option<Uuid> {
+        // The other forms that the parser takes (simple, braced, URN) have other lengths.
+        match Uuid::try_parse(text) {
+            Ok(uuid) if text.len() == 36 => Some(uuid),
+            _ => self.note(
+                path,
+                code::INVALID_UUID,
+                "Expected a UUID in its hyphenated form",
+            ),
         }
     }
 

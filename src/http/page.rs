@@ -20,6 +20,8 @@ use super::nullable::Nullable;
 
 /// How many items a page may have.
 const LIMITS: RangeInclusive<i64> = 1..=100;
+/// The same of a list whose items are small.
+const LONG_LIMITS: RangeInclusive<i64> = 1..=500;
 /// How many it has unless the caller says otherwise.
 const DEFAULT_LIMIT: u32 = 50;
 /// No cursor is longer.
@@ -91,7 +93,16 @@ pub struct PageRequest {
 impl PageRequest {
     /// Reads `limit` and `cursor`.
     pub fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
-        let limit = fields.optional("limit", |fields, name| fields.integer(name, LIMITS));
+        Self::within(LIMITS, fields)
+    }
+
+    /// The same for a list with longer pages.
+    pub fn from_fields_of_long_list(fields: &mut Fields<'_>) -> Option<Self> {
+        Self::within(LONG_LIMITS, fields)
+    }
+
+    fn within(limits: RangeInclusive<i64>, fields: &mut Fields<'_>) -> Option<Self> {
+        let limit = fields.optional("limit", |fields, name| fields.integer(name, limits));
         let after = fields.optional("cursor", |fields, name| {
             fields.parsed(name, 1..=CURSOR_LENGTH, Cursor::from_str)
         });

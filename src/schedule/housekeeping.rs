@@ -9,6 +9,7 @@ use super::queries;
 use crate::App;
 use crate::http::idempotency::purge_expired_keys;
 use crate::marketplace;
+use crate::stock::recount::finish_recounts;
 use crate::webhooks;
 
 /// Ticks are kept for a day, to see which replica ran when.
@@ -24,12 +25,14 @@ pub async fn tidy_up(app: &App) {
     let leases = marketplace::clear_expired_leases(app).await;
     let events = webhooks::enforce_retention(app).await;
     let keys = purge_expired_keys(app).await;
+    let recounts = finish_recounts(app).await;
     let failures = [
         jobs.as_ref().err().map(ToString::to_string),
         ticks.as_ref().err().map(ToString::to_string),
         leases.as_ref().err().map(ToString::to_string),
         events.as_ref().err().map(ToString::to_string),
         keys.as_ref().err().map(ToString::to_string),
+        recounts.as_ref().err().map(ToString::to_string),
     ];
     for error in failures.into_iter().flatten() {
         error!(event = "housekeeping_failed", %error, "failed to tidy up");

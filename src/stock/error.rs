@@ -48,6 +48,9 @@ pub enum Error {
     /// Less than one, or more than a million.
     #[error("the quantity is out of range")]
     InvalidQuantity,
+    /// The marketplace would not take it.
+    #[error("an integrator on this marketplace has 1 to 30 letters and digits")]
+    IntegratorNameRefused,
     /// There is not as much.
     #[error("there is not enough of product {0}")]
     InsufficientStock(ProductId),
@@ -69,6 +72,12 @@ pub enum Error {
     /// It was released, or its goods left.
     #[error("reservation {0} is closed")]
     ReservationClosed(ReservationId),
+    /// Several stores of the warehouse have an order of this name.
+    #[error("several stores of the warehouse have an order of this name")]
+    AmbiguousOrder,
+    /// The key belongs to a movement that was made before.
+    #[error("the key belongs to another movement of stock")]
+    MovementKeyReused,
     /// Nothing can be pushed to the store; why.
     #[error("nothing can be pushed to the store: {0:?}")]
     StoreNotEligible(Vec<&'static str>),

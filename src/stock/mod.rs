@@ -7,11 +7,15 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`catalog_api`], [`warehouses_api`], [`reservations_api`], [`sync_api`] | the routes: products and their stores; warehouses and shelves; reservations; queue, pushes, settings |
+//! | [`catalog_api`], [`warehouses_api`], [`reservations_api`], [`queue_api`], [`sync_api`] | the routes: products and their stores; warehouses and shelves; reservations; queue and settings; pushes |
+//! | [`catalog_shapes`], [`level_shapes`], [`queue_shapes`], [`settings_shapes`] | what they take and give |
+//! | [`named`], [`problem`] | what a request names; how errors are answered |
 //! | [`products`], [`listings`], [`levels`] | products, sets and barcodes; where they are sold; how many there are |
-//! | [`adjust`], [`warehouses`], [`shelves`], [`shared`] | what moves counters: counting, shelves, and the stores that share them |
-//! | [`reserve`] | what an order takes and gives back |
+//! | [`shared`], [`pool`], [`layout`] | how counters are moved: locked, worked out, written; and which stores share what |
+//! | [`adjust`], [`shelves`], [`warehouses`], [`recount`] | what moves them: counting, shelves, and other warehouses than before |
+//! | [`intake`], [`reserve`], [`pick`] | what an order orders, takes and gives back; from which shelves |
 //! | [`mod@enqueue`] | what marketplaces have to be told, in the caller's transaction |
+//! | [`queue`] | that, shown and added to by hand |
 //! | [`push`] | what [`PushStock`](jobs::PushStock) does, top to bottom |
 //! | [`settle`] | what an answer means for a push, its items and their rows |
 //! | [`gates`] | whether a marketplace may be asked now: pure rules over what is stored |
@@ -23,9 +27,45 @@
 //! | [`queries`] | every statement |
 //! | [`model`] | the words |
 
+mod adjust;
+pub mod catalog_api;
+mod catalog_shapes;
 pub mod connector;
+mod enqueue;
 mod error;
+mod events;
+pub(crate) mod intake;
+mod layout;
+mod level_shapes;
+mod levels;
+mod listings;
+pub mod mock;
 pub mod model;
+mod named;
+mod pick;
+mod pool;
+mod problem;
+mod products;
 mod queries;
+mod queue;
+pub mod queue_api;
+mod queue_shapes;
+pub(crate) mod recount;
+mod request;
+mod reservation_shapes;
+pub mod reservations_api;
+pub(crate) mod reserve;
+mod resync;
+mod settings;
+mod settings_shapes;
+mod shared;
+mod shelves;
+mod warehouse_shapes;
+mod warehouses;
+pub mod warehouses_api;
 
+pub use enqueue::enqueue;
 pub use error::Error;
+pub(crate) use queries::settings::{api_keys, api_secrets};
+pub use resync::enqueue_requested_resyncs;
+pub(crate) use resync::{free_slot as free_resync_slot, resync_store};

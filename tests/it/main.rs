@@ -25,6 +25,7 @@ mod query_plans;
 mod repository;
 mod schedule;
 mod sql;
+mod stock;
 mod stores;
 mod support;
 mod sync;

@@ -67,6 +67,13 @@ impl Answer {
         }
     }
 
+    /// The same with another status than 200.
+    #[must_use]
+    pub fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status.as_u16();
+        self
+    }
+
     /// A status alone.
     pub fn empty(status: StatusCode) -> Self {
         Self {
@@ -197,6 +204,11 @@ impl Once {
     /// Whether the request has a key.
     pub fn has_key(&self) -> bool {
         self.0.is_some()
+    }
+
+    /// The key, if there is one.
+    pub fn key(&self) -> Option<&str> {
+        self.0.as_ref().map(|(key, _)| key.as_str())
     }
 
     /// Claims the key. An error ends the request: it was answered before (the client gets that

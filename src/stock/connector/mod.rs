@@ -5,6 +5,33 @@
 //! or count: it says what came of one call ([`SendOutcome`], [`PollOutcome`], [`ReadOutcome`]) and
 //! what it sent and got ([`Exchange`], without credentials), and the domain decides. Whatever a
 //! marketplace sends is checked: sizes are capped, shapes are enforced.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`adapters`] | the adapter of each marketplace |
+//! | [`call`], [`answer`] | one HTTP call, what it leaves in the log, and what a status means everywhere |
+//! | [`reply`] | reading what a marketplace sends, row by row |
+//! | [`body`] | the hash of what is sent |
+//! | [`trendyol`], [`hepsiburada`] | take quantities and say later what became of them |
+//! | [`shopify`], [`amazon`], [`etsy`] | say it at once |
+//! | [`trendyol_reply`], [`hepsiburada_reply`], [`shopify_reply`], [`etsy_inventory`] | what they send |
+
+mod adapters;
+mod amazon;
+mod answer;
+mod body;
+mod call;
+mod etsy;
+mod etsy_inventory;
+mod hepsiburada;
+mod hepsiburada_reply;
+mod reply;
+mod shopify;
+mod shopify_reply;
+#[cfg(test)]
+mod testing;
+mod trendyol;
+mod trendyol_reply;
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -14,6 +41,7 @@ use futures::future::BoxFuture;
 use jobs::{PushId, StoreId};
 use secrecy::SecretString;
 
+pub use self::adapters::Adapters;
 use super::model::{ApiLogType, ListingTier, MarketplaceEnv, ProductId, Provider};
 use crate::marketplace::model::Marketplace;
 
@@ -66,7 +94,8 @@ pub struct Names {
 pub struct Item {
     /// The product.
     pub product_id: ProductId,
-    /// Its names, as they are sent: only those that the marketplace is told.
+    /// Its names, as they are sent: only those that the marketplace is told, and all of them
+    /// external ones, so that they can be stored and asked about later.
     pub names: Names,
     /// How many there are, within the cap.
     pub quantity: i64,
@@ -131,6 +160,18 @@ pub enum SendOutcome {
     Failed(CallFailure),
 }
 
+impl SendOutcome {
+    /// What came of a push whose items are a call each, when one of them came to nothing: what was
+    /// done before counts, and the rest is sent again.
+    fn broken_off(mut done: Vec<ItemOutcome>, items: usize, failure: CallFailure) -> Self {
+        if done.is_empty() {
+            return Self::Failed(failure);
+        }
+        done.resize(items, ItemOutcome::Unknown);
+        Self::Done(done)
+    }
+}
+
 /// What came of asking for results.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PollOutcome {
@@ -173,7 +214,7 @@ pub enum ItemOutcome {
     Confirmed,
     /// It does not.
     Rejected(Rejection),
-    /// Nobody said.
+    /// Nobody said; it has to be sent again.
     Unknown,
 }
 
@@ -245,12 +286,14 @@ pub enum FailureKind {
     RetryUnchanged,
 }
 
-/// A request rate, shared by all processes.
+/// A request rate, shared by all processes. One use of an adapter ([`Adapter::send`],
+/// [`Adapter::poll`], [`Adapter::read_back`]) spends one; where that is several calls, the capacity
+/// counts uses.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bucket {
     /// Whose, and for what.
     pub key: String,
-    /// How many requests it holds, by what the marketplace publishes.
+    /// How many uses it holds, by what the marketplace publishes.
     pub capacity: u32,
     /// In how long they come back.
     pub per: Duration,
@@ -298,7 +341,8 @@ pub trait Adapter: Send + Sync + Debug {
     /// How it wants to be treated.
     fn manners(&self) -> Manners;
 
-    /// The names that an item is sent by, normalized; none when it has no name there.
+    /// The names that an item is sent by, normalized; none when it has no name there. Only external
+    /// names come back, and who gives them again gets the same.
     fn names(&self, names: &Names) -> Option<Names>;
 
     /// Whether the shop has the credentials it takes.
@@ -310,7 +354,8 @@ pub trait Adapter: Send + Sync + Debug {
     /// What would be sent.
     fn build(&self, shop: &Shop, push_id: PushId, items: &[Item]) -> Body;
 
-    /// Sends quantities, once.
+    /// Sends quantities, once. Where an item is a call and one of the later ones comes to nothing,
+    /// the items from there on are [`ItemOutcome::Unknown`]: what was done before counts.
     fn send<'a>(
         &'a self,
         shop: &'a Shop,
@@ -328,5 +373,9 @@ pub trait Adapter: Send + Sync + Debug {
     ) -> BoxFuture<'a, Called<PollOutcome>>;
 
     /// Asks what the marketplace shows of at most [`Manners::max_read_items`] items, once.
-    fn read_back<'a>(&'a self, shop: &'a Shop, items: &'a [Item]) -> BoxFuture<'a, Called<ReadOutcome>>;
+    fn read_back<'a>(
+        &'a self,
+        shop: &'a Shop,
+        items: &'a [Item],
+    ) -> BoxFuture<'a, Called<ReadOutcome>>;
 }

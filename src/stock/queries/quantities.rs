@@ -39,19 +39,32 @@ pub(crate) struct Pair {
     pub(crate) reject_count: i32,
 }
 
+/// How many of the product `p`, which may have the row `ps` in a store, that store can sell: of a
+/// set, how many its components make there. A component without a row there, and a set without
+/// components, make none.
+macro_rules! quantity_in {
+    ($store:literal) => {
+        concat!(
+            "CASE WHEN p.product_type = 'SET' THEN COALESCE((
+                 SELECT MIN(COALESCE(cs.sellable_quantity, 0) / i.quantity)
+                 FROM product_set_items AS i
+                 LEFT JOIN product_stores AS cs
+                     ON cs.product_id = i.component_product_id AND cs.store_id = ",
+            $store,
+            " WHERE i.set_product_id = p.id
+             ), 0) ELSE COALESCE(ps.sellable_quantity, 0) END"
+        )
+    };
+}
+pub(super) use quantity_in;
+
 /// The statement of [`pairs`]: only the list of ids is written differently.
 macro_rules! pairs_of {
     ($wanted:literal) => {
         concat!(
-            "SELECT p.id AS product_id, p.product_type,
-                 CASE WHEN p.product_type = 'SET' THEN COALESCE((
-                     SELECT MIN(COALESCE(cs.sellable_quantity, 0) / i.quantity)
-                     FROM product_set_items AS i
-                     LEFT JOIN product_stores AS cs
-                         ON cs.product_id = i.component_product_id AND cs.store_id = $1
-                     WHERE i.set_product_id = p.id
-                 ), 0) ELSE COALESCE(ps.sellable_quantity, 0) END AS quantity,
-                 p.sku, p.barcode, ps.external_sku, ps.external_barcode, ps.external_listing_id,
+            "SELECT p.id AS product_id, p.product_type, ",
+            quantity_in!("$1"),
+            " AS quantity, p.sku, p.barcode, ps.external_sku, ps.external_barcode, ps.external_listing_id,
                  ps.external_location_id, COALESCE(ps.is_listed, FALSE) AS is_listed,
                  ps.last_confirmed_quantity, ps.in_flight_push_id, ps.last_pushed_quantity,
                  ps.last_pushed_at, COALESCE(ps.push_state, 'OK') AS push_state, ps.blocked_until,
@@ -67,9 +80,6 @@ macro_rules! pairs_of {
 
 /// These products in a store, simple ones and sets alike, at one moment. Those without a row in
 /// the store count as not listed.
-///
-/// Of a set: how many its components make, in that store. A component without a row there, and a
-/// set without components, make none.
 pub(crate) async fn pairs(
     tx: &mut Tx,
     store_id: StoreId,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use jobs::{DeliverCallback, Job, Queue, StoreId, SyncStore};
+use jobs::{DeliverCallback, Job, Queue, ResyncStore, StoreId, SyncStore};
 use marketplace_sync::App;
 use marketplace_sync::clock::Clock;
 use marketplace_sync::config::Settings;
@@ -335,7 +335,8 @@ impl Drop for TestApp {
                     .await
                     .unwrap();
                 let left = queue.waiting(SyncStore::QUEUE).await.unwrap()
-                    + queue.waiting(DeliverCallback::QUEUE).await.unwrap();
+                    + queue.waiting(DeliverCallback::QUEUE).await.unwrap()
+                    + queue.waiting(ResyncStore::QUEUE).await.unwrap();
                 db.close().await;
                 left
             })

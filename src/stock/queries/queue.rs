@@ -1,0 +1,241 @@
+//! What marketplaces have to be told.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use jobs::{PushId, StoreId};
+use sqlx::{FromRow, query, query_as};
+
+use crate::db::{Tx, json_uuid, on, sql};
+use crate::http::page::Cursor;
+use crate::ids::id_prefix;
+use crate::stock::model::{ProductId, QueueId, QueueOutcome, Reason};
+
+/// What is put into the queue, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry<'a> {
+    /// Where.
+    pub(crate) store_id: StoreId,
+    /// What changed.
+    pub(crate) products: &'a [ProductId],
+    /// Whether the sets that contain them changed with them.
+    pub(crate) with_sets: bool,
+    /// Why.
+    pub(crate) reason: Reason,
+    /// Whether it is sent even if the marketplace is believed to show it.
+    pub(crate) force: bool,
+}
+
+/// How often a blocked pair is tried for a fresh change.
+const BLOCKED_PAUSE: TimeDelta = TimeDelta::minutes(15);
+/// How long a blocked pair is left alone if nothing changes.
+pub(crate) const BLOCKED_RETRY: TimeDelta = TimeDelta::hours(6);
+
+/// The statement of [`upsert`]: where the id of a row comes from, how an instant is typed, and
+/// how the pairs are found are written differently.
+///
+/// A row that is due stays as due as it is. One that is not due yet is due now, with two
+/// exceptions. It waits for a blocked pair that was tried within the pause; such a pair was sent
+/// then, or blocked so long ago as its next try is not yet far. And a row of a pair whose last
+/// push has no results yet is held by the store's run: it stays held, unless it has become more
+/// urgent, for the run holds the urgent ones less long.
+macro_rules! upsert_of {
+    ($id:literal, $now:literal, $pairs:literal) => {
+        concat!(
+            "INSERT INTO stock_update_queue AS q (id, product_id, store_id, reason, priority,
+                 force, last_enqueued_at, next_attempt_at, created_at, updated_at)
+             SELECT ",
+            $id,
+            ", pair.product_id, pair.store_id, $3, $4, $5, $6,
+                 CASE WHEN pair.push_state = 'BLOCKED'
+                          AND (pair.last_pushed_at > $9 OR pair.blocked_until > $10)
+                      THEN $11 ELSE ",
+            $now,
+            " END, $6, $6
+             FROM ",
+            $pairs,
+            " WHERE TRUE
+             ORDER BY pair.product_id
+             ON CONFLICT (product_id, store_id) WHERE processed_at IS NULL DO UPDATE
+             SET version = q.version + 1,
+                 reason = CASE WHEN excluded.priority > q.priority THEN excluded.reason
+                               ELSE q.reason END,
+                 priority = CASE WHEN excluded.priority > q.priority THEN excluded.priority
+                                 ELSE q.priority END,
+                 force = q.force OR excluded.force,
+                 last_enqueued_at = excluded.last_enqueued_at,
+                 next_attempt_at = CASE
+                     WHEN q.next_attempt_at <= excluded.next_attempt_at THEN q.next_attempt_at
+                     WHEN excluded.priority <= q.priority AND EXISTS (
+                         SELECT 1
+                         FROM product_stores AS held
+                         WHERE held.store_id = q.store_id AND held.product_id = q.product_id
+                           AND held.in_flight_push_id IS NOT NULL
+                     ) THEN q.next_attempt_at
+                     ELSE excluded.next_attempt_at END,
+                 updated_at = excluded.updated_at"
+        )
+    };
+}
+
+/// Puts products, where they are listed in the store, into its queue, or makes the row that waits
+/// there tell the newest: one pending row a pair. Tells how many rows were touched.
+///
+/// The rows are written in the order of their products, so that two who enqueue the same do not
+/// wait for each other.
+pub(crate) async fn upsert(tx: &mut Tx, entry: Entry<'_>, now: DateTime<Utc>) -> sqlx::Result<u64> {
+    let sql = tx.pick(
+        // PostgreSQL has no statistics of the list and must be told to look each one up.
+        sql!(postgres: upsert_of!(
+            "CAST($7 || SUBSTR(CAST(gen_random_uuid() AS TEXT), 16) AS UUID)",
+            "CAST($6 AS TIMESTAMPTZ)",
+            "(
+                 SELECT CAST(value AS UUID) AS id
+                 FROM jsonb_array_elements_text($2) AS changed (value)
+                 UNION
+                 SELECT sets.id
+                 FROM jsonb_array_elements_text($2) AS changed (value)
+                 CROSS JOIN LATERAL (
+                     SELECT set_product_id AS id
+                     FROM product_set_items
+                     WHERE component_product_id = CAST(changed.value AS UUID) AND $8
+                     OFFSET 0
+                 ) AS sets
+             ) AS affected
+             CROSS JOIN LATERAL (
+                 SELECT store_id, product_id, push_state, last_pushed_at, blocked_until
+                 FROM product_stores
+                 WHERE store_id = $1 AND product_id = affected.id AND is_listed
+                 OFFSET 0
+             ) AS pair"
+        )),
+        sql!(sqlite: upsert_of!(
+            "unhex($7 || SUBSTR(HEX(RANDOMBLOB(2)), 2) || SUBSTR('89AB', 1 + (RANDOM() & 3), 1)
+                 || SUBSTR(HEX(RANDOMBLOB(8)), 2))",
+            "$6",
+            "(
+                 SELECT unhex(value) AS id
+                 FROM json_each($2)
+                 UNION
+                 SELECT i.set_product_id
+                 FROM json_each($2) AS changed
+                 CROSS JOIN product_set_items AS i
+                     ON i.component_product_id = unhex(changed.value) AND $8
+             ) AS affected
+             CROSS JOIN product_stores AS pair
+                 ON pair.store_id = $1 AND pair.product_id = affected.id AND pair.is_listed"
+        )),
+    );
+    on!(tx, conn => query(sql)
+        .bind(entry.store_id).bind(json_uuid::list(entry.products)).bind(entry.reason)
+        .bind(entry.reason.priority()).bind(entry.force).bind(now).bind(id_prefix(now))
+        .bind(entry.with_sets).bind(now - BLOCKED_PAUSE)
+        .bind(now + BLOCKED_RETRY - BLOCKED_PAUSE).bind(now + BLOCKED_PAUSE)
+        .execute(conn).await.map(|done| done.rows_affected()))
+}
+
+/// A row of the queue.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub(crate) struct QueueRow {
+    pub(crate) id: QueueId,
+    pub(crate) product_id: ProductId,
+    pub(crate) store_id: StoreId,
+    pub(crate) reason: Reason,
+    pub(crate) priority: i32,
+    pub(crate) version: i64,
+    pub(crate) force: bool,
+    pub(crate) attempts: i32,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) last_enqueued_at: DateTime<Utc>,
+    pub(crate) next_attempt_at: DateTime<Utc>,
+    pub(crate) processed_at: Option<DateTime<Utc>>,
+    pub(crate) outcome: Option<QueueOutcome>,
+    pub(crate) push_id: Option<PushId>,
+    pub(crate) last_error: Option<String>,
+}
+
+/// Which rows of a store.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RowFilter {
+    pub(crate) product_id: Option<ProductId>,
+    pub(crate) reason: Option<Reason>,
+    /// Only those that are older.
+    pub(crate) before: DateTime<Utc>,
+    /// Only those that are not.
+    pub(crate) from: DateTime<Utc>,
+}
+
+/// The rows of a store before the cursor, the newest first; those that are done, or those that
+/// are not.
+macro_rules! rows_of {
+    ($which:literal) => {
+        concat!(
+            "SELECT id, product_id, store_id, reason, priority, version, force, attempts,
+                 created_at, last_enqueued_at, next_attempt_at, processed_at, outcome, push_id,
+                 last_error
+             FROM stock_update_queue
+             WHERE store_id = $1 AND processed_at IS ",
+            $which,
+            " AND (created_at, id) < ($2, $3)
+               AND product_id = COALESCE($4, product_id) AND reason = COALESCE($5, reason)
+               AND created_at >= $6 AND created_at < $7
+             ORDER BY created_at DESC, id DESC
+             LIMIT $8"
+        )
+    };
+}
+
+/// The rows of a store that wait, before the cursor, the newest first.
+pub(crate) async fn pending_rows(
+    tx: &mut Tx,
+    store_id: StoreId,
+    cursor: Cursor,
+    filter: RowFilter,
+    limit: i64,
+) -> sqlx::Result<Vec<QueueRow>> {
+    on!(tx, conn => query_as(sql!(rows_of!("NULL")))
+        .bind(store_id).bind(cursor.at).bind(cursor.id).bind(filter.product_id)
+        .bind(filter.reason).bind(filter.from).bind(filter.before).bind(limit)
+        .fetch_all(conn).await)
+}
+
+/// The rows of a store that are done, before the cursor, the newest first.
+pub(crate) async fn processed_rows(
+    tx: &mut Tx,
+    store_id: StoreId,
+    cursor: Cursor,
+    filter: RowFilter,
+    limit: i64,
+) -> sqlx::Result<Vec<QueueRow>> {
+    on!(tx, conn => query_as(sql!(rows_of!("NOT NULL")))
+        .bind(store_id).bind(cursor.at).bind(cursor.id).bind(filter.product_id)
+        .bind(filter.reason).bind(filter.from).bind(filter.before).bind(limit)
+        .fetch_all(conn).await)
+}
+
+/// What waits of a store, of one priority.
+#[derive(Clone, Copy, Debug, FromRow)]
+pub(crate) struct Waiting {
+    pub(crate) store_id: StoreId,
+    pub(crate) priority: i32,
+    pub(crate) pending: i64,
+    pub(crate) overdue: i64,
+    pub(crate) oldest_at: DateTime<Utc>,
+}
+
+/// What waits of an organization's stores; what is older than `overdue_before` has waited for
+/// too long.
+pub(crate) async fn waiting(
+    tx: &mut Tx,
+    organization_id: &str,
+    overdue_before: DateTime<Utc>,
+) -> sqlx::Result<Vec<Waiting>> {
+    on!(tx, conn => query_as(sql!(
+        "SELECT q.store_id, q.priority, COUNT(*) AS pending,
+             COUNT(CASE WHEN q.created_at < $2 THEN 1 END) AS overdue,
+             MIN(q.created_at) AS oldest_at
+         FROM stores AS s
+         JOIN stock_update_queue AS q ON q.store_id = s.id AND q.processed_at IS NULL
+         WHERE s.organization_id = $1
+         GROUP BY q.store_id, q.priority"))
+        .bind(organization_id).bind(overdue_before)
+        .fetch_all(conn).await)
+}

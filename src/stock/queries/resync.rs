@@ -1,0 +1,183 @@
+//! Resyncs that were asked for, and how far they came.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use jobs::StoreId;
+use sqlx::{FromRow, query, query_as, query_scalar};
+use uuid::Uuid;
+
+use crate::db::{Tx, on, sql};
+use crate::stock::model::ProductId;
+
+/// Notes that a store is to be resynced, from its first product on. One that is to tell only what
+/// may differ takes nothing away from one that is to tell everything.
+pub(crate) async fn request(
+    tx: &mut Tx,
+    store_id: StoreId,
+    only_differing: bool,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    on!(tx, conn => query(sql!(
+        "INSERT INTO marketplace_rate_limits AS l (store_id, resync_requested_at,
+             resync_only_differing, created_at, updated_at)
+         VALUES ($1, $2, $3, $2, $2)
+         ON CONFLICT (store_id) DO UPDATE
+         SET resync_requested_at = excluded.resync_requested_at,
+             resync_only_differing = excluded.resync_only_differing
+                 AND (l.resync_requested_at IS NULL OR l.resync_only_differing),
+             resync_after = NULL, updated_at = excluded.updated_at"))
+        .bind(store_id).bind(now).bind(only_differing)
+        .execute(conn).await.map(|_| ()))
+}
+
+/// A resync that was asked for.
+#[derive(Clone, Copy, Debug, FromRow)]
+pub(crate) struct Request {
+    /// Whether only what may differ is told.
+    pub(crate) only_differing: bool,
+    /// Behind which product it goes on; none: from the first on.
+    pub(crate) after: Option<Uuid>,
+}
+
+/// What is left to do of a store's resync, if one was asked for; nobody else goes on with it until
+/// the transaction ends.
+pub(crate) async fn lock_request(tx: &mut Tx, store_id: StoreId) -> sqlx::Result<Option<Request>> {
+    // SQLite has one writer anyway.
+    let sql = tx.pick(
+        sql!(postgres:
+            "SELECT resync_only_differing AS only_differing, resync_after AS after
+             FROM marketplace_rate_limits
+             WHERE store_id = $1 AND resync_requested_at IS NOT NULL
+             FOR UPDATE"),
+        sql!(sqlite:
+            "SELECT resync_only_differing AS only_differing, resync_after AS after
+             FROM marketplace_rate_limits
+             WHERE store_id = $1 AND resync_requested_at IS NOT NULL"),
+    );
+    on!(tx, conn => query_as(sql).bind(store_id).fetch_optional(conn).await)
+}
+
+/// The products that a store lists, behind one, in their order.
+pub(crate) async fn listed_products(
+    tx: &mut Tx,
+    store_id: StoreId,
+    after: Uuid,
+    limit: i64,
+) -> sqlx::Result<Vec<ProductId>> {
+    on!(tx, conn => query_scalar(sql!(
+        "SELECT product_id
+         FROM product_stores
+         WHERE store_id = $1 AND product_id > $2 AND is_listed
+         ORDER BY product_id
+         LIMIT $3"))
+        .bind(store_id).bind(after).bind(limit)
+        .fetch_all(conn).await)
+}
+
+/// Notes how far a resync came.
+pub(crate) async fn advance(
+    tx: &mut Tx,
+    store_id: StoreId,
+    after: ProductId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    on!(tx, conn => query(sql!(
+        "UPDATE marketplace_rate_limits
+         SET resync_after = $2, updated_at = $3
+         WHERE store_id = $1"))
+        .bind(store_id).bind(after).bind(now)
+        .execute(conn).await.map(|_| ()))
+}
+
+/// Notes that a resync is done, and frees its slot.
+pub(crate) async fn finish(tx: &mut Tx, store_id: StoreId, now: DateTime<Utc>) -> sqlx::Result<()> {
+    on!(tx, conn => query(sql!(
+        "UPDATE marketplace_rate_limits
+         SET resync_requested_at = NULL, resync_only_differing = TRUE, resync_after = NULL,
+             resync_enqueued_until = NULL, updated_at = $2
+         WHERE store_id = $1"))
+        .bind(store_id).bind(now)
+        .execute(conn).await.map(|_| ()))
+}
+
+/// Stores whose resync was asked for and whose job neither waits nor runs, the longest first.
+pub(crate) async fn requested(
+    tx: &mut Tx,
+    now: DateTime<Utc>,
+    limit: i64,
+) -> sqlx::Result<Vec<StoreId>> {
+    on!(tx, conn => query_scalar(sql!(
+        "SELECT store_id
+         FROM marketplace_rate_limits
+         WHERE resync_requested_at IS NOT NULL
+           AND (resync_enqueued_until IS NULL OR resync_enqueued_until <= $1)
+         ORDER BY resync_requested_at, store_id
+         LIMIT $2"))
+        .bind(now).bind(limit)
+        .fetch_all(conn).await)
+}
+
+/// Takes the slots of the jobs of these stores until `until`; returns the ones that were free.
+pub(crate) async fn claim_slots(
+    tx: &mut Tx,
+    stores: &[StoreId],
+    until: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<HashSet<StoreId>> {
+    // One by one, for they are few.
+    let mut stores = stores.to_vec();
+    stores.sort_unstable_by_key(|store| store.0);
+    let mut free = HashSet::new();
+    for store_id in stores {
+        let is_free = on!(&mut *tx, conn => query(sql!(
+            "UPDATE marketplace_rate_limits
+             SET resync_enqueued_until = $2
+             WHERE store_id = $1
+               AND (resync_enqueued_until IS NULL OR resync_enqueued_until <= $3)"))
+            .bind(store_id).bind(until).bind(now)
+            .execute(conn).await.map(|done| done.rows_affected() == 1))?;
+        if is_free {
+            free.insert(store_id);
+        }
+    }
+    Ok(free)
+}
+
+/// Moves the slots that were claimed until `from`.
+pub(crate) async fn move_slots(
+    tx: &mut Tx,
+    stores: &[StoreId],
+    from: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let mut stores = stores.to_vec();
+    stores.sort_unstable_by_key(|store| store.0);
+    for store_id in stores {
+        on!(&mut *tx, conn => query(sql!(
+            "UPDATE marketplace_rate_limits
+             SET resync_enqueued_until = $3
+             WHERE store_id = $1 AND resync_enqueued_until = $2"))
+            .bind(store_id).bind(from).bind(until)
+            .execute(conn).await.map(|_| ()))?;
+    }
+    Ok(())
+}
+
+/// Frees the slot of the job of a store.
+pub(crate) async fn free_slot(tx: &mut Tx, store_id: StoreId) -> sqlx::Result<()> {
+    on!(tx, conn => query(sql!(
+        "UPDATE marketplace_rate_limits SET resync_enqueued_until = NULL WHERE store_id = $1"))
+        .bind(store_id)
+        .execute(conn).await.map(|_| ()))
+}
+
+/// Frees all slots: the queue they were taken for is gone.
+pub(crate) async fn free_all_slots(tx: &mut Tx, now: DateTime<Utc>) -> sqlx::Result<u64> {
+    on!(tx, conn => query(sql!(
+        "UPDATE marketplace_rate_limits
+         SET resync_enqueued_until = NULL
+         WHERE resync_enqueued_until > $1"))
+        .bind(now)
+        .execute(conn).await.map(|done| done.rows_affected()))
+}
