@@ -22,6 +22,7 @@
 //! | [`confirm`], [`resync`], [`reconcile`] | what the other jobs do |
 //! | [`schedule`], [`janitor`] | what the ticks do |
 //! | [`settings`] | how a store is pushed to, and whether |
+//! | [`operate`] | what an operator does about it |
 //! | [`connector`] | the way out to a marketplace |
 //! | [`mock`] | mock marketplaces |
 //! | [`queries`] | every statement |
@@ -42,6 +43,7 @@ mod listings;
 pub mod mock;
 pub mod model;
 mod named;
+mod operate;
 mod pick;
 mod pool;
 mod problem;
@@ -66,6 +68,8 @@ pub mod warehouses_api;
 
 pub use enqueue::enqueue;
 pub use error::Error;
-pub(crate) use queries::settings::{api_keys, api_secrets};
+pub(crate) use queries::settings::{GateRow, api_keys, api_secrets};
+pub(crate) use settings::Closed;
+pub use operate::{push_now, resync_now, set_push_mode, unblock_product};
 pub use resync::enqueue_requested_resyncs;
 pub(crate) use resync::{free_slot as free_resync_slot, resync_store};

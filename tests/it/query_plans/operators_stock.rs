@@ -52,7 +52,7 @@ const HOT: &[Hot] = &[
     },
     Hot {
         name: "limited_stores",
-        part: "SELECT store_id AS id, backoff_until, backoff_reason, window_opens_at",
+        part: "SELECT store_id AS id, last_sent_at, pending_count",
         arguments: "OTHER, 500",
         postgres: &["marketplace_rate_limits_pkey"],
         sqlite: &["sqlite_autoindex_marketplace_rate_limits_1"],
@@ -68,7 +68,7 @@ const HOT: &[Hot] = &[
     },
     Hot {
         name: "stock_of_store",
-        part: "s.stock_push_mode, l.backoff_until",
+        part: "s.stock_push_mode, l.last_sent_at",
         arguments: "STORE, 1001",
         postgres: &[
             "marketplace_rate_limits_pkey",

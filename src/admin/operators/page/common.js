@@ -131,7 +131,7 @@ export function item(title, subtitle, badges, reason, pairs, actions) {
 
 export class List {
   constructor(id, path, render, filters = []) {
-    Object.assign(this, { path, render, filters, state: filters[0]?.state, isChosen: false, shown: "" });
+    Object.assign(this, { path, render, filters, state: filters[0]?.state, isChosen: false, shown: new Map() });
     this.section = document.getElementById(id);
     this.items = element("ul", { className: "items" });
     this.nothing = element("p", { className: "nothing", textContent: "Nothing.", hidden: true });
@@ -207,16 +207,21 @@ export class List {
   }
 
   show(found, next, isFurther) {
-    const text = JSON.stringify([this.state, this.storeId, found, next]);
     this.next = next;
     this.hasFurther = isFurther;
-    // What did not change stays as it is, with the focus that somebody put there.
-    if (isFurther || text !== this.shown) {
-      const items = found.map(this.render);
-      if (isFurther) this.items.append(...items);
-      else this.items.replaceChildren(...items);
+    const texts = found.map((item) => JSON.stringify(item));
+    const made = texts.map((text, index) => this.shown.get(text) ?? this.render(found[index]));
+    if (!isFurther) {
+      this.shown.clear();
+      for (const item of [...this.items.children]) if (!made.includes(item)) item.remove();
     }
-    this.shown = isFurther ? "" : text;
+    // What did not change stays where it is, with the focus that somebody put there.
+    const start = isFurther ? this.items.childElementCount : 0;
+    made.forEach((item, index) => {
+      const there = this.items.children[start + index];
+      if (there !== item) this.items.insertBefore(item, there ?? null);
+      this.shown.set(texts[index], item);
+    });
     this.nothing.hidden = this.items.childElementCount > 0;
     this.more.hidden = next === null;
   }

@@ -45,7 +45,10 @@ function storeActions(store) {
     const gate = isOpen ? "" : ` Its gate is closed${opensAt ? "" : " for now"}, so it may send nothing yet.`;
     return `A run of ${name} is enqueued.${gate}`;
   };
-  const live = () => `${name} is live; what differs is put into its queue.`;
+  const live = () =>
+    store.isActive && store.sendsStock
+      ? `${name} is live; what differs is put into its queue.`
+      : `${name} is live, but nothing is sent: it is inactive, or sends no stock.`;
   const actions = [];
   if (isLive) actions.push(action("Push now", `${path}/push`, pushed, true));
   if (isLive) actions.push(action("Resync", `${path}/resync`, () => `What differs in ${name} is put into its queue.`));

@@ -9,7 +9,6 @@ use chrono::{DateTime, Utc};
 use jobs::StoreId;
 use uuid::Uuid;
 
-use super::gate::closed;
 use super::push::push_view;
 use super::views::{BlockedView, PushView, StockStoreView};
 use crate::App;
@@ -20,6 +19,7 @@ use crate::admin::operators::queries::stores as all_stores;
 use crate::admin::operators::views::{COUNT_LIMIT, Count, Listed};
 use crate::db::Tx;
 use crate::http::page::{Cursor, NoCursor, PageRequest};
+use crate::stock::Closed;
 
 /// Which stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,10 +84,9 @@ async fn find_stores(
             return Ok(some_of(window, page));
         }
         StockState::Closed => {
-            let is_enabled = app.settings.stock.enabled;
             let window = stores::limited(tx, after.id, WINDOW).await?;
-            let is_closed = |limits| closed(is_enabled, limits, now).is_some();
-            let window = window.iter().map(|it| (it.id, is_closed(&it.limits)));
+            let is_closed = |gate| Closed::now(app, gate, now).is_some();
+            let window = window.iter().map(|it| (it.id, is_closed(&it.gate)));
             return Ok(some_of(window, page));
         }
     };
@@ -102,7 +101,6 @@ fn store_view(
     last_push: Option<PushView>,
     now: DateTime<Utc>,
 ) -> StockStoreView {
-    let closed = closed(app.settings.stock.enabled, &store.limits, now);
     StockStoreView {
         id: store.id.0,
         organization_id: store.organization_id,
@@ -112,13 +110,13 @@ fn store_view(
         is_active: store.is_active,
         sends_stock: store.send_stock,
         push_mode: store.stock_push_mode,
-        gate: closed.into(),
+        gate: Closed::now(app, &store.gate, now).into(),
         pending: Count::of(store.pending),
         overdue: Count::of(age.overdue),
         oldest_pending_at: age.oldest_at.map(Into::into),
         next_due_at: store.due_at.map(Into::into),
         blocked: Count::of(store.blocked),
-        consecutive_failures: store.consecutive_failures,
+        consecutive_failures: store.gate.consecutive_failures,
         is_running: future(store.lease_until, now).is_some(),
         enqueued_until: future(store.push_enqueued_until, now).map(Into::into),
         resync_requested_at: store.resync_requested_at.map(Into::into),

@@ -5,11 +5,9 @@
 //! |---|---|
 //! | [`api`] | the routes below `/admin/api/stock` |
 //! | [`overview`], [`lists`], [`push`] | what they read |
-//! | [`gate`] | what keeps a store from being pushed to |
 //! | [`views`] | how it looks as JSON |
 
 pub(super) mod api;
-mod gate;
 mod lists;
 pub(super) mod overview;
 mod push;

@@ -3,13 +3,13 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
-use super::gate::closed;
 use super::views::{ClosedView, StockCounts};
 use crate::App;
 use crate::admin::operators::queries::stock::stores::Waiting;
 use crate::admin::operators::queries::stock::{counts, stores};
 use crate::admin::operators::views::{COUNT_LIMIT, Count};
 use crate::db::Tx;
+use crate::stock::Closed;
 use crate::stock::model::GateReason;
 
 /// How long a push counts of which nobody knows whether it arrived: what it told is sent again soon.
@@ -35,7 +35,7 @@ pub(in crate::admin::operators) async fn stock_counts(
     let has_more_limited = is_more(limited.len());
     let closed = limited
         .iter()
-        .filter_map(|store| closed(settings.enabled, &store.limits, now))
+        .filter_map(|store| Closed::now(app, &store.gate, now))
         .map(|closed| closed.reason);
     let closed: Vec<GateReason> = closed.collect();
     Ok(StockCounts {

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::admin::operators::views::Count;
 use crate::marketplace::model::Marketplace;
+use crate::stock::Closed;
 use crate::stock::model::{ApiLogType, GateReason, PushMode, PushState};
 use crate::timestamp::Timestamp;
 
@@ -51,6 +52,16 @@ pub(super) struct GateView {
     pub(super) is_open: bool,
     pub(super) reason: Option<GateReason>,
     pub(super) opens_at: Option<Timestamp>,
+}
+
+impl From<Option<Closed>> for GateView {
+    fn from(closed: Option<Closed>) -> Self {
+        Self {
+            is_open: closed.is_none(),
+            reason: closed.map(|closed| closed.reason),
+            opens_at: closed.and_then(|closed| closed.opens_at).map(Into::into),
+        }
+    }
 }
 
 /// A store, and what its marketplace has to be told.

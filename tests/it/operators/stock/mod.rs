@@ -1,5 +1,6 @@
 //! What an operator sees of stock, and does about it.
 
+mod actions;
 mod lists;
 mod overview;
 mod page;

@@ -116,6 +116,14 @@ async fn a_person_sees_what_marketplaces_are_not_told_and_why(
     let server = TestServer::start(site).await;
     let address = server.base_url().authority().to_owned();
     block_in_place(|| look(&address, on));
+    let modes = app
+        .count("SELECT COUNT(*) FROM stores WHERE stock_push_mode = 'LIVE' AND NOT send_stock")
+        .await;
+    assert_eq!(modes, 1, "the one that was off, and no other");
+    let off = app
+        .count("SELECT COUNT(*) FROM stores WHERE stock_push_mode = 'OFF' AND send_stock")
+        .await;
+    assert_eq!(off, 1);
 }
 
 const IS_COMPLETE: &str = "/Quantities pending\\s+7/.test(text) && /Schuhe & Mehr/.test(text) \
@@ -185,4 +193,16 @@ fn look(address: &str, on: Profile) {
     browser.click("#pushes .filters button");
     browser.wait_for("document.querySelectorAll('#pushes .items > li').length === 3");
     picture(&mut browser, "narrowed");
+    // On the phone: nobody is at a desk when something is stuck.
+    browser.click("#blocked .items button.first");
+    browser.wait_for("/Gloves is unblocked|colours and sizes is unblocked/.test(text)");
+    browser.wait_for("/Products blocked\\s+1/.test(text) && /Quantities pending\\s+8/.test(text)");
+    browser.click("#stores .items > li:first-child .actions button:nth-child(3)");
+    browser.wait_for("/Schuhe & Mehr is off/.test(text)");
+    // What is not meant is not done.
+    browser.click("#stores .items > li:nth-child(3) .actions button:first-child");
+    browser.wait_for("/Send real quantities of Off shop\\?/.test(text)");
+    picture(&mut browser, "asked");
+    browser.click("#stores .items > li:nth-child(3) .actions button:first-child");
+    browser.wait_for("/Off shop is live, but nothing is sent/.test(text)");
 }

@@ -9,6 +9,7 @@ use crate::admin::operators::queries::stores::Listing;
 use crate::db::{Tx, on, sql};
 use crate::http::page::Cursor;
 use crate::marketplace::model::Marketplace;
+use crate::stock::GateRow;
 use crate::stock::model::PushMode;
 
 /// A store whose marketplace has something to be told.
@@ -19,20 +20,12 @@ pub(crate) struct Waiting {
     pub(crate) oldest_at: DateTime<Utc>,
 }
 
-/// What keeps a store from being pushed to, as it is stored.
-#[derive(Clone, Debug, Default, FromRow)]
-pub(crate) struct Limits {
-    pub(crate) backoff_until: Option<DateTime<Utc>>,
-    pub(crate) backoff_reason: Option<String>,
-    pub(crate) window_opens_at: Option<DateTime<Utc>>,
-}
-
-/// The same of a store in a list.
+/// A store, and what the service knows of its marketplace.
 #[derive(Clone, Debug, FromRow)]
 pub(crate) struct Limited {
     pub(crate) id: StoreId,
     #[sqlx(flatten)]
-    pub(crate) limits: Limits,
+    pub(crate) gate: GateRow,
 }
 
 /// All that is shown of a store, but for its oldest rows and its last push.
@@ -47,8 +40,7 @@ pub(crate) struct Details {
     pub(crate) send_stock: bool,
     pub(crate) stock_push_mode: PushMode,
     #[sqlx(flatten)]
-    pub(crate) limits: Limits,
-    pub(crate) consecutive_failures: i32,
+    pub(crate) gate: GateRow,
     pub(crate) lease_until: Option<DateTime<Utc>>,
     pub(crate) push_enqueued_until: Option<DateTime<Utc>>,
     pub(crate) resync_requested_at: Option<DateTime<Utc>>,
@@ -181,7 +173,8 @@ pub(crate) async fn age(
 /// to, whether or not it does.
 pub(crate) async fn limited(tx: &mut Tx, after: Uuid, limit: i64) -> sqlx::Result<Vec<Limited>> {
     on!(tx, conn => query_as(sql!(
-        "SELECT store_id AS id, backoff_until, backoff_reason, window_opens_at
+        "SELECT store_id AS id, last_sent_at, pending_count, window_opens_at, backoff_until,
+             backoff_reason, consecutive_failures, batch_limit, daily_date, daily_used
          FROM marketplace_rate_limits
          WHERE store_id > $1
          ORDER BY store_id
@@ -210,9 +203,10 @@ pub(crate) async fn details(
 ) -> sqlx::Result<Option<Details>> {
     on!(tx, conn => query_as(sql!(
         "SELECT s.id, s.organization_id, s.marketplace, s.store_name, s.external_store_id,
-             s.is_active, s.send_stock, s.stock_push_mode, l.backoff_until, l.backoff_reason,
-             l.window_opens_at, COALESCE(l.consecutive_failures, 0) AS consecutive_failures,
-             l.lease_until, l.push_enqueued_until, l.resync_requested_at, (
+             s.is_active, s.send_stock, s.stock_push_mode, l.last_sent_at,
+             COALESCE(l.pending_count, 0) AS pending_count, l.window_opens_at, l.backoff_until,
+             l.backoff_reason, COALESCE(l.consecutive_failures, 0) AS consecutive_failures,
+             l.batch_limit, l.daily_date, COALESCE(l.daily_used, 0) AS daily_used, l.lease_until, l.push_enqueued_until, l.resync_requested_at, (
                  SELECT COUNT(*) FROM (
                      SELECT 1
                      FROM stock_update_queue
