@@ -1,6 +1,7 @@
 # syntax=docker/dockerfile:1
-# The same commit makes the same binary: one toolchain, the versions of Cargo.lock, no time and no
-# path of the build in it. For an image that is the same to the byte, pin both bases by their digest
+# The same commit makes the same binary, here and by `scripts/dist` elsewhere: one toolchain, the
+# versions of Cargo.lock, no time and no path of the build in it. For an image that is the same to
+# the byte, pin both bases by their digest, all that it has beside the binary
 # (--build-arg BUILD_IMAGE=rust@sha256:… --build-arg BASE_IMAGE=debian@sha256:…), and build with
 # --build-arg SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) and --output type=image,rewrite-timestamp=true.
 ARG BUILD_IMAGE=rust:1.95-bookworm
@@ -12,18 +13,20 @@ COPY . .
 # is copied out because a cache is gone after its step.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
-    cargo build --profile dist --locked --bin marketplace-sync \
+    scripts/dist \
     && cp target/dist/marketplace-sync /usr/local/bin/
 
 FROM ${BASE_IMAGE}
-RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ca-certificates \
-    && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin app \
+# An account has the day of its making in it.
+ARG SOURCE_DATE_EPOCH
+RUN useradd --uid 10001 --no-create-home --no-log-init --shell /usr/sbin/nologin app \
     && install --directory --owner=app --group=app /data
+# The authorities that HTTPS trusts; slim has none.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /usr/local/bin/marketplace-sync /usr/local/bin/
 
-USER app
+# The user app, as a number: from a name nobody outside can tell that it is not root.
+USER 10001:10001
 # The SQLite file of the embedded profile; unused with PostgreSQL.
 VOLUME /data
 ENV DATABASE_URL=sqlite:/data/marketplace-sync.db \

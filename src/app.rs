@@ -26,6 +26,7 @@ use crate::marketplace::connector::{Connector, MockClient, http_client};
 use crate::marketplace::{Imports, SyncLanes, Together};
 use crate::metrics::Metrics;
 use crate::retry::{Backoff, Jitter};
+use crate::stock::connector::Adapters;
 use crate::traces::Traces;
 use crate::webhooks::{DeliverySteps, Guard, Lanes, Sender};
 
@@ -52,6 +53,8 @@ pub struct App {
     pub ids: Ids,
     /// The way out to the marketplaces.
     pub connector: Arc<dyn Connector>,
+    /// The way out to the marketplaces for quantities.
+    pub adapters: Adapters,
     /// The way out to webhooks.
     pub webhooks: Sender,
     /// Requests of this process to each of them.
@@ -212,6 +215,7 @@ impl App {
     ) -> reqwest::Result<Self> {
         let guard = Guard::new(settings.webhook.allow_private_targets);
         let webhooks = Sender::new(guard, settings.callback.timeout)?;
+        let adapters = Adapters::new(&settings.stock)?;
         let traces = Traces::new(&settings.traces);
         let rates = &settings.rates;
         let proxies = rates.proxies.clone();
@@ -224,6 +228,7 @@ impl App {
             clock,
             ids,
             connector,
+            adapters,
             webhooks,
             lanes: Lanes::default(),
             jitter: Jitter::system(),

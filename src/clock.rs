@@ -55,6 +55,18 @@ impl Clock {
         }
     }
 
+    /// Lets time pass, and tells whether it did: that of a clock which is set by hand passes only
+    /// by that hand, so nobody waits for it.
+    pub async fn pass(&self, time: Duration) -> bool {
+        match &self.0 {
+            Source::System => {
+                tokio::time::sleep(time).await;
+                true
+            }
+            Source::Manual(_) => false,
+        }
+    }
+
     /// Sets a manual clock.
     ///
     /// # Panics
@@ -112,6 +124,15 @@ mod tests {
         assert_eq!(timestamp::format(clone.now()), "2024-01-01T12:01:30.123Z");
         clone.set(start);
         assert_eq!(timestamp::format(clock.now()), "2024-01-01T12:00:00.123Z");
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_clock_that_is_set_by_hand() {
+        let before = Instant::now();
+        assert!(Clock::system().pass(Duration::from_millis(5)).await);
+        assert!(before.elapsed() >= Duration::from_millis(5));
+        let manual = Clock::manual(DateTime::UNIX_EPOCH);
+        assert!(!manual.pass(Duration::from_hours(24)).await);
     }
 
     #[test]

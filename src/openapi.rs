@@ -20,6 +20,7 @@ use crate::marketplace::api::MarketplaceApi;
 use crate::marketplace::mock_api::MockMarketplaceApi;
 use crate::stock::catalog_api::CatalogApi;
 use crate::stock::model::{PairState, ProductType, Reason};
+use crate::stock::pushes_api::PushesApi;
 use crate::stock::queue_api::StockQueueApi;
 use crate::stock::reservations_api::ReservationsApi;
 use crate::stock::warehouses_api::WarehousesApi;
@@ -90,7 +91,13 @@ const fn lead(
 ///
 /// If what poem-openapi prints is no JSON, which would be its bug.
 pub fn document(access: &Access, with_mock_marketplace: bool) -> Value {
-    type Stock = (CatalogApi, WarehousesApi, ReservationsApi, StockQueueApi);
+    type Stock = (
+        CatalogApi,
+        WarehousesApi,
+        ReservationsApi,
+        StockQueueApi,
+        PushesApi,
+    );
     type Own = (MarketplaceApi, WebhooksApi, CallbacksApi, HealthApi, Stock);
     let generated = if with_mock_marketplace {
         generated::<(Own, MockMarketplaceApi)>()
@@ -98,7 +105,12 @@ pub fn document(access: &Access, with_mock_marketplace: bool) -> Value {
         generated::<Own>()
     };
     let mut document: Value = serde_json::from_str(&generated).expect("poem-openapi prints JSON");
-    let requests = request_schemas(&document);
+    let mut requests = request_schemas(&document);
+    let parts: Vec<String> = requests
+        .iter()
+        .flat_map(|name| part_schemas(&document["components"]["schemas"][name]))
+        .collect();
+    requests.extend(parts);
     for name in requests {
         complete_request(&mut document["components"]["schemas"][&name]);
     }
@@ -161,6 +173,14 @@ fn request_schemas(document: &Value) -> Vec<String> {
         .collect()
 }
 
+/// The names of the schemas that the lists of a body consist of.
+fn part_schemas(schema: &Value) -> Vec<String> {
+    let properties = schema["properties"].as_object().into_iter().flatten();
+    let references = properties.filter_map(|(_, property)| property["items"]["$ref"].as_str());
+    let name = |reference: &str| Some(reference.rsplit('/').next()?.to_owned());
+    references.filter_map(name).collect()
+}
+
 /// Texts must be storable, and what may be absent may also be null.
 fn complete_request(schema: &mut Value) {
     let required: Vec<Value> = schema["required"].as_array().cloned().unwrap_or_default();
@@ -206,7 +226,10 @@ fn complete_parameters(operation: &mut Map<String, Value>) {
         .and_then(Value::as_array_mut);
     for parameter in parameters.into_iter().flatten() {
         let form = match parameter["name"].as_str() {
-            Some("id" | "storeId" | "productId" | "shelfId" | "syncToken" | "X-Sync-Token") => {
+            Some(
+                "id" | "storeId" | "productId" | "shelfId" | "pushId" | "syncToken"
+                | "X-Sync-Token",
+            ) => {
                 json!({"format": "uuid"})
             }
             Some("barcode" | "sku" | "q") => {

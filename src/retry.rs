@@ -71,11 +71,16 @@ impl Jitter {
 
     /// The delay, give or take a tenth.
     pub fn spread(&self, delay: Duration) -> Duration {
+        self.spread_by(Self::SHARE, delay)
+    }
+
+    /// The delay, give or take a share of it.
+    pub fn spread_by(&self, share: f64, delay: Duration) -> Duration {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // 32 bits fit a float exactly.
         let bits = u32::try_from(split_mix(&mut state) >> 32).unwrap_or_default();
         let chance = f64::from(bits) / f64::from(u32::MAX);
-        delay.mul_f64(1.0 - Self::SHARE + 2.0 * Self::SHARE * chance)
+        delay.mul_f64(1.0 - share + 2.0 * share * chance)
     }
 }
 
@@ -127,6 +132,13 @@ mod tests {
         assert!(made.iter().any(|delay| *delay > 65.5));
         assert_eq!(made, delays(7));
         assert_ne!(made, delays(8));
+        let jitter = Jitter::seeded(7);
+        let wide: Vec<f64> = (0..1000)
+            .map(|_| jitter.spread_by(0.2, minute).as_secs_f64())
+            .collect();
+        assert!(wide.iter().all(|delay| (48.0..=72.0).contains(delay)));
+        assert!(wide.iter().any(|delay| *delay < 49.0));
+        assert!(wide.iter().any(|delay| *delay > 71.0));
         assert_eq!(Jitter::system().spread(Duration::ZERO), Duration::ZERO);
     }
 

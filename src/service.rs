@@ -32,6 +32,7 @@ use crate::marketplace::api::MarketplaceApi;
 use crate::marketplace::mock_api::MockMarketplaceApi;
 use crate::metrics;
 use crate::stock::catalog_api::CatalogApi;
+use crate::stock::pushes_api::PushesApi;
 use crate::stock::queue_api::StockQueueApi;
 use crate::stock::reservations_api::ReservationsApi;
 use crate::stock::warehouses_api::WarehousesApi;
@@ -255,6 +256,7 @@ pub fn site(app: &Arc<App>) -> BoxEndpoint<'static> {
         WarehousesApi::new(app.clone()),
         ReservationsApi::new(app.clone()),
         StockQueueApi::new(app.clone()),
+        PushesApi::new(app.clone()),
     );
     let api = (
         MarketplaceApi::new(app.clone()),

@@ -35,6 +35,9 @@ mod tests {
         let job: ConfirmStockPush = serde_json::from_str(wire).unwrap();
         assert_eq!(serde_json::to_string(&job).unwrap(), wire);
         assert_eq!(job.identity(), "push:01890a5d-ac96-774b-bcce-b302099a8057");
-        assert_eq!((ConfirmStockPush::NAME, ConfirmStockPush::QUEUE), ("confirm-stock-push", "confirm-stock-push-queue"));
+        assert_eq!(
+            (ConfirmStockPush::NAME, ConfirmStockPush::QUEUE),
+            ("confirm-stock-push", "confirm-stock-push-queue")
+        );
     }
 }

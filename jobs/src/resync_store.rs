@@ -36,6 +36,9 @@ mod tests {
         let job: ResyncStore = serde_json::from_str(wire).unwrap();
         assert_eq!(serde_json::to_string(&job).unwrap(), wire);
         assert_eq!(job.identity(), "store:01890a5d-ac96-774b-bcce-b302099a8057");
-        assert_eq!((ResyncStore::NAME, ResyncStore::QUEUE), ("resync-store", "resync-store-queue"));
+        assert_eq!(
+            (ResyncStore::NAME, ResyncStore::QUEUE),
+            ("resync-store", "resync-store-queue")
+        );
     }
 }

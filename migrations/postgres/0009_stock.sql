@@ -9,12 +9,11 @@ ALTER TABLE webhook_endpoints ADD CONSTRAINT webhook_endpoints_event_check
     CHECK (event IN ('sync.started', 'sync.completed', 'sync.failed', 'stock.push.completed',
         'stock.push.failed', 'stock.push.delayed', 'stock.push.auth_failed', 'stock.item.blocked',
         'stock.oversold', 'stock.deficit', 'stock.order.unmatched'));
--- Every row fits the wider check; that is not looked at again, however many there are.
 ALTER TABLE callback_outbox DROP CONSTRAINT callback_outbox_event_check;
 ALTER TABLE callback_outbox ADD CONSTRAINT callback_outbox_event_check
     CHECK (event IN ('sync.started', 'sync.completed', 'sync.failed', 'stock.push.completed',
         'stock.push.failed', 'stock.push.delayed', 'stock.push.auth_failed', 'stock.item.blocked',
-        'stock.oversold', 'stock.deficit', 'stock.order.unmatched')) NOT VALID;
+        'stock.oversold', 'stock.deficit', 'stock.order.unmatched'));
 
 -- What a store sells is pushed to its marketplace while it is live: active, sending, LIVE.
 ALTER TABLE stores ADD COLUMN is_active BOOLEAN NOT NULL DEFAULT TRUE;
@@ -264,6 +263,7 @@ CREATE UNIQUE INDEX stock_movements_idempotency_key
 CREATE TABLE stock_pushes (
     id UUID PRIMARY KEY,
     store_id UUID NOT NULL REFERENCES stores (id) ON DELETE CASCADE ON UPDATE CASCADE,
+    organization_id TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('DRY_RUN', 'SENDING', 'ACCEPTED', 'CONFIRMED', 'PARTIAL',
         'FAILED', 'UNKNOWN', 'EXPIRED')),
     body_sha256 TEXT NOT NULL,
@@ -287,6 +287,8 @@ CREATE TABLE stock_pushes (
     updated_at TIMESTAMPTZ NOT NULL
 );
 CREATE INDEX stock_pushes_store_idx ON stock_pushes (store_id, created_at, id);
+CREATE INDEX stock_pushes_organization_id_idx
+    ON stock_pushes (organization_id, created_at, id);
 CREATE INDEX stock_pushes_created_at_idx ON stock_pushes (created_at, id);
 CREATE INDEX stock_pushes_body_idx ON stock_pushes (store_id, body_sha256, sent_at)
     WHERE sent_at IS NOT NULL;
@@ -327,6 +329,8 @@ CREATE TABLE marketplace_rate_limits (
     -- Items of the next requests, while their size is halved; successes since.
     batch_limit INTEGER,
     batch_successes INTEGER NOT NULL DEFAULT 0,
+    -- The rows of a refused request of which one is bad; the next request has half of them.
+    suspects JSONB,
     daily_date DATE,
     daily_used BIGINT NOT NULL DEFAULT 0,
     lease_token UUID,
@@ -343,6 +347,8 @@ CREATE TABLE marketplace_rate_limits (
     reconcile_requested_at TIMESTAMPTZ,
     reconcile_after UUID,
     reconciled_at TIMESTAMPTZ,
+    -- When the marketplace was last found to show something else than it was told.
+    drifted_at TIMESTAMPTZ,
     sets_checked BIGINT NOT NULL DEFAULT 0,
     sets_accurate BIGINT NOT NULL DEFAULT 0,
     -- When each kind of event was last told, so that none repeats within minutes.

@@ -262,6 +262,7 @@ CREATE UNIQUE INDEX stock_movements_idempotency_key
 CREATE TABLE stock_pushes (
     id BLOB NOT NULL PRIMARY KEY,
     store_id BLOB NOT NULL REFERENCES stores (id) ON DELETE CASCADE ON UPDATE CASCADE,
+    organization_id TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('DRY_RUN', 'SENDING', 'ACCEPTED', 'CONFIRMED', 'PARTIAL',
         'FAILED', 'UNKNOWN', 'EXPIRED')),
     body_sha256 TEXT NOT NULL,
@@ -285,6 +286,8 @@ CREATE TABLE stock_pushes (
     updated_at TEXT NOT NULL
 ) STRICT;
 CREATE INDEX stock_pushes_store_idx ON stock_pushes (store_id, created_at, id);
+CREATE INDEX stock_pushes_organization_id_idx
+    ON stock_pushes (organization_id, created_at, id);
 CREATE INDEX stock_pushes_created_at_idx ON stock_pushes (created_at, id);
 CREATE INDEX stock_pushes_body_idx ON stock_pushes (store_id, body_sha256, sent_at)
     WHERE sent_at IS NOT NULL;
@@ -325,6 +328,8 @@ CREATE TABLE marketplace_rate_limits (
     -- Items of the next requests, while their size is halved; successes since.
     batch_limit INTEGER,
     batch_successes INTEGER NOT NULL DEFAULT 0,
+    -- The rows of a refused request of which one is bad; the next request has half of them.
+    suspects TEXT,
     daily_date TEXT,
     daily_used INTEGER NOT NULL DEFAULT 0,
     lease_token BLOB,
@@ -341,6 +346,8 @@ CREATE TABLE marketplace_rate_limits (
     reconcile_requested_at TEXT,
     reconcile_after BLOB,
     reconciled_at TEXT,
+    -- When the marketplace was last found to show something else than it was told.
+    drifted_at TEXT,
     sets_checked INTEGER NOT NULL DEFAULT 0,
     sets_accurate INTEGER NOT NULL DEFAULT 0,
     -- When each kind of event was last told, so that none repeats within minutes.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use reqwest::{RequestBuilder, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use uuid::Uuid;
@@ -33,6 +33,21 @@ impl Client {
     pub(super) async fn post(&self, path: &str, body: &Value) -> Result<(StatusCode, Value)> {
         let url = format!("{}{path}", self.base);
         self.send(self.http.post(url).json(body)).await
+    }
+
+    /// A request of any kind; null is no body.
+    pub(super) async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: &Value,
+    ) -> Result<(StatusCode, Value)> {
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        let request = match body {
+            Value::Null => request,
+            body => request.json(body),
+        };
+        self.send(request).await
     }
 
     pub(super) async fn get(&self, path: &str) -> Result<(StatusCode, Value)> {

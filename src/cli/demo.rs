@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 use super::client::{Client, id_in, ok};
+use super::demo_stock;
 use super::flow::{EVENTS, Flow};
 use super::mock_webhook::{Received, Receiver, Rules, Signature};
 use super::output::{say, table};
@@ -40,6 +41,10 @@ pub(super) struct Demo {
     /// Leave when it is shown, with 0 if all went as it should; otherwise the demo stays up.
     #[arg(long)]
     exit: bool,
+    /// Show stock instead: two stores share a warehouse, and an order on one of them lowers what
+    /// both marketplaces show.
+    #[arg(long, conflicts_with = "base_url")]
+    stock: bool,
     /// Send a first round of requests to the service at this address instead.
     ///
     /// Without one it is `BASE_URL` or `http://localhost:3000`. `ORG_ID`, `MARKETPLACE`,
@@ -70,6 +75,9 @@ impl Demo {
     }
 
     pub(super) async fn run(self, settings: Settings, logs: LogStream) -> Result<ExitCode> {
+        if self.stock {
+            return demo_stock::run(settings, logs, self.exit).await;
+        }
         let service = Service::start(settings, &Roles::all(), logs).await?;
         let shown = tokio::select! {
             shown = show(&service) => shown,

@@ -68,10 +68,7 @@ struct Common {
     seed: u64,
 }
 
-/// Play Trendyol's stock API, to try pushes of quantities with.
-///
-/// Point the service at it with `TRENDYOL_BASE_URL=http://127.0.0.1:4101`. Made-up items have the
-/// barcodes 8680000000001, 8680000000002, …
+/// Play Trendyol's stock API.
 #[derive(Debug, Args)]
 #[command(after_long_help = ROUTES)]
 pub(super) struct MockTrendyol {
@@ -85,11 +82,7 @@ pub(super) struct MockTrendyol {
     common: Common,
 }
 
-/// Play Hepsiburada's stock API, to try pushes of quantities with.
-///
-/// Point the service at it with `HEPSIBURADA_BASE_URL=http://127.0.0.1:4102`. Made-up items have
-/// the merchant SKUs SKU-000001, SKU-000002, … and the names HBCV00000001, HBCV00000002, … of the
-/// marketplace.
+/// Play Hepsiburada's stock API.
 #[derive(Debug, Args)]
 #[command(after_long_help = ROUTES)]
 pub(super) struct MockHepsiburada {

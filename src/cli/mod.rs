@@ -8,6 +8,7 @@ mod bench;
 mod client;
 mod dead_letters;
 mod demo;
+mod demo_stock;
 mod export_schema;
 mod flow;
 mod keys;
@@ -71,8 +72,15 @@ enum Command {
     /// Receive events and show them, for trying deliveries.
     MockWebhook(mock_webhook::MockWebhook),
     /// Play Trendyol's stock API, to try pushes of quantities with.
+    ///
+    /// Point the service at it with `TRENDYOL_BASE_URL=http://127.0.0.1:4101`. Made-up items have
+    /// the barcodes 8680000000001, 8680000000002, …
     MockTrendyol(mock_stock::MockTrendyol),
     /// Play Hepsiburada's stock API, to try pushes of quantities with.
+    ///
+    /// Point the service at it with `HEPSIBURADA_BASE_URL=http://127.0.0.1:4102`. Made-up items
+    /// have the merchant SKUs SKU-000001, SKU-000002, … and the names HBCV00000001, HBCV00000002, …
+    /// of the marketplace.
     MockHepsiburada(mock_stock::MockHepsiburada),
     /// Show that the service works: 0 if it does, 1 if not.
     Smoke(smoke::Smoke),

@@ -40,7 +40,7 @@ fn names() -> Vec<String> {
 
 fn is_secret(name: &str) -> bool {
     let ends = ["_PASS", "_PASSWORD", "_SECRET", "_KEY", "_KEYS", "_URL"];
-    let is_none = ["MOCK_API_BASE_URL", "RATE_LIMIT_PER_KEY"].contains(&name);
+    let is_none = name.ends_with("_BASE_URL") || name == "RATE_LIMIT_PER_KEY";
     ends.iter().any(|end| name.ends_with(end)) && !is_none
 }
 

@@ -51,6 +51,7 @@ pub use import::Imports;
 pub use lanes::Lanes as SyncLanes;
 pub(crate) use lanes::enter_lane;
 pub(crate) use model::OrderState;
+pub(crate) use operate::import_due_orders;
 pub use operate::{Hurried, OperateError, pause_store, requeue_receipts, resume_store, sync_now};
 pub(crate) use order_states::order_states;
 pub(crate) use queries::stores::access_tokens;

@@ -7,9 +7,13 @@
 
 use chrono::{DateTime, Utc};
 use jobs::{StoreId, SyncStore};
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::error::Error;
+use super::queries::orders::{self, RowCursor};
 use super::queries::{operate as queries, stores};
+use super::sync::sync_store;
 use crate::App;
 use crate::schedule::slots;
 
@@ -126,6 +130,24 @@ pub async fn requeue_receipts(app: &App, id: StoreId) -> Result<Hurried, Operate
         has_more,
         is_enqueued: !is_paused && receipts > 0 && enqueue(app, id).await,
     })
+}
+
+/// Asks the marketplace now about the orders of a store that are due, if there are any. One that is
+/// being synced already, or is paused, is left alone.
+pub(crate) async fn import_due_orders(
+    app: &App,
+    id: StoreId,
+    stop: &CancellationToken,
+) -> Result<(), Error> {
+    let mut tx = app.db.read().await?;
+    let is_due = !orders::due_rows(&mut tx, id, RowCursor::BEGINNING, app.clock.now(), 1)
+        .await?
+        .is_empty();
+    tx.save().await?;
+    if is_due {
+        sync_store(app, SyncStore { store_id: id }, stop).await?;
+    }
+    Ok(())
 }
 
 /// Pushes the job of a store, unless one waits or runs. Best effort: what is due is a row, and

@@ -23,7 +23,6 @@ use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use uuid::Uuid;
 
 use super::attempt::{Attempt, attempt};
 use super::counts::Counts;
@@ -174,11 +173,7 @@ async fn run(
         status: store.sync_status,
         imported: store.imported_success_count,
         store,
-        // Before every row.
-        cursor: RowCursor {
-            created_at: DateTime::UNIX_EPOCH,
-            id: SyncLogId(Uuid::nil()),
-        },
+        cursor: RowCursor::BEGINNING,
         totals: Counts::default(),
         has_backlog: false,
         started: OutboxId(app.ids.new_id(app.clock.now())),

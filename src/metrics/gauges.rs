@@ -27,6 +27,9 @@ impl Collector for Readings {
                 seconds(backlog.delivery_due_for),
             )?;
         }
+        if let Some(stock) = &reading.stock {
+            stock.encode(gauges.0)?;
+        }
         let depths = reading.queues.iter().flatten();
         let depths = depths.map(|(queue, depth)| (*queue, number(*depth)));
         gauges.several(names::QUEUE_DEPTH, "queue", depths)

@@ -88,7 +88,13 @@ impl DeliveryOutcome {
 }
 
 pub(super) const SYNC_ROW_OUTCOMES: [&str; 3] = ["success", "failed", "rate_limited"];
-pub(super) const SCHEDULERS: [&str; 2] = [jobs::schedule::SYNC.name, jobs::schedule::CALLBACK.name];
+pub(super) const SCHEDULERS: [&str; 5] = [
+    jobs::schedule::SYNC.name,
+    jobs::schedule::CALLBACK.name,
+    jobs::schedule::STOCK_PUSH.name,
+    jobs::schedule::STOCK_CONFIRM.name,
+    jobs::schedule::STOCK_RECONCILE.name,
+];
 /// The kinds of dead letters, as `dead-letters --kind` has them.
 pub(super) const ORDERS: &str = "orders";
 pub(super) const CALLBACKS: &str = "callbacks";

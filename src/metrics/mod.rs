@@ -10,7 +10,7 @@
 //! part that does not answer in time is left out, so nobody sees a number that is not true.
 //!
 //! Labels have few values: a route is the template of a path, a method one that is known, and no
-//! id is ever a label. Names are wire format (`names`); a test holds them.
+//! id is ever a label, but that of a store whose stock is pushed ([`stock`]). Names are wire format (`names`); a test holds them.
 
 mod endpoint;
 mod gauges;
@@ -20,6 +20,8 @@ mod process;
 mod queries;
 mod readings;
 mod recorded;
+mod stock;
+mod stock_gauges;
 
 pub use endpoint::{endpoint, pages};
 pub(crate) use labels::known_method;
@@ -27,3 +29,4 @@ pub use labels::{DeliveryOutcome, JobOutcome};
 pub(crate) use process::{field, processor_time_of};
 pub use readings::{Pace, Reading, Readings, Schedule};
 pub use recorded::{JobTimer, Metrics};
+pub use stock::{Phase, StockFigures, StoreLabel};

@@ -98,6 +98,50 @@ pub(super) const DATABASE_CONNECTIONS: Name = (
 );
 pub(super) const BUILD: Name = ("marketplace_sync_build", "Which release this is");
 
+pub(super) const STOCK_BATCH: Name = (
+    "stock_batch_seconds",
+    "Parts of the work on a batch of quantities",
+);
+pub(super) const STOCK_API_REQUESTS: Name = (
+    "stock_api_requests",
+    "Requests to marketplaces about quantities",
+);
+pub(super) const STOCK_ITEMS: Name = ("stock_items", "Quantities by what became of them");
+pub(super) const STOCK_RATE_LIMIT_HITS: Name = (
+    "stock_rate_limit_hits",
+    "How often a gate was found closed while something was due",
+);
+pub(super) const STOCK_PUSH_LATENCY: Name = (
+    "stock_push_latency_seconds",
+    "From when a quantity had to be told until its marketplace showed it",
+);
+pub(super) const STOCK_LEASE_CONFLICTS: Name = (
+    "stock_lease_conflicts",
+    "Jobs whose store's stock was being pushed already",
+);
+pub(super) const STOCK_QUEUE_PENDING: Name =
+    ("stock_queue_pending", "Quantities that wait to be told");
+pub(super) const STOCK_QUEUE_OVERDUE: Name = (
+    "stock_queue_overdue",
+    "Quantities that have waited for too long",
+);
+pub(super) const STOCK_QUEUE_OLDEST: Name = (
+    "stock_queue_oldest_seconds",
+    "How long the oldest quantity has waited",
+);
+pub(super) const STOCK_SET_ACCURACY: Name = (
+    "stock_set_accuracy_ratio",
+    "Share of sets that are shown as their components make them, by the last comparison",
+);
+pub(super) const STOCK_SHORTFALL: Name = (
+    "stock_shortfall_units",
+    "Units that were sold and are not there",
+);
+pub(super) const STOCK_PAIRS_BLOCKED: Name =
+    ("stock_pairs_blocked", "Products that a marketplace refuses");
+pub(super) const STOCK_IN_FLIGHT: Name =
+    ("stock_in_flight_pushes", "Pushes whose results are awaited");
+
 /// A status answer shall take 50 ms, an import 30 ms beside the marketplace; an import may wait
 /// 15 seconds, and no request takes longer than 30.
 pub(super) fn http() -> Histogram {
@@ -122,5 +166,11 @@ pub(super) fn job() -> Histogram {
 pub(super) fn pass() -> Histogram {
     Histogram::new([
         0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+    ])
+}
+/// A quantity shall be shown a minute after it changed; a store that is left in peace takes hours.
+pub(super) fn latency() -> Histogram {
+    Histogram::new([
+        1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 90.0, 120.0, 300.0, 900.0, 3600.0, 21_600.0,
     ])
 }

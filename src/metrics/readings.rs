@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use jobs::Queue;
-use jobs::schedule::{CALLBACK, HOUSEKEEPING, SYNC};
+use jobs::schedule::{
+    CALLBACK, HOUSEKEEPING, STOCK_CONFIRM, STOCK_JANITOR, STOCK_PUSH, STOCK_RECONCILE, SYNC,
+};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use super::queries::{self, Counts};
+use super::stock_gauges::{self, Stock};
 use crate::App;
 use crate::schedule;
 
@@ -45,6 +48,7 @@ impl Default for Pace {
 pub struct Reading {
     pub(super) database: Option<Database>,
     pub(super) backlog: Option<Backlog>,
+    pub(super) stock: Option<Arc<Stock>>,
     pub(super) queues: Option<Vec<(&'static str, u64)>>,
     pub(super) connections: Option<(u32, usize)>,
 }
@@ -131,11 +135,14 @@ impl Readings {
         }
         let backlog = async {
             if is_fresh(times.seldom, self.pace.seldom) {
-                return (self.last().backlog, times.seldom);
+                let last = self.last();
+                return (last.backlog, last.stock.clone(), times.seldom);
             }
-            (in_time(read_backlog(app)).await, Some(Instant::now()))
+            let (backlog, stock) =
+                tokio::join!(in_time(read_backlog(app)), in_time(stock_gauges::read(app)));
+            (backlog, stock.map(Arc::new), Some(Instant::now()))
         };
-        let (database, (backlog, seldom), queues) = tokio::join!(
+        let (database, (backlog, stock, seldom), queues) = tokio::join!(
             in_time(read_database(app)),
             backlog,
             in_time(read_queues(app))
@@ -143,6 +150,7 @@ impl Readings {
         let reading = Arc::new(Reading {
             database,
             backlog,
+            stock,
             queues,
             connections: Some(app.db.connections()),
         });
@@ -184,6 +192,13 @@ async fn read_database(app: &App) -> sqlx::Result<Database> {
         (SYNC.name, app.settings.sync.cron.as_str()),
         (CALLBACK.name, app.settings.callback.cron.as_str()),
         (HOUSEKEEPING.name, HOUSEKEEPING.default_cron),
+        (STOCK_PUSH.name, app.settings.stock.cron.as_str()),
+        (STOCK_CONFIRM.name, app.settings.stock.confirm_cron.as_str()),
+        (
+            STOCK_RECONCILE.name,
+            app.settings.stock.reconcile_cron.as_str(),
+        ),
+        (STOCK_JANITOR.name, STOCK_JANITOR.default_cron),
     ] {
         let tick = schedule::last_tick(&mut tx, name).await?;
         schedules.push(Schedule {

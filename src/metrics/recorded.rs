@@ -20,13 +20,14 @@ use super::labels::{
 use super::names::{self, Name};
 use super::process::ProcessFigures;
 use super::readings::{Pace, Readings};
+use super::stock::StockFigures;
 use crate::http::admission::AdmissionFigures;
 use crate::http::shell::Served;
 use crate::marketplace::model::Marketplace;
 use crate::places::Figures;
 
 /// A histogram for each set of labels.
-type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
+pub(super) type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// The metrics of one service; a process has one service, a process of tests has several.
 #[derive(Debug)]
@@ -48,6 +49,8 @@ pub struct Metrics {
     callback_jobs: Family<OutcomeLabels, Counter>,
     callback_requests: Histograms<OutcomeLabels>,
     dead_letters: Family<KindLabels, Counter>,
+    /// What happens with stock.
+    pub stock: StockFigures,
     /// What is read when somebody asks.
     pub readings: Arc<Readings>,
 }
@@ -83,6 +86,7 @@ impl Metrics {
             callback_jobs: counters(it, names::CALLBACK_JOBS),
             callback_requests: histograms(it, names::CALLBACK_REQUEST_DURATION, names::outbound),
             dead_letters: counters(it, names::DEAD_LETTERS),
+            stock: StockFigures::new(it),
             readings,
             registry,
         };
@@ -311,11 +315,15 @@ fn admission(registry: &mut Registry) -> AdmissionFigures {
     }
 }
 
-fn counters<M: Metric + Clone + Default>(registry: &mut Registry, name: Name) -> M {
+pub(super) fn counters<M: Metric + Clone + Default>(registry: &mut Registry, name: Name) -> M {
     registered(registry, name, M::default())
 }
 
-fn histograms<L>(registry: &mut Registry, name: Name, make: fn() -> Histogram) -> Histograms<L>
+pub(super) fn histograms<L>(
+    registry: &mut Registry,
+    name: Name,
+    make: fn() -> Histogram,
+) -> Histograms<L>
 where
     L: EncodeLabelSet + Clone + Hash + Eq + Debug + Send + Sync + 'static,
 {

@@ -69,9 +69,10 @@ pub(crate) async fn adjust_stock(
     pool.adjust(product_id, store_id, by);
     pool.book(MovementKind::Adjust, None);
     let fills = shared::fill_shortfalls(tx, &mut pool).await?;
-    let reason = match by > 0 {
-        true => Reason::StockAdded,
-        false => Reason::StockRemoved,
+    let reason = if by > 0 {
+        Reason::StockAdded
+    } else {
+        Reason::StockRemoved
     };
     let mut happened = Happened::new(adjustment.organization_id, reason);
     happened.fills = &fills;

@@ -14,11 +14,13 @@ use super::catalog_shapes::{
 use super::error::Error;
 use super::level_shapes::{AvailabilityView, Enqueued, LevelView, UpdateListing, level_filter};
 use super::levels::{self, StockLevel};
-use super::listings::{change_listing, unblock};
+use super::listings::{ListingChange, change_listing, unblock};
 use super::model::{Product, ProductId};
 use super::named::{self, example_id, example_organization};
-use super::products::{self, create_product};
+use super::products::{self, ProductChange, create_product};
+use super::queries::products::SetItem;
 use crate::App;
+use crate::db::persist;
 use crate::http::Tag;
 use crate::http::auth::Caller;
 use crate::http::body::JsonBody;
@@ -179,8 +181,9 @@ impl CatalogApi {
     ) -> Result<Json<ProductDetails>, Problem> {
         let (organization_id, id) =
             named::product(&caller, organization_id.as_deref(), &product_id)?;
-        let change = body.0.into();
-        let product = products::change_product(&self.app, &organization_id, id, change).await?;
+        let change = ProductChange::from(body.0);
+        let changing = || products::change_product(&self.app, &organization_id, id, change.clone());
+        let product = persist(changing).await?;
         caller.has_done("update", "product", id);
         Ok(Json(product.into()))
     }
@@ -207,7 +210,8 @@ impl CatalogApi {
         let (organization_id, id) =
             named::product(&caller, organization_id.as_deref(), &product_id)?;
         let barcodes = &body.barcodes;
-        let product = products::replace_barcodes(&self.app, &organization_id, id, barcodes).await?;
+        let replacing = || products::replace_barcodes(&self.app, &organization_id, id, barcodes);
+        let product = persist(replacing).await?;
         caller.has_done("replace_barcodes", "product", id);
         Ok(Json(product.into()))
     }
@@ -256,8 +260,10 @@ impl CatalogApi {
     ) -> Result<Json<SetItems>, Problem> {
         let (organization_id, id) =
             named::product(&caller, organization_id.as_deref(), &product_id)?;
-        let items = body.0.into();
-        let items = products::replace_set_items(&self.app, &organization_id, id, items).await?;
+        let items: Vec<SetItem> = body.0.into();
+        let replacing =
+            || products::replace_set_items(&self.app, &organization_id, id, items.clone());
+        let items = persist(replacing).await?;
         caller.has_done("replace_set_items", "product", id);
         Ok(Json(items.into()))
     }
@@ -406,7 +412,8 @@ impl CatalogApi {
     ) -> Result<Json<LevelView>, Problem> {
         let organization_id = organization_id.as_deref();
         let pair = named::pair(&caller, organization_id, &store_id, &product_id)?;
-        let level = change_listing(&self.app, &pair, body.0.into()).await?;
+        let change = ListingChange::from(body.0);
+        let level = persist(|| change_listing(&self.app, &pair, change.clone())).await?;
         caller.has_done("update_listing", "product", pair.product_id);
         Ok(Json(level.into()))
     }

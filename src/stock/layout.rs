@@ -18,7 +18,11 @@ impl Layout {
     pub(super) fn of(links: impl IntoIterator<Item = (StoreId, WarehouseId)>) -> Self {
         let mut layout = Self::default();
         for (store, warehouse) in links {
-            layout.warehouses.entry(store).or_default().insert(warehouse);
+            layout
+                .warehouses
+                .entry(store)
+                .or_default()
+                .insert(warehouse);
             layout.stores.entry(warehouse).or_default().insert(store);
         }
         layout
@@ -76,7 +80,10 @@ mod tests {
         assert_eq!(layout.neighbours(store(2)), stores([1, 2, 3]));
         assert_eq!(layout.neighbours(store(4)), stores([4]));
         assert_eq!(layout.around(&stores([1])), stores([1, 2]));
-        assert_eq!(layout.around(&layout.neighbours(store(1))), stores([1, 2, 3]));
+        assert_eq!(
+            layout.around(&layout.neighbours(store(1))),
+            stores([1, 2, 3])
+        );
         assert_eq!(layout.stores_of(warehouse(2)), stores([2, 3]));
     }
 

@@ -15,6 +15,7 @@ use crate::http::nullable::Nullable;
 use crate::timestamp::Timestamp;
 
 /// What there is of a product in a store, and what its marketplace was told.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug, Object)]
 #[oai(rename = "StockLevel", rename_all = "camelCase")]
 pub(super) struct LevelView {

@@ -32,7 +32,11 @@ pub(super) fn pick(
     // First what can be spared, then whatever is there.
     for is_last_round in [false, true] {
         for (spare, warehouse) in &warehouses {
-            let allowed = if is_last_round { missing } else { (*spare).min(missing) };
+            let allowed = if is_last_round {
+                missing
+            } else {
+                (*spare).min(missing)
+            };
             missing -= take(&mut picks, lying, (product_id, *warehouse), allowed);
         }
     }
@@ -61,9 +65,9 @@ fn take(
         .iter()
         .filter(|it| it.product_id == product_id && it.warehouse_id == warehouse_id);
     for shelf in here {
-        let known = picks.iter_mut().find(|pick| {
-            pick.shelf_id == shelf.shelf_id && pick.product_id == product_id
-        });
+        let known = picks
+            .iter_mut()
+            .find(|pick| pick.shelf_id == shelf.shelf_id && pick.product_id == product_id);
         let taken_before = known.as_ref().map_or(0, |pick| pick.quantity);
         let quantity = left.min(shelf.quantity - taken_before);
         if quantity <= 0 {

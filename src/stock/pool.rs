@@ -149,12 +149,11 @@ impl Pool {
 
     /// How many of a product are reserved in a store.
     pub(super) fn committed(&self, product: ProductId, store: StoreId) -> i64 {
-        match self.rows.get(&(product, store)) {
-            Some(row) => row.now.committed,
-            None => {
-                let quantity = self.elsewhere.get(&(product, store));
-                quantity.copied().unwrap_or_default()
-            }
+        if let Some(row) = self.rows.get(&(product, store)) {
+            row.now.committed
+        } else {
+            let quantity = self.elsewhere.get(&(product, store));
+            quantity.copied().unwrap_or_default()
         }
     }
 
@@ -170,7 +169,9 @@ impl Pool {
 
     fn row(&mut self, product: ProductId, store: StoreId) -> &mut Counters {
         let row = self.rows.get_mut(&(product, store));
-        &mut row.expect("a pool has a row for each of its products and stores").now
+        &mut row
+            .expect("a pool has a row for each of its products and stores")
+            .now
     }
 
     /// An order takes units.
@@ -215,8 +216,11 @@ impl Pool {
     fn book_product(&mut self, product: ProductId, kind: MovementKind, reference: Option<&str>) {
         let [first, last] = [Uuid::nil(), Uuid::max()].map(|id| (product, StoreId(id)));
         if self.is_shared {
-            let stores: Vec<StoreId> =
-                self.rows.range(first..=last).map(|((_, store), _)| *store).collect();
+            let stores: Vec<StoreId> = self
+                .rows
+                .range(first..=last)
+                .map(|((_, store), _)| *store)
+                .collect();
             for store in stores {
                 self.row(product, store).sellable = self.available(product, store).max(0);
             }

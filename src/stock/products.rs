@@ -113,67 +113,52 @@ pub(super) async fn list_products(
     page: PageRequest,
 ) -> Result<Vec<Product>, Error> {
     let after = page.after.unwrap_or(Cursor::BEGINNING);
-    let pattern = filter.part.as_deref().map(pattern_of);
     let mut tx = app.db.read().await?;
-    // Who names a code means one product, or two at most: they are looked up by it.
-    let found = match (&filter.barcode, &filter.sku) {
-        (None, None) => {
-            let product_type = filter.product_type;
-            let pattern = pattern.as_deref();
-            let limit = page.look_ahead();
-            products::products_of(
-                &mut tx,
-                organization_id,
-                after,
-                product_type,
-                pattern,
-                limit,
-            )
-            .await?
-        }
-        (Some(barcode), _) => {
-            products::products_by_barcode(&mut tx, organization_id, barcode).await?
-        }
-        (None, Some(sku)) => products::product_by_sku(&mut tx, organization_id, sku)
-            .await?
-            .into_iter()
-            .collect(),
+    let found = if filter.barcode.is_some() || filter.sku.is_some() {
+        let mut found = products_by_code(&mut tx, organization_id, filter).await?;
+        let is_behind =
+            |product: &Product| (product.created_at, product.id.0) > (after.at, after.id);
+        found.retain(|product| is_behind(product) && filter.lets_pass(product));
+        found
+    } else {
+        let pattern = filter.part.as_deref().map(pattern_of);
+        let (kind, pattern, limit) = (filter.product_type, pattern.as_deref(), page.look_ahead());
+        products::products_of(&mut tx, organization_id, after, kind, pattern, limit).await?
     };
     tx.save().await?;
-    let is_behind = |product: &Product| {
-        (product.created_at, product.id.0) > (after.at, after.id) && filter.lets_pass(product)
-    };
-    Ok(found.into_iter().filter(is_behind).collect())
+    Ok(found)
+}
+
+/// The one or two products that a code means are looked up by it, however many there are.
+async fn products_by_code(
+    tx: &mut Tx,
+    organization_id: &str,
+    filter: &ProductFilter,
+) -> sqlx::Result<Vec<Product>> {
+    match (&filter.barcode, &filter.sku) {
+        (Some(barcode), _) => products::products_by_barcode(tx, organization_id, barcode).await,
+        (None, Some(sku)) => {
+            let found = products::product_by_sku(tx, organization_id, sku).await?;
+            Ok(found.into_iter().collect())
+        }
+        (None, None) => Ok(Vec::new()),
+    }
 }
 
 impl ProductFilter {
-    /// Whether a product that was found by one code passes all else. A part is looked for as the
-    /// database does, which knows more letters in both cases than this needs to.
+    /// Whether a product that was found by one code is what else was asked for.
     fn lets_pass(&self, product: &Product) -> bool {
         let is_of_type = self
             .product_type
             .is_none_or(|wanted| wanted == product.product_type);
         let has_sku = self.sku.is_none() || self.sku == product.sku;
-        is_of_type && has_sku && (!self.names_a_code() || self.is_part_of(product))
-    }
-
-    fn names_a_code(&self) -> bool {
-        self.barcode.is_some() || self.sku.is_some()
-    }
-
-    fn is_part_of(&self, product: &Product) -> bool {
-        let Some(part) = &self.part else {
-            return true;
-        };
-        let part = part.to_lowercase();
-        [
-            Some(&product.name),
-            product.sku.as_ref(),
-            product.barcode.as_ref(),
-        ]
-        .into_iter()
-        .flatten()
-        .any(|text| text.to_lowercase().contains(&part))
+        let has_part = self.part.as_ref().is_none_or(|part| {
+            let part = part.to_lowercase();
+            let codes = [&product.sku, &product.barcode].into_iter().flatten();
+            let mut texts = codes.chain([&product.name]);
+            texts.any(|text| text.to_lowercase().contains(&part))
+        });
+        is_of_type && has_sku && has_part
     }
 }
 

@@ -21,6 +21,7 @@ use super::resync::{enqueue_resync, request_own_resync};
 use super::settings::{SettingsChange, change_settings, get_settings};
 use super::settings_shapes::{SettingsView, UpdateStockSettings};
 use crate::App;
+use crate::db::persist;
 use crate::http::Tag;
 use crate::http::auth::Caller;
 use crate::http::body::JsonBody;
@@ -283,8 +284,8 @@ impl StockQueueApi {
         let (organization_id, id) = named::store(&caller, organization_id.as_deref(), &store_id)?;
         let change = SettingsChange::from(body.0);
         let source_changes = change.stock_source.is_some();
-        let (settings, needs_resync) =
-            change_settings(&self.app, &organization_id, id, change).await?;
+        let changing = || change_settings(&self.app, &organization_id, id, change.clone());
+        let (settings, needs_resync) = persist(changing).await?;
         if source_changes {
             recount_now(&self.app, &organization_id).await;
         }

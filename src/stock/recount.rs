@@ -76,8 +76,10 @@ async fn recount_store(
         after = *last;
         counted += page.len();
         let waiting: BTreeSet<ProductId> = waiting.into_iter().collect();
-        let others: BTreeSet<ProductId> =
-            page.into_iter().filter(|product| !waiting.contains(product)).collect();
+        let others: BTreeSet<ProductId> = page
+            .into_iter()
+            .filter(|product| !waiting.contains(product))
+            .collect();
         for (products, missing) in [(waiting, Missing::Made), (others, Missing::LeftOut)] {
             if !products.is_empty() {
                 persist(|| count(app, (organization_id, store_id), &products, missing)).await?;
@@ -161,16 +163,15 @@ async fn forget_quantities(
     let now = app.clock.now();
     let mut after = ProductId(Uuid::nil());
     loop {
-        let rows = counters::sellable_rows(tx, store_id, after, PAGE).await?;
-        let products: BTreeSet<ProductId> = rows.iter().map(|row| row.product_id).collect();
+        let products = counters::sellable_products(tx, store_id, after, PAGE).await?;
+        let products: BTreeSet<ProductId> = products.into_iter().collect();
         let Some(last) = products.last() else {
             return Ok(());
         };
         after = *last;
         let (layout, stores) = (Layout::default(), [store_id].into());
         let layout = (false, &layout);
-        let mut pool =
-            shared::open(tx, layout, &products, &stores, Missing::LeftOut, now).await?;
+        let mut pool = shared::open(tx, layout, &products, &stores, Missing::LeftOut, now).await?;
         for product in &products {
             let quantity = pool.sellable(*product, store_id);
             pool.adjust(*product, store_id, -quantity);

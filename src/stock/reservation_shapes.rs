@@ -82,7 +82,7 @@ impl FromFields for CreateReservation {
 
 impl FromFields for ReservationLine {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
-        let product_id = fields.optional("productId", |fields, name| fields.uuid(name));
+        let product_id = fields.optional("productId", Fields::uuid);
         let barcode = fields.optional("barcode", |fields, name| fields.text(name, 1..=255));
         let sku = fields.optional("sku", |fields, name| fields.text(name, 1..=255));
         let quantity = fields.integer("quantity", 1..=MAX_QUANTITY);
@@ -154,7 +154,11 @@ struct ItemView {
 
 /// A line that units come from.
 #[derive(Debug, Object)]
-#[oai(rename = "SourceLine", rename_all = "camelCase", skip_serializing_if_is_none)]
+#[oai(
+    rename = "SourceLine",
+    rename_all = "camelCase",
+    skip_serializing_if_is_none
+)]
 struct SourceView {
     /// The place of the line in the request, from 0 on.
     line: u64,
@@ -166,7 +170,11 @@ struct SourceView {
 
 /// A line that names no product, as it came.
 #[derive(Debug, Object)]
-#[oai(rename = "UnmatchedLine", rename_all = "camelCase", skip_serializing_if_is_none)]
+#[oai(
+    rename = "UnmatchedLine",
+    rename_all = "camelCase",
+    skip_serializing_if_is_none
+)]
 struct UnmatchedView {
     /// The place of the line in the request, from 0 on.
     line: u64,
@@ -204,7 +212,12 @@ impl From<Item> for ItemView {
             reserved: item.reserved_quantity,
             shortfall: item.shortfall_quantity,
             fulfilled: item.fulfilled_quantity,
-            source_lines: item.source_lines.0.into_iter().map(SourceView::from).collect(),
+            source_lines: item
+                .source_lines
+                .0
+                .into_iter()
+                .map(SourceView::from)
+                .collect(),
         }
     }
 }

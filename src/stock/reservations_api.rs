@@ -11,7 +11,7 @@ use poem_openapi::{ApiResponse, OpenApi};
 use super::error::Error;
 use super::intake::OrderLine;
 use super::model::ReservationMode;
-use super::request::{example_id, example_organization, own};
+use super::named::{example_id, example_organization, own};
 use super::reservation_shapes::{CreateReservation, ReservationView};
 use super::reserve::{
     Order, OrderName, Reservation, fulfil_order, release_order, reservation_of, reserve_order,
@@ -112,7 +112,8 @@ impl ReservationsApi {
     ) -> Result<CreateAnswer, Problem> {
         let ids = [("storeId", store_id.as_str())];
         let (organization_id, [store_id]) = own(&caller, query.0.as_deref(), ids)?;
-        once.begin(&self.app, Scope::organization(&organization_id)).await?;
+        once.begin(&self.app, Scope::organization(&organization_id))
+            .await?;
         let lines: Vec<OrderLine> = body.0.lines.into_iter().map(OrderLine::from).collect();
         let order = Order {
             organization_id: &organization_id,
@@ -132,7 +133,8 @@ impl ReservationsApi {
             once.save(tx, Answer::json(&view)).await?;
             return Ok(CreateAnswer::Known(Json(view)));
         }
-        once.save(tx, Answer::json(&view).with_status(StatusCode::CREATED)).await?;
+        once.save(tx, Answer::json(&view).with_status(StatusCode::CREATED))
+            .await?;
         for recorded in reserved.recorded {
             enqueue_recorded(&self.app, recorded).await;
         }

@@ -30,6 +30,7 @@ use crate::db::Tx;
 use crate::webhooks::{EventType, Recorded};
 
 /// An order that takes stock.
+#[expect(clippy::struct_field_names, reason = "it is called so everywhere")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Order<'a> {
     pub(crate) organization_id: &'a str,
@@ -384,9 +385,10 @@ impl<'a> Closing<'a> {
             pool.book(MovementKind::Fulfil, Some(order.order_ref));
         }
         let fills = shared::fill_shortfalls(tx, &mut pool).await?;
-        let reason = match is_released {
-            true => Reason::OrderCancelled,
-            false => Reason::StockRemoved,
+        let reason = if is_released {
+            Reason::OrderCancelled
+        } else {
+            Reason::StockRemoved
         };
         let mut happened = Happened::new(order.organization_id, reason);
         if is_released {

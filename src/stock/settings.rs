@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use super::connector::Shop;
 use super::error::Error;
 use super::model::{GateReason, ListingTier, MarketplaceEnv, PushMode, RateMode, StockSource};
+use super::queries::gates::open_auth;
 use super::queries::settings::{
     self as queries, API_KEY, API_SECRET, GateRow, StoreRow, StoredCredential,
 };
@@ -32,8 +33,6 @@ pub(crate) struct StockStore {
     pub(crate) send_stock: bool,
     /// How.
     pub(crate) push_mode: PushMode,
-    /// Where its quantities come from.
-    pub(crate) stock_source: StockSource,
     /// How its marketplace is spared; none: as the marketplace wants it.
     pub(crate) rate_mode: Option<RateMode>,
     /// As its marketplace knows it, with its credentials.
@@ -67,7 +66,6 @@ pub(crate) async fn stock_store(
         is_active: row.is_active,
         send_stock: row.send_stock,
         push_mode: row.stock_push_mode,
-        stock_source: row.stock_source,
         rate_mode: row.rate_mode,
         shop: Shop {
             store_id: id,
@@ -87,8 +85,10 @@ pub(crate) async fn stock_store(
 }
 
 /// The most that a marketplace is told.
-pub(crate) fn quantity_cap(app: &App, _marketplace: Marketplace) -> i64 {
-    app.settings.stock.max_quantity
+pub(crate) fn quantity_cap(app: &App, marketplace: Marketplace) -> i64 {
+    let ours = app.settings.stock.max_quantity;
+    let adapter = app.adapters.get(marketplace);
+    adapter.map_or(ours, |adapter| ours.min(adapter.manners().quantity_cap))
 }
 
 /// The organization has this store; nobody learns of another organization's that they exist.
@@ -224,6 +224,9 @@ pub(super) async fn change_settings(
     if is_elsewhere {
         queries::forget_confirmed(&mut tx, id, now).await?;
     }
+    if calls_otherwise(&store, &before) {
+        open_auth(&mut tx, id).await?;
+    }
     let needs_resync = store.is_live() && (is_elsewhere || !before.is_live());
     if needs_resync {
         request_resync(&mut tx, id, true, now).await?;
@@ -231,6 +234,20 @@ pub(super) async fn change_settings(
     let settings = with_gate(app, &mut tx, store).await?;
     tx.save().await?;
     Ok((settings, needs_resync))
+}
+
+/// Whether the marketplace may let a store in that it did not let in before.
+fn calls_otherwise(store: &StoreRow, before: &StoreRow) -> bool {
+    let caller = |store: &StoreRow| {
+        let credentials =
+            [&store.api_key, &store.api_secret].map(|it| it.text().map(str::to_owned));
+        (
+            credentials,
+            store.integrator_name.clone(),
+            store.marketplace_env,
+        )
+    };
+    caller(store) != caller(before)
 }
 
 async fn seal_credentials(
@@ -259,12 +276,11 @@ async fn seal_credentials(
     Ok(())
 }
 
-/// All but the credentials.
+/// All but where the quantities come from, and the credentials.
 fn apply(store: &mut StoreRow, change: SettingsChange) -> Result<(), Error> {
     set(&mut store.is_active, change.is_active);
     set(&mut store.send_stock, change.send_stock);
     set(&mut store.stock_push_mode, change.stock_push_mode);
-    set(&mut store.stock_source, change.stock_source);
     change.rate_mode.update_to(&mut store.rate_mode);
     set(&mut store.listing_tier, change.listing_tier);
     change.listing_count.update_to(&mut store.listing_count);

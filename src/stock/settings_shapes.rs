@@ -177,6 +177,7 @@ pub(super) struct GateState {
 }
 
 /// How a store is pushed to.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug, Object)]
 #[oai(rename = "StockSettings", rename_all = "camelCase")]
 pub(super) struct SettingsView {

@@ -112,7 +112,8 @@ pub(super) async fn open(
         let warehouses = stores.iter().flat_map(|store| layout.warehouses_of(*store));
         let warehouses = warehouses.collect();
         known.on_hand = counters::on_hand(tx, products, &warehouses).await?;
-        let elsewhere: BTreeSet<StoreId> = layout.around(stores).difference(stores).copied().collect();
+        let elsewhere: BTreeSet<StoreId> =
+            layout.around(stores).difference(stores).copied().collect();
         if !elsewhere.is_empty() {
             known.committed = counters::committed(tx, products, &elsewhere).await?;
         }
@@ -135,8 +136,7 @@ pub(super) async fn fill_shortfalls(tx: &mut Tx, pool: &mut Pool) -> sqlx::Resul
         if products.is_empty() {
             return Ok(fills);
         }
-        let waiting =
-            reservations::shortfalls(tx, &products, &stores, behind, SHORTFALLS).await?;
+        let waiting = reservations::shortfalls(tx, &products, &stores, behind, SHORTFALLS).await?;
         fills.extend(pool.backfill(&waiting));
         match waiting.last() {
             Some(last) if i64::try_from(waiting.len()) == Ok(SHORTFALLS) => {
@@ -211,7 +211,9 @@ pub(super) async fn settle(
     write_ledger(app, tx, pool, &happened, now).await?;
     let mut told: BTreeMap<StoreId, BTreeSet<ProductId>> = BTreeMap::new();
     for delta in deltas.iter().filter(|delta| delta.sellable != 0) {
-        told.entry(delta.store_id).or_default().insert(delta.product_id);
+        told.entry(delta.store_id)
+            .or_default()
+            .insert(delta.product_id);
     }
     let selling = happened.selling.as_ref().map(|(store, _)| *store);
     if let Some((store, products)) = &happened.selling {
@@ -220,9 +222,10 @@ pub(super) async fn settle(
     for (store, products) in told {
         let is_selling = selling == Some(store);
         let is_filled = happened.fills.iter().any(|fill| fill.store_id == store);
-        let reason = match is_filled && !is_selling {
-            true => Reason::OrderCreated,
-            false => happened.reason,
+        let reason = if is_filled && !is_selling {
+            Reason::OrderCreated
+        } else {
+            happened.reason
         };
         let products: Vec<ProductId> = products.into_iter().collect();
         enqueue(tx, store, &products, reason, is_selling, now).await?;
@@ -271,7 +274,9 @@ async fn write_ledger(
     first.note = happened.note;
     let written = movements::insert_movements(tx, happened.organization_id, &entries, now).await;
     written.map_err(|error| {
-        let is_known = error.as_database_error().is_some_and(DatabaseError::is_unique_violation);
+        let is_known = error
+            .as_database_error()
+            .is_some_and(DatabaseError::is_unique_violation);
         match happened.idempotency_key {
             Some(_) if is_known => Error::MovementKeyReused,
             _ => error.into(),

@@ -86,11 +86,7 @@ pub(crate) async fn create_shelf(
     Ok(shelf)
 }
 
-async fn own_warehouse(
-    tx: &mut Tx,
-    organization_id: &str,
-    id: WarehouseId,
-) -> Result<(), Error> {
+async fn own_warehouse(tx: &mut Tx, organization_id: &str, id: WarehouseId) -> Result<(), Error> {
     let warehouse = warehouses::warehouse(tx, organization_id, id).await?;
     warehouse.map(|_| ()).ok_or(Error::WarehouseNotFound(id))
 }
@@ -199,7 +195,9 @@ pub(crate) async fn remove_stock(
     };
     // What an order no longer has reserved may go to a neighbour, when it lay elsewhere.
     let stores = match &order {
-        Some(order) => floor.layout.around(&floor.layout.neighbours(order.store_id)),
+        Some(order) => floor
+            .layout
+            .around(&floor.layout.neighbours(order.store_id)),
         None => floor.layout.stores_of(floor.warehouse_id),
     };
     let mut pool = floor.open(tx, handling.product_id, &stores, now).await?;
@@ -229,7 +227,9 @@ pub(crate) async fn remove_stock(
     happened.reference = handling.reservation_ref;
     happened.idempotency_key = handling.idempotency_key;
     shared::settle(app, tx, &pool, happened, now).await?;
-    let recorded = floor.tell_of_deficits(app, tx, handling, (&pool, &before), now).await?;
+    let recorded = floor
+        .tell_of_deficits(app, tx, handling, (&pool, &before), now)
+        .await?;
     Ok(Handled { stock, recorded })
 }
 
@@ -249,7 +249,9 @@ async fn fulfil_part(
     item.fulfilled_quantity += quantity;
     pool.fulfil(product, order.store_id, quantity);
     reservations::fulfil_item(tx, order.id, product, quantity, now).await?;
-    let is_over = items.iter().all(|item| item.held() == 0 && item.shortfall_quantity == 0);
+    let is_over = items
+        .iter()
+        .all(|item| item.held() == 0 && item.shortfall_quantity == 0);
     if is_over {
         let status = ReservationStatus::Fulfilled;
         reservations::close_items(tx, order.id, status, now).await?;

@@ -140,7 +140,7 @@ impl FromFields for MoveShelfStock {
         let quantity = fields.integer("quantity", 1..=MAX_QUANTITY);
         let reservation_ref =
             fields.optional("reservationRef", |fields, name| fields.text(name, 1..=255));
-        let store_id = fields.optional("storeId", |fields, name| fields.uuid(name));
+        let store_id = fields.optional("storeId", Fields::uuid);
         Some(Self {
             product_id: product_id?,
             quantity: quantity?,
@@ -189,7 +189,10 @@ impl FromFields for AdjustStock {
         let kind = fields.one_of("type", &["DELTA", "SET"]);
         let (kind, range) = match kind {
             Some("SET") => (Some(AdjustmentType::Set), 0..=MAX_COUNT),
-            kind => (kind.map(|_| AdjustmentType::Delta), -MAX_QUANTITY..=MAX_QUANTITY),
+            kind => (
+                kind.map(|_| AdjustmentType::Delta),
+                -MAX_QUANTITY..=MAX_QUANTITY,
+            ),
         };
         let quantity = fields.integer("quantity", range);
         let note = fields.optional("note", |fields, name| fields.text(name, 0..=1000));

@@ -12,8 +12,8 @@ use poem_openapi::{ApiResponse, OpenApi};
 use super::adjust::{Adjustment, adjust_stock};
 use super::error::Error;
 use super::model::{ProductId, ShelfId, WarehouseId};
+use super::named::{example_id, example_organization, own, own_page};
 use super::recount::recount_now;
-use super::request::{example_id, example_organization, own, own_page};
 use super::shelves::{
     Handled, Handling, Shelf, ShelfStock, add_stock, create_shelf, list_shelf_stock, list_shelves,
     remove_stock,
@@ -89,12 +89,14 @@ impl WarehousesApi {
             code,
         } = body.0;
         caller.may_act_for(&organization_id)?;
-        once.begin(&self.app, Scope::organization(&organization_id)).await?;
+        once.begin(&self.app, Scope::organization(&organization_id))
+            .await?;
         let mut tx = self.app.db.write().await.map_err(Error::from)?;
         let made = create_warehouse(&self.app, &mut tx, organization_id, name, code).await?;
         let id = made.warehouse.id;
         let view = WarehouseView::from(made);
-        once.save(tx, Answer::json(&view).with_status(StatusCode::CREATED)).await?;
+        once.save(tx, Answer::json(&view).with_status(StatusCode::CREATED))
+            .await?;
         caller.has_done("create", "warehouse", id);
         Ok(WarehouseCreated::Created(Json(view)))
     }
@@ -178,13 +180,15 @@ impl WarehousesApi {
         body: JsonBody<CreateShelf>,
     ) -> Result<ShelfCreated, Problem> {
         let (organization_id, [id]) = own(&caller, query.0.as_deref(), [("id", &id)])?;
-        once.begin(&self.app, Scope::organization(&organization_id)).await?;
+        once.begin(&self.app, Scope::organization(&organization_id))
+            .await?;
         let mut tx = self.app.db.write().await.map_err(Error::from)?;
         let (id, code) = (WarehouseId(id), body.0.code);
         let made = create_shelf(&self.app, &mut tx, &organization_id, id, code).await?;
         let made_id = made.id;
         let view = ShelfView::from(made);
-        once.save(tx, Answer::json(&view).with_status(StatusCode::CREATED)).await?;
+        once.save(tx, Answer::json(&view).with_status(StatusCode::CREATED))
+            .await?;
         caller.has_done("create", "shelf", made_id);
         Ok(ShelfCreated::Created(Json(view)))
     }
@@ -242,8 +246,9 @@ impl WarehousesApi {
     ) -> Result<Json<ShelfStockView>, Problem> {
         let ids = [("shelfId", shelf_id.as_str())];
         let (organization_id, [shelf_id]) = own(&caller, query.0.as_deref(), ids)?;
-        let shelf = (&*organization_id, ShelfId(shelf_id));
-        self.move_shelf_stock(&caller, &once, shelf, &body.0, Way::In).await
+        let place = (&*organization_id, ShelfId(shelf_id));
+        self.move_shelf_stock(&caller, &once, place, &body.0, Way::In)
+            .await
     }
 
     /// Take units from a shelf
@@ -271,8 +276,9 @@ impl WarehousesApi {
     ) -> Result<Json<ShelfStockView>, Problem> {
         let ids = [("shelfId", shelf_id.as_str())];
         let (organization_id, [shelf_id]) = own(&caller, query.0.as_deref(), ids)?;
-        let shelf = (&*organization_id, ShelfId(shelf_id));
-        self.move_shelf_stock(&caller, &once, shelf, &body.0, Way::Out).await
+        let place = (&*organization_id, ShelfId(shelf_id));
+        self.move_shelf_stock(&caller, &once, place, &body.0, Way::Out)
+            .await
     }
 
     /// List what lies on a shelf
@@ -330,9 +336,13 @@ impl WarehousesApi {
         query: Query<Option<String>>,
         body: JsonBody<AdjustStock>,
     ) -> Result<Json<LevelView>, Problem> {
-        let ids = [("storeId", store_id.as_str()), ("productId", product_id.as_str())];
+        let ids = [
+            ("storeId", store_id.as_str()),
+            ("productId", product_id.as_str()),
+        ];
         let (organization_id, [store_id, product_id]) = own(&caller, query.0.as_deref(), ids)?;
-        once.begin(&self.app, Scope::organization(&organization_id)).await?;
+        once.begin(&self.app, Scope::organization(&organization_id))
+            .await?;
         let adjustment = Adjustment {
             organization_id: &organization_id,
             store_id: StoreId(store_id),
@@ -363,7 +373,8 @@ impl WarehousesApi {
         body: &MoveShelfStock,
         way: Way,
     ) -> Result<Json<ShelfStockView>, Problem> {
-        once.begin(&self.app, Scope::organization(organization_id)).await?;
+        once.begin(&self.app, Scope::organization(organization_id))
+            .await?;
         let handling = Handling {
             organization_id,
             shelf_id,

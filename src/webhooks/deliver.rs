@@ -16,6 +16,7 @@
 //! holds none, and a backlog is worked off without waiting for ticks.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::future::join_all;
@@ -37,6 +38,9 @@ use crate::App;
 use crate::batch::BatchError;
 use crate::db;
 use crate::traces::{self, NewSpan};
+
+/// How long a job that ends waits for its event, which somebody else has locked.
+const BUSY: Duration = Duration::from_secs(2);
 
 /// How an event stands.
 type State = (CallbackStatus, Option<DateTime<Utc>>);
@@ -294,9 +298,15 @@ fn log_dead_letter(event: &OwedEvent, delivery: &DueDelivery, outcome: &Outcome)
 }
 
 /// The job ends: its slot is free. Tells how the event stands.
+///
+/// Whoever looks for what its endpoint is owed next locks an event for an instant; whoever deletes
+/// a webhook, for longer: then the slot ends by itself.
 async fn finish(app: &Arc<App>, id: OutboxId) -> Result<State, BatchError> {
-    let ended = together::end(app, id).await?;
-    // None when it was deleted with its store meanwhile, or is locked by who deletes a webhook.
+    let ended = db::persist_within(BUSY, || together::end(app, id)).await;
+    let ended = match ended {
+        Err(BatchError::Busy) => None,
+        ended => ended?,
+    };
     Ok(ended.map_or((CallbackStatus::Pending, None), |it| {
         (it.status, it.next_retry_at)
     }))

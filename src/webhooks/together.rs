@@ -48,7 +48,7 @@ pub(crate) struct Steps {
     outcomes: Batcher<Answered, Record>,
     turns: Batcher<DueDelivery, ()>,
     pushes: Batcher<Next, ()>,
-    ends: Batcher<OutboxId, Option<EndedEvent>>,
+    ends: Batcher<OutboxId, End>,
 }
 
 impl Default for Steps {
@@ -109,6 +109,16 @@ enum Record {
     Written(Written),
     /// The lease was lost.
     Lost,
+    /// The event is locked by somebody else.
+    Busy,
+}
+
+/// What came of freeing a slot.
+#[derive(Debug)]
+enum End {
+    Ended(EndedEvent),
+    /// There is no such event any more.
+    Gone,
     /// The event is locked by somebody else.
     Busy,
 }
@@ -290,16 +300,9 @@ async fn record_all(app: &App, answered: &[Arc<Answered>]) -> sqlx::Result<Vec<R
     let mut tx = app.db.write().await?;
     let now = app.clock.now();
     let locked = schedule::lock_events(&mut tx, &events).await?;
-    let mut busy = HashSet::new();
-    for id in events.iter().filter(|id| !locked.contains(id)) {
-        if schedule::is_there(&mut tx, *id).await? {
-            busy.insert(*id);
-        }
-    }
-    let events: Vec<OutboxId> = events
-        .into_iter()
-        .filter(|id| locked.contains(id))
-        .collect();
+    let (events, missed): (Vec<OutboxId>, Vec<OutboxId>) =
+        events.into_iter().partition(|id| locked.contains(id));
+    let busy = schedule::there(&mut tx, &missed).await?;
     let rows = answered
         .iter()
         .filter(|it| locked.contains(&it.delivery.outbox_id));
@@ -463,17 +466,30 @@ pub(super) async fn push(app: &Arc<App>, next: Next) -> Result<(), BatchError> {
 }
 
 /// The job of an event ends: its slot is free. Tells how the event stands; nothing, when it was
-/// deleted with its store meanwhile, or is locked by somebody else.
+/// deleted with its store meanwhile. Busy, while somebody else has it locked.
 pub(super) async fn end(app: &Arc<App>, id: OutboxId) -> Result<Option<EndedEvent>, BatchError> {
-    let work = |app: Arc<App>, ids: Vec<Arc<OutboxId>>| async move {
-        let mut tx = app.db.write().await?;
-        let ended = schedule::free_slots(&mut tx, &distinct(&ids)).await?;
-        tx.save().await?;
-        let ended: HashMap<OutboxId, EndedEvent> =
-            ended.into_iter().map(|it| (it.id, it)).collect();
-        Ok(ids.iter().map(|id| ended.get(id).copied()).collect())
-    };
-    app.deliveries.ends.run(app, id, work).await
+    let work = |app: Arc<App>, ids: Vec<Arc<OutboxId>>| async move { end_all(&app, &ids).await };
+    match app.deliveries.ends.run(app, id, work).await? {
+        End::Ended(ended) => Ok(Some(ended)),
+        End::Gone => Ok(None),
+        End::Busy => Err(BatchError::Busy),
+    }
+}
+
+async fn end_all(app: &App, asked: &[Arc<OutboxId>]) -> sqlx::Result<Vec<End>> {
+    let ids = distinct(asked);
+    let mut tx = app.db.write().await?;
+    let ended = schedule::free_slots(&mut tx, &ids).await?;
+    let ended: HashMap<OutboxId, EndedEvent> = ended.into_iter().map(|it| (it.id, it)).collect();
+    let missed = ids.into_iter().filter(|id| !ended.contains_key(id));
+    let busy = schedule::there(&mut tx, &missed.collect::<Vec<_>>()).await?;
+    tx.save().await?;
+    let ends = asked.iter().map(|id| match ended.get(id) {
+        Some(ended) => End::Ended(*ended),
+        None if busy.contains(id) => End::Busy,
+        None => End::Gone,
+    });
+    Ok(ends.collect())
 }
 
 fn distinct(ids: &[Arc<OutboxId>]) -> Vec<OutboxId> {

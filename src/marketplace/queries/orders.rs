@@ -7,6 +7,7 @@ use jobs::StoreId;
 use serde::Serialize;
 use sqlx::types::Json;
 use sqlx::{FromRow, query, query_as, query_scalar};
+use uuid::Uuid;
 
 use crate::db::{Tx, json_instant, json_uuid, on, sql};
 use crate::http::page::Cursor;
@@ -225,6 +226,14 @@ pub struct RowCursor {
     pub created_at: DateTime<Utc>,
     /// Of the last row taken.
     pub id: SyncLogId,
+}
+
+impl RowCursor {
+    /// Before every row.
+    pub const BEGINNING: Self = Self {
+        created_at: DateTime::UNIX_EPOCH,
+        id: SyncLogId(Uuid::nil()),
+    };
 }
 
 /// The due rows of a store behind the cursor, oldest first.

@@ -15,7 +15,7 @@ use crate::marketplace::connector::http_client;
 use crate::marketplace::model::Marketplace;
 
 /// The adapters of a service; they share one pooled client. Clones share everything.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Adapters(HashMap<Marketplace, Arc<dyn Adapter>>);
 
 impl Adapters {

@@ -13,12 +13,18 @@ pub(super) fn body(text: String, lines: &[impl Serialize]) -> Body {
     let mut lines: Vec<String> = lines.iter().map(json).collect();
     lines.sort_unstable();
     let canonical = format!("[{}]", lines.join(","));
-    let mut sha256 = String::with_capacity(64);
-    for byte in Sha256::digest(canonical) {
-        // Writing to a string cannot fail.
-        let _ = write!(sha256, "{byte:02x}");
-    }
+    let sha256 = sha256(&canonical);
     Body { text, sha256 }
+}
+
+/// A hash, in hex.
+pub(super) fn sha256(text: &str) -> String {
+    let mut hex = String::with_capacity(64);
+    for byte in Sha256::digest(text) {
+        // Writing to a string cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
 }
 
 /// The text of something that always has one.

@@ -14,11 +14,10 @@ use jobs::PushId;
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use super::adapters::bucket;
 use super::answer::{Answer, not_called, nothing_to_poll};
-use super::body::{body, json};
+use super::body::{body, json, sha256};
 use super::call::{Call, Caller, address};
 use super::etsy_inventory::Inventory;
 use super::reply::{reason, rejection};
@@ -314,13 +313,8 @@ impl Adapter for Etsy {
             .as_ref()
             .map(SecretString::expose_secret)
             .unwrap_or_default();
-        let hash = Sha256::digest(key);
-        let name: String = hash
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        vec![bucket(Marketplace::Etsy, &name, "calls", 1, 1)]
+        let name = &sha256(key)[..16];
+        vec![bucket(Marketplace::Etsy, name, "calls", 1, 1)]
     }
 
     /// What is asked for; the inventories are read when it is sent.
@@ -394,9 +388,9 @@ mod tests {
                 external_listing_id: listing.map(str::to_owned),
                 ..Names::default()
             };
-            let named = etsy().names(&names)?;
-            assert_eq!(etsy().names(&named).as_ref(), Some(&named));
-            Some((named.external_listing_id?, named.external_sku))
+            let kept = etsy().names(&names)?;
+            assert_eq!(etsy().names(&kept).as_ref(), Some(&kept));
+            Some((kept.external_listing_id?, kept.external_sku))
         };
         assert_eq!(
             named(Some(" 12 "), Some("A ")),

@@ -221,12 +221,12 @@ impl Adapter for Hepsiburada {
             .into_iter()
             .flatten()
             .next();
-        let named = Names {
+        let kept = Names {
             external_sku: merchant.and_then(|sku| normalized(sku)),
             external_listing_id: names.external_listing_id.as_deref().and_then(normalized),
             ..Names::default()
         };
-        (named.external_sku.is_some() || named.external_listing_id.is_some()).then_some(named)
+        (kept.external_sku.is_some() || kept.external_listing_id.is_some()).then_some(kept)
     }
 
     fn has_credentials(&self, shop: &Shop) -> bool {
@@ -311,17 +311,17 @@ mod tests {
 
     #[test]
     fn an_item_is_named_in_upper_case_by_the_first_name_that_there_is() {
-        let named = |names: &Names| {
-            let named = hepsiburada().names(names);
+        let called = |given: &Names| {
+            let kept = hepsiburada().names(given);
             // Who gives them again gets the same.
             assert_eq!(
-                named.as_ref().map(|it| hepsiburada().names(it)),
-                named.clone().map(Some)
+                kept.as_ref().map(|it| hepsiburada().names(it)),
+                kept.clone().map(Some)
             );
-            named.map(|it| (it.external_sku, it.external_listing_id))
+            kept.map(|it| (it.external_sku, it.external_listing_id))
         };
         let text = |text: &str| Some(text.to_owned());
-        let mut names = Names {
+        let mut given = Names {
             sku: text("own-1"),
             barcode: text("868"),
             external_sku: text(" sku-ı1 "),
@@ -329,18 +329,18 @@ mod tests {
             ..Names::default()
         };
         // A letter that has no upper case there is no part of a SKU; the other name is left.
-        assert_eq!(named(&names), Some((None, text("HBCV1"))));
-        names.external_sku = text(" sku-i1 ");
-        assert_eq!(named(&names), Some((text("SKU-I1"), text("HBCV1"))));
-        names.external_listing_id = None;
-        names.external_sku = None;
-        assert_eq!(named(&names), Some((text("OWN-1"), None)));
-        names.sku = None;
-        assert_eq!(named(&names), Some((text("868"), None)));
-        names.barcode = text("86 8");
-        assert_eq!(named(&names), None);
-        names.barcode = None;
-        assert_eq!(named(&names), None);
+        assert_eq!(called(&given), Some((None, text("HBCV1"))));
+        given.external_sku = text(" sku-i1 ");
+        assert_eq!(called(&given), Some((text("SKU-I1"), text("HBCV1"))));
+        given.external_listing_id = None;
+        given.external_sku = None;
+        assert_eq!(called(&given), Some((text("OWN-1"), None)));
+        given.sku = None;
+        assert_eq!(called(&given), Some((text("868"), None)));
+        given.barcode = text("86 8");
+        assert_eq!(called(&given), None);
+        given.barcode = None;
+        assert_eq!(called(&given), None);
     }
 
     #[test]

@@ -413,10 +413,39 @@ mod fuzz {
 
     use super::super::testing::by_sku;
     use super::*;
-    use crate::fuzz::fuzz;
+    use crate::fuzz::{Source, fuzz};
 
     const WORDS: [&str; 6] = ["Done", "Failed", "ListingFrozen", "A", "{", "}"];
     const SKUS: [&str; 4] = ["A", "B", "C", "D"];
+
+    fn upload(source: &mut Source<'_>) -> Value {
+        let errors: Vec<Value> = (0..source.below(4))
+            .map(|_| {
+                let codes = [source.text(&WORDS)];
+                let mut row = json!({ "elementNo": source.below(6), "errors": codes });
+                if source.flag() {
+                    row["merchantSku"] = json!(source.pick(&["a", "B", "c", "X"]));
+                }
+                if source.below(6) == 0 {
+                    let member = source.pick(&["elementNo", "merchantSku", "errors"]);
+                    row[member] = source.json(&WORDS);
+                }
+                row
+            })
+            .collect();
+        let status = source.pick(&["Done", "Done", "Failed", "PROCESSING"]);
+        let mut upload = json!({ "status": status, "errors": errors });
+        if source.below(8) == 0 {
+            let member = source.pick(&["status", "errors"]);
+            upload[member] = source.json(&WORDS);
+        }
+        upload
+    }
+
+    fn is_named(row: &Value, item: &Item) -> bool {
+        let name = row["merchantSku"].as_str().map(str::trim);
+        name.is_some_and(|name| name.eq_ignore_ascii_case(merchant_sku(item).unwrap()))
+    }
 
     /// Nothing is confirmed unless the upload is done and every one of its errors is about another.
     #[test]
@@ -426,27 +455,9 @@ mod fuzz {
                 .iter()
                 .map(|sku| by_sku(Some(sku), None, 1))
                 .collect();
-            let errors: Vec<Value> = (0..source.below(4))
-                .map(|_| {
-                    let mut row =
-                        json!({ "elementNo": source.below(6), "errors": [source.text(&WORDS)] });
-                    if source.flag() {
-                        row["merchantSku"] = json!(source.pick(&["a", "B", "c", "X"]));
-                    }
-                    if source.below(6) == 0 {
-                        let member = source.pick(&["elementNo", "merchantSku", "errors"]);
-                        row[member] = source.json(&WORDS);
-                    }
-                    row
-                })
-                .collect();
-            let status = source.pick(&["Done", "Done", "Failed", "PROCESSING"]);
-            let mut upload = json!({ "status": status, "errors": errors });
-            if source.below(8) == 0 {
-                let member = source.pick(&["status", "errors"]);
-                upload[member] = source.json(&WORDS);
-            }
+            let upload = upload(source);
             let text = upload.to_string();
+            Listings::default().read(text.as_bytes());
             let Some(outcome) = results(text.as_bytes(), &items) else {
                 let errors = &upload["errors"];
                 assert!(!errors.is_null() && !errors.is_array(), "{text}");
@@ -460,14 +471,12 @@ mod fuzz {
             };
             assert_eq!(outcomes.len(), items.len(), "{text}");
             let rows = upload["errors"].as_array().cloned().unwrap_or_default();
+            let is_refused = |outcome: &ItemOutcome| matches!(outcome, ItemOutcome::Rejected(_));
             let confirmed = outcomes
                 .iter()
-                .filter(|outcome| **outcome == ItemOutcome::Confirmed)
+                .filter(|it| **it == ItemOutcome::Confirmed)
                 .count();
-            let refused = outcomes
-                .iter()
-                .filter(|outcome| matches!(outcome, ItemOutcome::Rejected(_)))
-                .count();
+            let refused = outcomes.iter().filter(|it| is_refused(it)).count();
             assert!(confirmed == 0 || is_done, "{text}");
             assert!(
                 confirmed == 0 || confirmed + refused == items.len(),
@@ -478,18 +487,9 @@ mod fuzz {
                 "{text}"
             );
             for (item, outcome) in items.iter().zip(&outcomes) {
-                let sku = merchant_sku(item).unwrap();
-                let is_named = rows.iter().any(|row| {
-                    row["merchantSku"]
-                        .as_str()
-                        .is_some_and(|name| name.trim().eq_ignore_ascii_case(sku))
-                });
-                assert!(
-                    !is_named || matches!(outcome, ItemOutcome::Rejected(_)),
-                    "{text}"
-                );
+                let is_named = rows.iter().any(|row| is_named(row, item));
+                assert!(!is_named || is_refused(outcome), "{text}");
             }
-            Listings::default().read(text.as_bytes());
         });
     }
 }

@@ -134,18 +134,22 @@ fn location(item: &Item) -> &str {
 /// One question about many items, each at its location.
 fn question(items: &[Item]) -> String {
     let mut parameters = Vec::new();
-    let mut fields = String::new();
+    let mut fields = Vec::new();
     let mut variables = Map::new();
     for (place, item) in items.iter().enumerate() {
         parameters.push(format!("$i{place}: ID!, $l{place}: ID!"));
-        fields.push_str(&format!(
-            " i{place}: inventoryItem(id: $i{place}) {{ inventoryLevel(locationId: $l{place}) {{ \
+        fields.push(format!(
+            "i{place}: inventoryItem(id: $i{place}) {{ inventoryLevel(locationId: $l{place}) {{ \
              quantities(names: [\"available\"]) {{ name quantity }} }} }}"
         ));
         variables.insert(format!("i{place}"), inventory_item(item).into());
         variables.insert(format!("l{place}"), location(item).into());
     }
-    let query = format!("query Stock({}) {{{fields} }}", parameters.join(", "));
+    let query = format!(
+        "query Stock({}) {{ {} }}",
+        parameters.join(", "),
+        fields.join(" ")
+    );
     json!({ "query": query, "variables": Value::Object(variables) }).to_string()
 }
 
@@ -281,9 +285,9 @@ mod tests {
                 external_location_id: Some(location.into()),
                 ..Names::default()
             };
-            let named = shopify().names(&names)?;
-            assert_eq!(shopify().names(&named).as_ref(), Some(&named));
-            Some((named.external_listing_id?, named.external_location_id?))
+            let kept = shopify().names(&names)?;
+            assert_eq!(shopify().names(&kept).as_ref(), Some(&kept));
+            Some((kept.external_listing_id?, kept.external_location_id?))
         };
         let full = (
             "gid://shopify/InventoryItem/1".to_owned(),

@@ -37,12 +37,15 @@ pub(super) fn sent(
         .object("data")
         .and_then(|data| data.object("inventorySetQuantities"));
     let payload = payload.ok_or_else(|| answer.failure())?;
-    // Without the list nobody says that there was no error.
-    payload.list("userErrors").ok_or_else(|| answer.failure())?;
-    let errors = payload.objects("userErrors");
+    // Without the list nobody says that there was no error, and what is in it is one.
+    let errors = payload.list("userErrors").ok_or_else(|| answer.failure())?;
     if errors.is_empty() {
         return Ok(SendOutcome::Done(vec![ItemOutcome::Confirmed; items.len()]));
     }
+    let errors: Vec<Object<'_>> = errors
+        .into_iter()
+        .map(|error| Object::of(error).unwrap_or_default())
+        .collect();
     let codes: Vec<String> = errors
         .iter()
         .map(|error| error.text("code").unwrap_or_default())
@@ -65,16 +68,12 @@ pub(super) fn sent(
             place(error)
         };
         let message = error.text("message").unwrap_or_default();
-        match place.and_then(|place| outcomes.get_mut(place)) {
-            Some(outcome) => {
-                *outcome = ItemOutcome::Rejected(rejection(code, &message, class(code)))
-            }
+        let Some(outcome) = place.and_then(|place| outcomes.get_mut(place)) else {
             // Somebody has to find out which item it is.
-            None => {
-                let why = shortened(&format!("{code}: {message}"), 300);
-                return Err(failure(FailureKind::BadRequest, &why));
-            }
-        }
+            let why = shortened(&format!("{code}: {message}"), 300);
+            return Err(failure(FailureKind::BadRequest, &why));
+        };
+        *outcome = ItemOutcome::Rejected(rejection(code, &message, class(code)));
     }
     Ok(SendOutcome::Done(outcomes))
 }

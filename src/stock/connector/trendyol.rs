@@ -334,13 +334,13 @@ mod tests {
                 external_sku: Some("SKU".into()),
                 ..Names::default()
             };
-            let named = trendyol().names(&names);
+            let kept = trendyol().names(&names);
             // Who gives them again gets the same.
             assert_eq!(
-                named.as_ref().map(|it| trendyol().names(it)),
-                named.clone().map(Some)
+                kept.as_ref().map(|it| trendyol().names(it)),
+                kept.clone().map(Some)
             );
-            named.and_then(|named| named.external_barcode)
+            kept.and_then(|kept| kept.external_barcode)
         };
         assert_eq!(named(Some("86 8"), Some("869")).as_deref(), Some("868"));
         assert_eq!(named(None, Some("869")).as_deref(), Some("869"));

@@ -311,7 +311,7 @@ mod fuzz {
     #[test]
     fn an_item_is_confirmed_only_where_it_stands_so() {
         fuzz!(|source| {
-            let items: Vec<Item> = (0..source.below(4) + 1)
+            let items: Vec<Item> = (0..=source.below(4))
                 .map(|_| by_barcode(source.pick(&["1", "2", "3", "4"]), 1))
                 .collect();
             let text = batch(source);

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::faults::shuffled;
 use super::protocol::{Answer, Incoming, Protocol, Route};
-use super::state::{Batch, Catalogue, Line, Operation, World};
+use super::state::{Batch, Catalogue, Ending, Line, Operation, World};
 use super::trendyol::basic_pair;
 
 /// What it says to one upload too many.
@@ -119,8 +119,7 @@ impl HepsiburadaRules {
             applies_at: incoming.now + self.applies_after,
             lines,
             is_applied: false,
-            is_never_done: false,
-            is_failed: false,
+            ending: Ending::default(),
             is_shuffled: false,
         });
         Ok(Answer::ok(json!({ "id": id })))
@@ -143,7 +142,7 @@ fn poll(incoming: &Incoming<'_>, world: &World) -> Answer {
             json!({ "message": "the upload is not found" }),
         );
     };
-    let status = match (batch.is_done(), batch.is_failed) {
+    let status = match (batch.is_done(), batch.ending == Ending::Failed) {
         (false, _) => "PROCESSING",
         (true, false) => "Done",
         (true, true) => "Failed",
@@ -160,7 +159,7 @@ fn poll(incoming: &Incoming<'_>, world: &World) -> Answer {
         errors = shuffled(errors, u64::try_from(batch.number).unwrap_or_default());
     }
     // Of what is not done yet, and of what failed as a whole, it says no more.
-    let is_told = batch.is_done() && !batch.is_failed;
+    let is_told = batch.is_done() && batch.ending != Ending::Failed;
     Answer::ok(json!({
         "id": id,
         "status": status,

@@ -28,4 +28,4 @@ pub mod trendyol;
 pub use faults::{Fault, FaultKind};
 pub use protocol::{Answer, Incoming, Protocol, Route};
 pub use server::{MockMarketplace, Options, Running};
-pub use state::{Batch, Catalogue, Entry, Line, Operation, Received, World};
+pub use state::{Batch, Catalogue, Ending, Entry, Line, Operation, Received, World};

@@ -63,6 +63,9 @@ pub struct Running {
 
 impl Running {
     /// What to set as the address of the marketplace.
+    ///
+    /// # Panics
+    /// Never: every address makes a URL.
     pub fn base_url(&self) -> Url {
         let url = format!("http://{}", self.address);
         Url::parse(&url).expect("an address makes a URL")
@@ -253,9 +256,8 @@ impl MockMarketplace {
                 Response::builder().body("x".repeat(bytes)),
             ),
         };
-        self.change(|world| {
-            world.requests[number - 1].status = status.map(|status| status.as_u16())
-        });
+        let status = status.map(|status| status.as_u16());
+        self.change(|world| world.requests[number - 1].status = status);
         response
     }
 

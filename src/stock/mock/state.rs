@@ -138,18 +138,29 @@ pub struct Batch {
     pub lines: Vec<Line>,
     /// Whether it was applied.
     pub is_applied: bool,
-    /// Its results never come.
-    pub is_never_done: bool,
-    /// Nothing of it is applied.
-    pub is_failed: bool,
+    /// How it ends.
+    pub ending: Ending,
     /// Its results come in another order.
     pub is_shuffled: bool,
+}
+
+/// How a batch ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Ending {
+    /// It is applied, and its results say so.
+    #[default]
+    Usual,
+    /// It is applied, and its results never say so.
+    NeverTold,
+    /// Nothing of it is applied.
+    Failed,
 }
 
 impl Batch {
     /// Whether its results are there.
     pub fn is_done(&self) -> bool {
-        self.is_applied && !self.is_never_done
+        self.is_applied && self.ending != Ending::NeverTold
     }
 }
 
@@ -244,8 +255,12 @@ impl World {
                 .take(Some(Operation::Send), |kind| kind == wanted)
                 .is_some()
         };
-        batch.is_never_done = is(&FaultKind::NeverDone);
-        batch.is_failed = is(&FaultKind::FailBatch);
+        if is(&FaultKind::NeverDone) {
+            batch.ending = Ending::NeverTold;
+        }
+        if is(&FaultKind::FailBatch) {
+            batch.ending = Ending::Failed;
+        }
         batch.is_shuffled = is(&FaultKind::ShuffleResults);
         let is_late = |kind: &FaultKind| matches!(kind, FaultKind::ApplyLate { .. });
         let late = self.faults.take(Some(Operation::Send), is_late);
@@ -294,7 +309,7 @@ impl World {
         for place in due {
             let batch = &mut self.batches[place];
             batch.is_applied = true;
-            if batch.is_failed {
+            if batch.ending == Ending::Failed {
                 continue;
             }
             let items = self.stored.entry(batch.seller.clone()).or_default();
@@ -362,5 +377,135 @@ impl World {
             *spent += updates;
         }
         is_left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::faults::Fault;
+    use super::*;
+
+    fn noon() -> DateTime<Utc> {
+        "2024-01-01T12:00:00Z".parse().unwrap()
+    }
+
+    fn world() -> World {
+        World::new(Catalogue::of(["a", "b"]), 1)
+    }
+
+    fn batch(id: &str, seconds: i64, quantity: i64) -> Batch {
+        Batch {
+            id: id.into(),
+            seller: "s".into(),
+            number: 1,
+            received_at: noon(),
+            applies_at: noon() + TimeDelta::seconds(seconds),
+            lines: vec![Line {
+                identifier: "a".into(),
+                quantity,
+                refusal: None,
+                echo: Value::Null,
+            }],
+            is_applied: false,
+            ending: Ending::Usual,
+            is_shuffled: false,
+        }
+    }
+
+    #[test]
+    fn a_window_of_calls_slides() {
+        let mut world = world();
+        let second = TimeDelta::seconds(1);
+        let mut spend = |at: i64| {
+            world.spend(
+                "r",
+                2,
+                TimeDelta::seconds(10),
+                noon() + second * i32::try_from(at).unwrap(),
+            )
+        };
+        let taken = [0, 4, 5, 9, 10, 11, 13, 14].map(&mut spend);
+        // What was refused does not count.
+        assert_eq!(taken, [true, true, false, false, true, false, false, true]);
+        assert!(world.spend("other", 2, TimeDelta::seconds(10), noon()));
+    }
+
+    #[test]
+    fn a_day_has_so_many_updates_and_the_next_one_has_them_again() {
+        let mut world = world();
+        let (today, tomorrow) = (noon().date_naive(), noon().date_naive().succ_opt().unwrap());
+        assert!(world.spend_today("s", today, 7, 10));
+        assert!(
+            !world.spend_today("s", today, 4, 10),
+            "nothing of it is spent"
+        );
+        assert!(world.spend_today("s", today, 3, 10));
+        assert!(!world.spend_today("s", today, 1, 10));
+        assert!(world.spend_today("s", tomorrow, 10, 10));
+        assert!(world.spend_today("t", today, 10, 10));
+    }
+
+    #[test]
+    fn the_same_body_of_the_same_seller_repeats_within_the_window() {
+        let mut world = world();
+        let window = TimeDelta::seconds(900);
+        let mut repeats = |seller: &str, body: &str, at: i64| {
+            world.repeats(seller, body.into(), window, noon() + TimeDelta::seconds(at))
+        };
+        assert!(!repeats("s", "x", 0));
+        assert!(repeats("s", "x", 899));
+        assert!(!repeats("s", "y", 899));
+        assert!(!repeats("t", "x", 899));
+        // A refusal does not begin another window.
+        assert!(!repeats("s", "x", 900));
+        assert!(repeats("s", "x", 1799));
+    }
+
+    #[test]
+    fn batches_are_applied_when_they_are_due_and_not_in_the_order_they_came() {
+        let mut world = world();
+        world.take(batch("late", 5, 1));
+        world.take(batch("soon", 2, 2));
+        assert_eq!((world.outstanding("s"), world.outstanding("t")), (2, 0));
+        assert_eq!(world.next_due(), Some(noon() + TimeDelta::seconds(2)));
+        world.settle(noon() + TimeDelta::seconds(1));
+        assert_eq!(world.quantity("s", "a"), Some(0));
+        world.settle(noon() + TimeDelta::seconds(3));
+        assert_eq!(
+            (world.quantity("s", "a"), world.outstanding("s")),
+            (Some(2), 1)
+        );
+        world.settle(noon() + TimeDelta::seconds(9));
+        assert_eq!(
+            (world.quantity("s", "a"), world.next_due()),
+            (Some(1), None)
+        );
+        assert!(world.batch("s", "late").is_some_and(Batch::is_done));
+        assert!(world.batch("t", "late").is_none());
+    }
+
+    #[test]
+    fn a_batch_takes_the_faults_that_are_about_it() {
+        let mut world = world();
+        for kind in [
+            FaultKind::RejectItem {
+                identifier: "b".into(),
+                reason: "not this one".into(),
+            },
+            FaultKind::RejectItem {
+                identifier: "a".into(),
+                reason: "no".into(),
+            },
+            FaultKind::FailBatch,
+        ] {
+            world.faults.add(Fault::once(Operation::Send, kind));
+        }
+        world.take(batch("one", 0, 5));
+        world.settle(noon());
+        let batch = world.batch("s", "one").unwrap();
+        assert_eq!(batch.lines[0].refusal.as_deref(), Some("no"));
+        assert_eq!((batch.ending, batch.is_done()), (Ending::Failed, true));
+        assert_eq!(world.quantity("s", "a"), Some(0));
+        assert_eq!(world.faults.all().len(), 1);
     }
 }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::faults::shuffled;
 use super::protocol::{Answer, Incoming, Protocol, Route};
-use super::state::{Batch, Line, Operation, World};
+use super::state::{Batch, Ending, Line, Operation, World};
 use crate::stock::model::ListingTier;
 
 /// What it says to a request that it had already.
@@ -134,8 +134,7 @@ impl TrendyolRules {
             applies_at: incoming.now + self.applies_after,
             lines,
             is_applied: false,
-            is_never_done: false,
-            is_failed: false,
+            ending: Ending::default(),
             is_shuffled: false,
         });
         Ok(Answer::ok(json!({ "batchRequestId": id })))
@@ -153,7 +152,7 @@ fn poll(incoming: &Incoming<'_>, world: &World) -> Answer {
     };
     let mut results: Vec<Value> = Vec::new();
     if batch.is_done() {
-        results.extend(batch.lines.iter().map(|line| result(line, batch.is_failed)));
+        results.extend(batch.lines.iter().map(|line| result(line, batch.ending)));
     }
     if batch.is_shuffled {
         results = shuffled(results, u64::try_from(batch.number).unwrap_or_default());
@@ -175,11 +174,11 @@ fn poll(incoming: &Incoming<'_>, world: &World) -> Answer {
     }))
 }
 
-fn result(line: &Line, is_failed: bool) -> Value {
+fn result(line: &Line, ending: Ending) -> Value {
     let refusal = line
         .refusal
         .as_deref()
-        .or(is_failed.then_some("the batch failed"));
+        .or((ending == Ending::Failed).then_some("the batch failed"));
     let (status, reasons) = match refusal {
         Some(refusal) => ("FAILED", vec![refusal]),
         None => ("SUCCESS", Vec::new()),

@@ -35,6 +35,7 @@ pub(crate) struct OnHand {
 }
 
 /// How many of a product are reserved in a store.
+#[expect(clippy::struct_field_names, reason = "it is called so everywhere")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromRow)]
 pub(crate) struct Committed {
     pub(crate) product_id: ProductId,
@@ -85,12 +86,20 @@ pub(crate) async fn make_rows(
         .execute(conn).await.map(|_| ()))
 }
 
+/// SQLite finds the rows of few products in few stores by the product, whatever it believes.
+macro_rules! by_product {
+    () => {
+        " INDEXED BY product_stores_product_id_idx"
+    };
+}
+
 macro_rules! lock_rows {
-    ($products:expr, $stores:expr, $order:literal) => {
+    ($index:expr, $products:expr, $stores:expr, $order:literal) => {
         concat!(
             "SELECT product_id, store_id, sellable_quantity, committed_quantity
-             FROM product_stores
-             WHERE product_id ",
+             FROM product_stores",
+            $index,
+            " WHERE product_id ",
             $products,
             " AND store_id ",
             $stores,
@@ -109,22 +118,28 @@ pub(crate) async fn lock_rows(
     // SQLite has one writer anyway.
     let sql = tx.pick(
         sql!(postgres: lock_rows!(
+            "",
             is_listed!(postgres "$1"),
             is_listed!(postgres "$2"),
             " ORDER BY product_id, store_id FOR NO KEY UPDATE"
         )),
-        sql!(sqlite: lock_rows!(is_listed!(sqlite "$1"), is_listed!(sqlite "$2"), "")),
+        sql!(sqlite: lock_rows!(
+            by_product!(),
+            is_listed!(sqlite "$1"),
+            is_listed!(sqlite "$2"),
+            ""
+        )),
     );
     on!(tx, conn => query_as(sql).bind(list(products)).bind(list(stores)).fetch_all(conn).await)
 }
 
 macro_rules! on_hand {
-    ($products:expr, $warehouses:expr) => {
+    ($shelf:expr, $products:expr, $warehouses:expr) => {
         concat!(
             "SELECT ss.product_id, sh.warehouse_id, CAST(SUM(ss.quantity) AS BIGINT) AS quantity
-             FROM shelf_stocks AS ss
-             JOIN shelves AS sh ON sh.id = ss.shelf_id
-             WHERE ss.quantity > 0 AND ss.product_id ",
+             FROM shelf_stocks AS ss ",
+            $shelf,
+            " WHERE ss.quantity > 0 AND ss.product_id ",
             $products,
             " AND sh.warehouse_id ",
             $warehouses,
@@ -140,19 +155,28 @@ pub(crate) async fn on_hand(
     warehouses: &BTreeSet<WarehouseId>,
 ) -> sqlx::Result<Vec<OnHand>> {
     let sql = tx.pick(
-        sql!(postgres: on_hand!(is_listed!(postgres "$1"), is_listed!(postgres "$2"))),
-        sql!(sqlite: on_hand!(is_listed!(sqlite "$1"), is_listed!(sqlite "$2"))),
+        sql!(postgres: on_hand!(
+            shelf_of!(postgres),
+            is_listed!(postgres "$1"),
+            is_listed!(postgres "$2")
+        )),
+        sql!(sqlite: on_hand!(
+            shelf_of!(sqlite),
+            is_listed!(sqlite "$1"),
+            is_listed!(sqlite "$2")
+        )),
     );
     on!(tx, conn => query_as(sql).bind(list(products)).bind(list(warehouses))
         .fetch_all(conn).await)
 }
 
 macro_rules! committed {
-    ($products:expr, $stores:expr) => {
+    ($index:expr, $products:expr, $stores:expr) => {
         concat!(
             "SELECT product_id, store_id, committed_quantity
-             FROM product_stores
-             WHERE committed_quantity > 0 AND product_id ",
+             FROM product_stores",
+            $index,
+            " WHERE committed_quantity > 0 AND product_id ",
             $products,
             " AND store_id ",
             $stores
@@ -167,8 +191,12 @@ pub(crate) async fn committed(
     stores: &BTreeSet<StoreId>,
 ) -> sqlx::Result<Vec<Committed>> {
     let sql = tx.pick(
-        sql!(postgres: committed!(is_listed!(postgres "$1"), is_listed!(postgres "$2"))),
-        sql!(sqlite: committed!(is_listed!(sqlite "$1"), is_listed!(sqlite "$2"))),
+        sql!(postgres: committed!("", is_listed!(postgres "$1"), is_listed!(postgres "$2"))),
+        sql!(sqlite: committed!(
+            by_product!(),
+            is_listed!(sqlite "$1"),
+            is_listed!(sqlite "$2")
+        )),
     );
     on!(tx, conn => query_as(sql).bind(list(products)).bind(list(stores)).fetch_all(conn).await)
 }
@@ -196,7 +224,7 @@ pub(crate) async fn move_counters(
                AND ps.sellable_quantity + d.sellable >= 0
                AND ps.committed_quantity + d.committed >= 0"),
         sql!(sqlite:
-            "UPDATE product_stores
+            "UPDATE product_stores INDEXED BY product_stores_product_id_idx
              SET sellable_quantity = sellable_quantity + d.sellable,
                  committed_quantity = committed_quantity + d.committed,
                  updated_at = $2
@@ -232,27 +260,30 @@ pub(crate) async fn products_of(
         .fetch_all(conn).await)
 }
 
-/// The next rows of a store behind a product that can be sold, locked.
-pub(crate) async fn sellable_rows(
+macro_rules! sellable_products {
+    ($lock:literal) => {
+        concat!(
+            "SELECT product_id
+             FROM product_stores
+             WHERE store_id = $1 AND product_id > $2 AND sellable_quantity > 0
+             ORDER BY product_id
+             LIMIT $3",
+            $lock
+        )
+    };
+}
+
+/// The next products of a store behind one that can be sold there, locked.
+pub(crate) async fn sellable_products(
     tx: &mut Tx,
     store_id: StoreId,
     after: ProductId,
     limit: i64,
-) -> sqlx::Result<Vec<CounterRow>> {
+) -> sqlx::Result<Vec<ProductId>> {
     let sql = tx.pick(
-        sql!(postgres:
-            "SELECT product_id, store_id, sellable_quantity, committed_quantity
-             FROM product_stores
-             WHERE store_id = $1 AND product_id > $2 AND sellable_quantity > 0
-             ORDER BY product_id
-             LIMIT $3
-             FOR NO KEY UPDATE"),
-        sql!(sqlite:
-            "SELECT product_id, store_id, sellable_quantity, committed_quantity
-             FROM product_stores
-             WHERE store_id = $1 AND product_id > $2 AND sellable_quantity > 0
-             ORDER BY product_id
-             LIMIT $3"),
+        sql!(postgres: sellable_products!(" FOR NO KEY UPDATE")),
+        sql!(sqlite: sellable_products!("")),
     );
-    on!(tx, conn => query_as(sql).bind(store_id).bind(after).bind(limit).fetch_all(conn).await)
+    on!(tx, conn => query_scalar(sql).bind(store_id).bind(after).bind(limit)
+        .fetch_all(conn).await)
 }

@@ -16,7 +16,7 @@ pub(crate) async fn hold_layout(tx: &mut Tx, organization_id: &str) -> sqlx::Res
     // whose hashes are the same wait for each other, and that is all.
     let sql = tx.pick(
         sql!(postgres: "SELECT 1 FROM pg_advisory_xact_lock_shared(hashtextextended($1, 9))"),
-        sql!(sqlite: "SELECT $1 AS organization_id"),
+        sql!(sqlite: "SELECT $1 AS held"),
     );
     on!(tx, conn => query(sql).bind(organization_id).execute(conn).await.map(|_| ()))
 }
@@ -26,7 +26,7 @@ pub(crate) async fn hold_layout(tx: &mut Tx, organization_id: &str) -> sqlx::Res
 pub(crate) async fn lock_layout(tx: &mut Tx, organization_id: &str) -> sqlx::Result<()> {
     let sql = tx.pick(
         sql!(postgres: "SELECT 1 FROM pg_advisory_xact_lock(hashtextextended($1, 9))"),
-        sql!(sqlite: "SELECT $1 AS organization_id"),
+        sql!(sqlite: "SELECT $1 AS locked"),
     );
     on!(tx, conn => query(sql).bind(organization_id).execute(conn).await.map(|_| ()))
 }
@@ -43,18 +43,31 @@ pub(crate) async fn source_of(
         .fetch_optional(conn).await)
 }
 
+macro_rules! links {
+    ($link:literal) => {
+        concat!(
+            "SELECT s.id, ws.warehouse_id FROM stores AS s ",
+            $link,
+            " WHERE s.organization_id = $1 AND s.stock_source = 'WAREHOUSE'"
+        )
+    };
+}
+
 /// The warehouses of the stores of an organization whose quantities come from there.
 pub(crate) async fn links(
     tx: &mut Tx,
     organization_id: &str,
 ) -> sqlx::Result<Vec<(StoreId, WarehouseId)>> {
-    on!(tx, conn => query_as(sql!(
-        "SELECT s.id, ws.warehouse_id
-         FROM stores AS s
-         JOIN warehouse_stores AS ws ON ws.store_id = s.id
-         WHERE s.organization_id = $1 AND s.stock_source = 'WAREHOUSE'"))
-        .bind(organization_id)
-        .fetch_all(conn).await)
+    // PostgreSQL would rather read the links of all organizations.
+    let sql = tx.pick(
+        sql!(postgres: links!(
+            "CROSS JOIN LATERAL (
+                 SELECT warehouse_id FROM warehouse_stores WHERE store_id = s.id OFFSET 0
+             ) AS ws"
+        )),
+        sql!(sqlite: links!("CROSS JOIN warehouse_stores AS ws ON ws.store_id = s.id")),
+    );
+    on!(tx, conn => query_as(sql).bind(organization_id).fetch_all(conn).await)
 }
 
 /// Changes where the quantities of a store come from.

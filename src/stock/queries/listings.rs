@@ -22,20 +22,19 @@ pub(crate) struct Listing {
     pub(crate) external_location_id: Option<String>,
 }
 
-/// Gives a product a row in a store, with nothing to sell and not listed; tells whether it had
-/// none.
+/// Gives a product a row in a store, with nothing to sell and not listed, unless it has one.
 pub(crate) async fn insert_pair(
     tx: &mut Tx,
     store_id: StoreId,
     product_id: ProductId,
     now: DateTime<Utc>,
-) -> sqlx::Result<bool> {
+) -> sqlx::Result<()> {
     on!(tx, conn => query(sql!(
         "INSERT INTO product_stores (store_id, product_id, is_listed, created_at, updated_at)
          VALUES ($1, $2, FALSE, $3, $3)
          ON CONFLICT (store_id, product_id) DO NOTHING"))
         .bind(store_id).bind(product_id).bind(now)
-        .execute(conn).await.map(|done| done.rows_affected() == 1))
+        .execute(conn).await.map(|_| ()))
 }
 
 /// How a store sells a product; nobody else changes it until the transaction ends.

@@ -33,7 +33,10 @@ pub(crate) struct NewMovement<'a> {
     pub(crate) note: Option<&'a str>,
 }
 
-#[expect(clippy::ref_option, reason = "serde hands over a reference to the field")]
+#[expect(
+    clippy::ref_option,
+    reason = "serde hands over a reference to the field"
+)]
 fn optional_id<S: Serializer, T: Copy + Into<Uuid>>(
     id: &Option<T>,
     serializer: S,

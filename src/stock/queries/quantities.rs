@@ -35,6 +35,7 @@ pub(crate) struct Pair {
     pub(crate) last_pushed_at: Option<DateTime<Utc>>,
     /// Whether it is pushed.
     pub(crate) push_state: PairState,
+    pub(crate) push_error_code: Option<String>,
     pub(crate) blocked_until: Option<DateTime<Utc>>,
     pub(crate) reject_count: i32,
 }
@@ -42,16 +43,22 @@ pub(crate) struct Pair {
 /// How many of the product `p`, which may have the row `ps` in a store, that store can sell: of a
 /// set, how many its components make there. A component without a row there, and a set without
 /// components, make none.
+///
+/// Each component is looked up: PostgreSQL, joining them, may read all of a store for each set, as
+/// it does where it has no statistics yet.
 macro_rules! quantity_in {
     ($store:literal) => {
         concat!(
             "CASE WHEN p.product_type = 'SET' THEN COALESCE((
-                 SELECT MIN(COALESCE(cs.sellable_quantity, 0) / i.quantity)
-                 FROM product_set_items AS i
-                 LEFT JOIN product_stores AS cs
-                     ON cs.product_id = i.component_product_id AND cs.store_id = ",
+                 SELECT MIN(COALESCE((
+                     SELECT cs.sellable_quantity
+                     FROM product_stores AS cs
+                     WHERE cs.product_id = i.component_product_id AND cs.store_id = ",
             $store,
-            " WHERE i.set_product_id = p.id
+            "
+                 ), 0) / i.quantity)
+                 FROM product_set_items AS i
+                 WHERE i.set_product_id = p.id
              ), 0) ELSE COALESCE(ps.sellable_quantity, 0) END"
         )
     };
@@ -67,7 +74,8 @@ macro_rules! pairs_of {
             " AS quantity, p.sku, p.barcode, ps.external_sku, ps.external_barcode, ps.external_listing_id,
                  ps.external_location_id, COALESCE(ps.is_listed, FALSE) AS is_listed,
                  ps.last_confirmed_quantity, ps.in_flight_push_id, ps.last_pushed_quantity,
-                 ps.last_pushed_at, COALESCE(ps.push_state, 'OK') AS push_state, ps.blocked_until,
+                 ps.last_pushed_at, COALESCE(ps.push_state, 'OK') AS push_state,
+                 ps.push_error_code, ps.blocked_until,
                  COALESCE(ps.reject_count, 0) AS reject_count
              FROM (",
             $wanted,

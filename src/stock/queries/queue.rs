@@ -1,6 +1,6 @@
 //! What marketplaces have to be told.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use jobs::{PushId, StoreId};
 use sqlx::{FromRow, query, query_as};
 
@@ -8,6 +8,7 @@ use crate::db::{Tx, json_uuid, on, sql};
 use crate::http::page::Cursor;
 use crate::ids::id_prefix;
 use crate::stock::model::{ProductId, QueueId, QueueOutcome, Reason};
+use crate::stock::rejections::{BLOCKED_PAUSE, BLOCKED_RETRY};
 
 /// What is put into the queue, and how.
 #[derive(Clone, Copy, Debug)]
@@ -24,19 +25,14 @@ pub(crate) struct Entry<'a> {
     pub(crate) force: bool,
 }
 
-/// How often a blocked pair is tried for a fresh change.
-const BLOCKED_PAUSE: TimeDelta = TimeDelta::minutes(15);
-/// How long a blocked pair is left alone if nothing changes.
-pub(crate) const BLOCKED_RETRY: TimeDelta = TimeDelta::hours(6);
-
 /// The statement of [`upsert`]: where the id of a row comes from, how an instant is typed, and
 /// how the pairs are found are written differently.
 ///
 /// A row that is due stays as due as it is. One that is not due yet is due now, with two
-/// exceptions. It waits for a blocked pair that was tried within the pause; such a pair was sent
-/// then, or blocked so long ago as its next try is not yet far. And a row of a pair whose last
-/// push has no results yet is held by the store's run: it stays held, unless it has become more
-/// urgent, for the run holds the urgent ones less long.
+/// exceptions. One of a blocked pair that was tried within the pause, which is when it was sent
+/// last or when it was blocked, is due after the pause. And one of a pair whose last push has no
+/// results yet is held by the store's run: it stays held, unless it has become more urgent, for
+/// the run holds the urgent ones less long.
 macro_rules! upsert_of {
     ($id:literal, $now:literal, $pairs:literal) => {
         concat!(

@@ -81,6 +81,7 @@ impl Item {
 }
 
 /// An order that waits for units of a product.
+#[expect(clippy::struct_field_names, reason = "it is called so everywhere")]
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub(crate) struct Shortfall {
     pub(crate) reservation_id: ReservationId,
@@ -116,18 +117,25 @@ pub(crate) async fn insert_reservation(tx: &mut Tx, header: &Header) -> sqlx::Re
         .execute(conn).await.map(|done| done.rows_affected() == 1))
 }
 
+macro_rules! of_order {
+    ($lock:literal) => {
+        concat!(
+            "SELECT id, store_id, order_ref, mode, status, request_hash, unmatched_lines,
+                 created_at, updated_at
+             FROM stock_reservations
+             WHERE store_id = $1 AND order_ref = $2",
+            $lock
+        )
+    };
+}
+
 /// The reservation of an order.
 pub(crate) async fn reservation(
     tx: &mut Tx,
     store_id: StoreId,
     order_ref: &str,
 ) -> sqlx::Result<Option<Header>> {
-    on!(tx, conn => query_as(sql!(
-        "SELECT id, store_id, order_ref, mode, status, request_hash, unmatched_lines, created_at,
-             updated_at
-         FROM stock_reservations
-         WHERE store_id = $1 AND order_ref = $2"))
-        .bind(store_id).bind(order_ref)
+    on!(tx, conn => query_as(sql!(of_order!(""))).bind(store_id).bind(order_ref)
         .fetch_optional(conn).await)
 }
 
@@ -139,17 +147,8 @@ pub(crate) async fn lock_reservation(
 ) -> sqlx::Result<Option<Header>> {
     // SQLite has one writer anyway.
     let sql = tx.pick(
-        sql!(postgres:
-            "SELECT id, store_id, order_ref, mode, status, request_hash, unmatched_lines,
-                 created_at, updated_at
-             FROM stock_reservations
-             WHERE store_id = $1 AND order_ref = $2
-             FOR NO KEY UPDATE"),
-        sql!(sqlite:
-            "SELECT id, store_id, order_ref, mode, status, request_hash, unmatched_lines,
-                 created_at, updated_at
-             FROM stock_reservations
-             WHERE store_id = $1 AND order_ref = $2"),
+        sql!(postgres: of_order!(" FOR NO KEY UPDATE")),
+        sql!(sqlite: of_order!("")),
     );
     on!(tx, conn => query_as(sql).bind(store_id).bind(order_ref).fetch_optional(conn).await)
 }
@@ -277,8 +276,8 @@ macro_rules! shortfalls {
             "SELECT i.reservation_id, i.product_id, r.store_id, r.order_ref,
                  i.shortfall_quantity, i.created_at
              FROM stock_reservation_items AS i
-             JOIN stock_reservations AS r ON r.id = i.reservation_id
-             WHERE i.shortfall_quantity > 0 AND i.is_open
+             CROSS JOIN stock_reservations AS r
+             WHERE r.id = i.reservation_id AND i.shortfall_quantity > 0 AND i.is_open
                AND i.product_id ",
             $products,
             " AND r.store_id ",
@@ -315,8 +314,8 @@ macro_rules! waiting_products {
         concat!(
             "SELECT DISTINCT i.product_id
              FROM stock_reservation_items AS i
-             JOIN stock_reservations AS r ON r.id = i.reservation_id
-             WHERE i.shortfall_quantity > 0 AND i.is_open AND r.store_id = $2
+             CROSS JOIN stock_reservations AS r
+             WHERE r.id = i.reservation_id AND i.shortfall_quantity > 0 AND i.is_open AND r.store_id = $2
                AND i.product_id ",
             $products
         )

@@ -50,7 +50,7 @@ impl From<Option<String>> for StoredCredential {
 }
 
 impl StoredCredential {
-    fn text(&self) -> Option<&str> {
+    pub(crate) fn text(&self) -> Option<&str> {
         self.0.as_ref().map(Sealed::text)
     }
 }
@@ -103,7 +103,7 @@ pub(crate) async fn lock_store(tx: &mut Tx, id: StoreId) -> sqlx::Result<()> {
     on!(tx, conn => query(sql).bind(id).fetch_optional(conn).await.map(|_| ()))
 }
 
-/// Writes how a store is pushed to.
+/// Writes how a store is pushed to, all but where its quantities come from.
 pub(crate) async fn update_store(
     tx: &mut Tx,
     store: &StoreRow,
@@ -111,13 +111,12 @@ pub(crate) async fn update_store(
 ) -> sqlx::Result<()> {
     on!(tx, conn => query(sql!(
         "UPDATE stores
-         SET is_active = $2, send_stock = $3, stock_push_mode = $4, stock_source = $5,
-             rate_mode = $6, listing_tier = $7, listing_count = $8, integrator_name = $9,
-             marketplace_env = $10, storefront_code = $11, api_key = $12, api_secret = $13,
-             updated_at = $14
+         SET is_active = $2, send_stock = $3, stock_push_mode = $4, rate_mode = $5,
+             listing_tier = $6, listing_count = $7, integrator_name = $8, marketplace_env = $9,
+             storefront_code = $10, api_key = $11, api_secret = $12, updated_at = $13
          WHERE id = $1"))
         .bind(store.id).bind(store.is_active).bind(store.send_stock).bind(store.stock_push_mode)
-        .bind(store.stock_source).bind(store.rate_mode).bind(store.listing_tier)
+        .bind(store.rate_mode).bind(store.listing_tier)
         .bind(store.listing_count).bind(&store.integrator_name).bind(store.marketplace_env)
         .bind(&store.storefront_code).bind(store.api_key.text()).bind(store.api_secret.text())
         .bind(now)

@@ -130,12 +130,12 @@ pub(crate) async fn take(
 }
 
 macro_rules! where_they_lie {
-    ($products:expr, $warehouses:expr) => {
+    ($shelf:expr, $products:expr, $warehouses:expr) => {
         concat!(
             "SELECT ss.product_id, ss.shelf_id, sh.warehouse_id, ss.quantity
-             FROM shelf_stocks AS ss
-             JOIN shelves AS sh ON sh.id = ss.shelf_id
-             WHERE ss.quantity > 0 AND ss.product_id ",
+             FROM shelf_stocks AS ss ",
+            $shelf,
+            " WHERE ss.quantity > 0 AND ss.product_id ",
             $products,
             " AND sh.warehouse_id ",
             $warehouses,
@@ -151,8 +151,16 @@ pub(crate) async fn where_they_lie(
     warehouses: &BTreeSet<WarehouseId>,
 ) -> sqlx::Result<Vec<OnShelf>> {
     let sql = tx.pick(
-        sql!(postgres: where_they_lie!(is_listed!(postgres "$1"), is_listed!(postgres "$2"))),
-        sql!(sqlite: where_they_lie!(is_listed!(sqlite "$1"), is_listed!(sqlite "$2"))),
+        sql!(postgres: where_they_lie!(
+            shelf_of!(postgres),
+            is_listed!(postgres "$1"),
+            is_listed!(postgres "$2")
+        )),
+        sql!(sqlite: where_they_lie!(
+            shelf_of!(sqlite),
+            is_listed!(sqlite "$1"),
+            is_listed!(sqlite "$2")
+        )),
     );
     let products: Vec<ProductId> = products.iter().copied().collect();
     let warehouses: Vec<WarehouseId> = warehouses.iter().copied().collect();
@@ -162,11 +170,7 @@ pub(crate) async fn where_they_lie(
 }
 
 /// Takes units from many shelves, where there are as many; tells from how many places.
-pub(crate) async fn take_all(
-    tx: &mut Tx,
-    picks: &[Pick],
-    now: DateTime<Utc>,
-) -> sqlx::Result<u64> {
+pub(crate) async fn take_all(tx: &mut Tx, picks: &[Pick], now: DateTime<Utc>) -> sqlx::Result<u64> {
     let sql = tx.pick(
         sql!(postgres:
             "UPDATE shelf_stocks AS ss
@@ -177,7 +181,7 @@ pub(crate) async fn take_all(
                    SELECT CAST(value ->> 'product_id' AS UUID) FROM jsonb_array_elements($1)))
                AND ss.quantity >= p.quantity"),
         sql!(sqlite:
-            "UPDATE shelf_stocks
+            "UPDATE shelf_stocks INDEXED BY shelf_stocks_product_id_idx
              SET quantity = shelf_stocks.quantity - p.quantity, updated_at = $2
              FROM (
                  SELECT unhex(value ->> 'product_id') AS product_id,

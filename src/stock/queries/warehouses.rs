@@ -77,7 +77,10 @@ pub(crate) async fn links_of(
 
 macro_rules! own_stores {
     ($stores:expr) => {
-        concat!("SELECT id FROM stores WHERE organization_id = $2 AND id ", $stores)
+        concat!(
+            "SELECT id FROM stores WHERE organization_id = $2 AND id ",
+            $stores
+        )
     };
 }
 
@@ -98,7 +101,10 @@ pub(crate) async fn own_stores(
 
 macro_rules! delete_links {
     ($stores:expr) => {
-        concat!("DELETE FROM warehouse_stores WHERE warehouse_id = $2 AND store_id ", $stores)
+        concat!(
+            "DELETE FROM warehouse_stores WHERE warehouse_id = $2 AND store_id ",
+            $stores
+        )
     };
 }
 

@@ -294,23 +294,12 @@ pub(crate) async fn write_outcomes(
                  next_attempt_at = o.next_attempt_at, last_error = o.last_error,
                  delivered_at = o.delivered_at, lease_token = NULL, lease_expires_at = NULL,
                  updated_at = $2
-             FROM (
-                 SELECT sent.*, held.lease_token AS held_by
-                 FROM jsonb_to_recordset($1) AS sent (delivery_id UUID, lease_token UUID,
-                     status TEXT, http_status INTEGER, failures INTEGER,
-                     next_attempt_at TIMESTAMPTZ, last_error TEXT, delivered_at TIMESTAMPTZ)
-                 CROSS JOIN LATERAL (
-                     SELECT lease_token
-                     FROM callback_deliveries
-                     WHERE id = sent.delivery_id
-                     OFFSET 0
-                     FOR NO KEY UPDATE
-                 ) AS held
-             ) AS o
-             WHERE d.id = o.delivery_id
+             FROM jsonb_to_recordset($1) AS o (delivery_id UUID, lease_token UUID, status TEXT,
+                 http_status INTEGER, failures INTEGER, next_attempt_at TIMESTAMPTZ,
+                 last_error TEXT, delivered_at TIMESTAMPTZ)
+             WHERE d.id = o.delivery_id AND d.lease_token = o.lease_token
                AND d.id = ANY (ARRAY (
                    SELECT CAST(value ->> 'delivery_id' AS UUID) FROM jsonb_array_elements($1)))
-               AND o.held_by = o.lease_token
              RETURNING d.id"),
         sql!(sqlite:
             "UPDATE callback_deliveries

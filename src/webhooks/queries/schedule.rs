@@ -354,12 +354,24 @@ pub(crate) async fn lock_events(tx: &mut Tx, ids: &[OutboxId]) -> sqlx::Result<H
     Ok(locked.into_iter().collect())
 }
 
-/// Whether an event is there.
-pub(crate) async fn is_there(tx: &mut Tx, id: OutboxId) -> sqlx::Result<bool> {
-    on!(tx, conn => query_scalar(sql!(
-        "SELECT EXISTS (SELECT 1 FROM callback_outbox WHERE id = $1)"))
-        .bind(id)
-        .fetch_one(conn).await)
+/// Which of these events are there, whoever has locked them.
+pub(crate) async fn there(tx: &mut Tx, ids: &[OutboxId]) -> sqlx::Result<HashSet<OutboxId>> {
+    if ids.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let sql = tx.pick(
+        sql!(postgres:
+            "SELECT o.id
+             FROM callback_outbox AS o
+             WHERE o.id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))"),
+        sql!(sqlite:
+            "SELECT o.id
+             FROM callback_outbox AS o
+             WHERE o.id IN (SELECT unhex(value) FROM json_each($1))"),
+    );
+    let there: Vec<OutboxId> =
+        on!(tx, conn => query_scalar(sql).bind(json_uuid::list(ids)).fetch_all(conn).await)?;
+    Ok(there.into_iter().collect())
 }
 
 /// How an event stands whose job ends.
@@ -370,8 +382,7 @@ pub(crate) struct EndedEvent {
     pub(crate) next_retry_at: Option<DateTime<Utc>>,
 }
 
-/// Frees the slots of events; tells how they stand. One that somebody has locked is left out: its
-/// slot ends by itself.
+/// Frees the slots of events; tells how they stand. One that somebody has locked is left out.
 pub(crate) async fn free_slots(tx: &mut Tx, ids: &[OutboxId]) -> sqlx::Result<Vec<EndedEvent>> {
     let sql = tx.pick(
         sql!(postgres:

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use jobs::{DeliverCallback, Job, SyncStore};
+use jobs::{DeliverCallback, Job, ResyncStore, SyncStore};
 use marketplace_sync::db::Db;
 use marketplace_sync::http::auth::{Access, Scope};
 use marketplace_sync::keys::revoke_key;
@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 
 use super::locked;
+use super::stock::{Goods, attempts as attempts_on_stock};
 use crate::support::app::Profile::{Embedded, Server};
 use crate::support::app::{Profile, TestApp, TestStore, on, store_body};
 use crate::support::server::TestServer;
@@ -26,37 +27,41 @@ use crate::support::server::TestServer;
 const MARK: &str = "of-org-1";
 
 /// Two organizations: `org-1` has one of everything, `org-2` asks.
-struct World {
-    app: TestApp,
-    own: SecretString,
+pub(super) struct World {
+    pub(super) app: TestApp,
+    pub(super) own: SecretString,
     own_read: SecretString,
     revoked: SecretString,
-    foreign: SecretString,
-    store: TestStore,
+    pub(super) foreign: SecretString,
+    pub(super) store: TestStore,
     webhook: String,
     event: String,
     /// `nextCursor` of the events of `org-1`.
     cursor: String,
     /// Opens a store of `org-2`.
     foreign_token: Value,
+    /// That store.
+    pub(super) foreign_store: String,
+    /// What `org-1` sells.
+    pub(super) goods: Goods,
     /// What `org-1` was sent.
     deliveries: Arc<AtomicUsize>,
     receiver: TestServer,
 }
 
 /// One request to an operation, and how a key of `org-2` is answered.
-struct Attempt {
+pub(super) struct Attempt {
     path: String,
     body: Value,
     idempotency_key: Option<&'static str>,
     status: u16,
 }
 
-fn attempt(path: impl Into<String>, status: u16) -> Attempt {
+pub(super) fn attempt(path: impl Into<String>, status: u16) -> Attempt {
     sent(path, Value::Null, status)
 }
 
-fn sent(path: impl Into<String>, body: Value, status: u16) -> Attempt {
+pub(super) fn sent(path: impl Into<String>, body: Value, status: u16) -> Attempt {
     Attempt {
         path: path.into(),
         body,
@@ -94,10 +99,13 @@ impl World {
             event: String::new(),
             cursor: String::new(),
             foreign_token: Value::Null,
+            foreign_store: String::new(),
+            goods: Goods::default(),
             deliveries,
             receiver,
         };
         world.fill().await;
+        world.goods = Goods::of(&world).await;
         world.app.settle().await;
         world
     }
@@ -116,6 +124,10 @@ impl World {
         };
         let foreign = post(&self.foreign, "/stores/register", store_of("org-2")).await;
         self.foreign_token = foreign["syncToken"].clone();
+        foreign["storeId"]
+            .as_str()
+            .unwrap()
+            .clone_into(&mut self.foreign_store);
         app.insert_row(self.store, "receipt-of-org-1", "failed", 60)
             .await;
         let request = app.request_as(own, Method::POST, "/webhooks/register");
@@ -211,7 +223,8 @@ impl World {
             "get_readiness" => vec![attempt("/health/ready", 200)],
             // Somebody else's API, with credentials of its own.
             "validate_receipt" => vec![sent("/mock/etsy/validate", receipt_of_org_1(), 401)],
-            other => panic!("say here how `{other}` keeps organizations apart"),
+            other => attempts_on_stock(self, other)
+                .unwrap_or_else(|| panic!("say here how `{other}` keeps organizations apart")),
         }
     }
 
@@ -325,12 +338,49 @@ const TABLES: &[(&str, Option<&str>)] = &[
         ),
     ),
     ("api_keys", Some("organization_id = 'org-1'")),
+    ("products", Some("organization_id = 'org-1'")),
+    ("product_barcodes", Some("organization_id = 'org-1'")),
+    (
+        "product_set_items",
+        Some("set_product_id IN (SELECT id FROM products WHERE organization_id = 'org-1')"),
+    ),
+    ("product_stores", Some(OF_STORE)),
+    ("stock_update_queue", Some(OF_STORE)),
+    ("marketplace_rate_limits", Some(OF_STORE)),
+    ("warehouses", Some("organization_id = 'org-1'")),
+    ("warehouse_stores", Some(OF_STORE)),
+    (
+        "shelves",
+        Some("warehouse_id IN (SELECT id FROM warehouses WHERE organization_id = 'org-1')"),
+    ),
+    (
+        "shelf_stocks",
+        Some("product_id IN (SELECT id FROM products WHERE organization_id = 'org-1')"),
+    ),
+    ("stock_reservations", Some(OF_STORE)),
+    (
+        "stock_reservation_items",
+        Some("product_id IN (SELECT id FROM products WHERE organization_id = 'org-1')"),
+    ),
+    ("stock_movements", Some("organization_id = 'org-1'")),
+    ("stock_pushes", Some(OF_STORE)),
+    (
+        "stock_push_items",
+        Some("product_id IN (SELECT id FROM products WHERE organization_id = 'org-1')"),
+    ),
+    ("api_logs", Some("organization_id = 'org-1'")),
+    ("rate_buckets", None),
     ("idempotency_keys", Some("TRUE")),
     ("encryption_keys", Some("TRUE")),
     ("queue_epochs", None),
     ("schedule_cursors", None),
     ("schedule_ticks", None),
 ];
+
+const OF_STORE: &str = "store_id IN (SELECT id FROM stores WHERE organization_id = 'org-1')";
+
+/// Those that nothing has been written to.
+const EMPTY: &[&str] = &["callback_attempts", "encryption_keys"];
 
 /// The tables of the schema.
 async fn tables(db: &Db) -> BTreeSet<String> {
@@ -367,7 +417,7 @@ async fn rows(db: &Db) -> Vec<String> {
         let found: Vec<String> = on!(db, pool => sqlx::query_scalar(AssertSqlSafe(sql.clone()))
             .fetch_all(pool).await.unwrap());
         assert!(
-            !found.is_empty() || ["callback_attempts", "encryption_keys"].contains(table),
+            !found.is_empty() || EMPTY.contains(table),
             "{table} has nothing to lose"
         );
         rows.extend(found.into_iter().map(|row| format!("{table}: {row}")));
@@ -386,7 +436,8 @@ async fn a_foreign_key_reads_and_changes_nothing(#[values(Embedded, Server)] on:
         .collect();
     assert_eq!(listed, tables(db).await, "say whose rows a new table has");
     let before = rows(db).await;
-    let secrets = [world.store.token.to_string(), world.store.id.to_string()];
+    let mut secrets = vec![world.store.token.to_string(), world.store.id.to_string()];
+    secrets.extend(world.goods.ids());
 
     for (id, method, _) in operations() {
         let by_token = ["import_order", "import_orders", "get_sync_status"].contains(&id.as_str());
@@ -420,7 +471,7 @@ async fn a_foreign_key_reads_and_changes_nothing(#[values(Embedded, Server)] on:
         assert_eq!(rows(db).await, before, "{id} changed something");
     }
     assert_eq!(world.deliveries.load(Ordering::Relaxed), 0);
-    for queue in [SyncStore::QUEUE, DeliverCallback::QUEUE] {
+    for queue in [SyncStore::QUEUE, DeliverCallback::QUEUE, ResyncStore::QUEUE] {
         assert_eq!(world.app.app.queue.waiting(queue).await.unwrap(), 0);
     }
 }

@@ -7,6 +7,7 @@ mod connections;
 mod isolation;
 mod keys;
 mod rates;
+mod stock;
 
 use chrono::{DateTime, Utc};
 use marketplace_sync::http::auth::Scope;

@@ -61,7 +61,12 @@ async fn everything_is_encrypted_with_the_first_key_and_the_old_one_is_freed(
     let rotation = serde_json::to_value(rotate(&both).await).unwrap();
     let expected = json!({
         "key": ID_2,
-        "rotated": { "stores.access_token": 4, "webhook_secrets.secret": 1 },
+        "rotated": {
+            "stores.access_token": 4,
+            "stores.api_key": 0,
+            "stores.api_secret": 0,
+            "webhook_secrets.secret": 1,
+        },
         "unreadable": 0,
         "freedKeys": [ID_1],
         "keptKeys": [],
@@ -79,7 +84,12 @@ async fn everything_is_encrypted_with_the_first_key_and_the_old_one_is_freed(
     // The old key is not needed any more, and nothing is done twice.
     let new = with_keys(&app, KEY_2).await;
     let again = serde_json::to_value(rotate(&new).await).unwrap();
-    let nothing = json!({ "stores.access_token": 0, "webhook_secrets.secret": 0 });
+    let nothing = json!({
+        "stores.access_token": 0,
+        "stores.api_key": 0,
+        "stores.api_secret": 0,
+        "webhook_secrets.secret": 0,
+    });
     assert_eq!(without_answers(again)["rotated"], nothing);
     assert_all_work(&app, &new, &stores, "r1").await;
     assert_all_work(&app, &new, &[plain], "r1").await;

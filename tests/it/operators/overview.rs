@@ -102,7 +102,7 @@ async fn the_overview_counts_what_is_stuck(#[values(Embedded, Server)] on: Profi
             waiting("push-stock-queue"),
             waiting("confirm-stock-push-queue"),
             waiting("resync-store-queue"),
-            waiting("reconcile-stock-queue")
+            waiting("reconcile-stock-queue"),
         ])
     );
 }

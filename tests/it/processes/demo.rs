@@ -25,3 +25,34 @@ async fn the_demo_shows_itself_and_leaves() {
     let is_refused = |line: &String| line.contains(" refused ") || line.contains(" unchecked ");
     assert!(!exit.stdout.iter().any(is_refused), "{exit:#?}");
 }
+
+/// Scenario 4: an order of two sets on one store, as both marketplaces show it.
+#[tokio::test]
+async fn the_stock_demo_shows_itself_and_leaves() {
+    let settings = environment(&[("PORT", "0"), ("ADMIN_PORT", "0")]);
+    let exit = run(&["demo", "--stock", "--exit"], &settings).await;
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    let quantities = |sku: &str| -> Vec<Vec<&str>> {
+        let rows = exit
+            .stdout
+            .iter()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>());
+        rows.filter(|row| row.len() == 4 && row[0] == sku).collect()
+    };
+    for (sku, before, after) in [
+        ("MONT-001", "50", "48"),
+        ("ELDIVEN-001", "30", "26"),
+        ("ATKI-001", "40", "38"),
+        ("SET-001", "15", "13"),
+    ] {
+        let shown = [before, after].map(|quantity| vec![sku, quantity, quantity, quantity]);
+        assert_eq!(quantities(sku), shown, "{exit:#?}");
+    }
+    for marketplace in ["trendyol", "hepsiburada"] {
+        let told = exit
+            .stdout
+            .iter()
+            .filter(|line| line.contains(marketplace) && line.contains("MONT-001 48"));
+        assert!(told.count() >= 1, "{exit:#?}");
+    }
+}

@@ -11,6 +11,7 @@
 mod idempotency;
 mod keys;
 mod marketplace;
+mod movements;
 mod operators;
 mod operators_stock;
 mod webhooks;
@@ -43,6 +44,8 @@ struct Hot {
 
 const STORE: &str = "'00000000-0000-0000-0000-000000000001'";
 const OTHER: &str = "'00000000-0000-0000-0000-000000000002'";
+/// A list of one id.
+const ONE: &str = r#"'["00000000000000000000000000000001"]'"#;
 const NOW: &str = "'2024-01-01T12:00:00Z'";
 
 impl Hot {
@@ -98,7 +101,8 @@ fn index_of(line: &str) -> Option<&str> {
 
 /// Whether a line of a plan reads a whole table, or a whole index (which a hashed sub-plan does);
 /// lists given as JSON are short, and so are the first rows that a co-routine hands over as `head`
-/// and `waiting`, the priorities of a queue (`levels`), and the index of endpoints that are inactive.
+/// and `waiting`, the priorities of a queue (`levels`), and the indexes of endpoints that are
+/// inactive and of stores that wait for a recount.
 fn is_scan(line: &str) -> bool {
     line.contains("Seq Scan")
         || line.contains("hashed SubPlan")
@@ -110,6 +114,7 @@ fn is_scan(line: &str) -> bool {
             && !line.contains("json_each")
             && !line.contains("VIRTUAL")
             && !line.ends_with("USING INDEX webhook_endpoints_inactive_idx")
+            && !line.ends_with("USING INDEX stores_stock_recount_idx")
 }
 
 /// No autovacuum gathers statistics or marks pages while the plans are looked at.
@@ -143,6 +148,7 @@ async fn what_runs_all_the_time_runs_by_an_index(
         keys::DOMAIN,
         idempotency::DOMAIN,
         operators::DOMAIN,
+        movements::DOMAIN,
         operators_stock::DOMAIN
     )]
     domain: Domain,
@@ -189,7 +195,8 @@ async fn faults_on_postgres(hot: &'static [Hot], pool: &sqlx::PgPool) -> Vec<Fau
             .arguments
             .replace("STORE", STORE)
             .replace("OTHER", OTHER)
-            .replace("NOW", NOW);
+            .replace("NOW", NOW)
+            .replace("ONE", ONE);
         let execute = match arguments.as_str() {
             "" => "EXPLAIN EXECUTE hot".to_owned(),
             arguments => format!("EXPLAIN EXECUTE hot ({arguments})"),

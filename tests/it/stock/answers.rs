@@ -51,10 +51,18 @@ async fn a_bad_order_is_told_everything_that_is_wrong(#[values(Embedded, Server)
         (json!({}), "invalid_type"),
         (json!(vec![line("a", 1); 501]), "too_long"),
     ] {
-        let (status, body) = app.post(&path, &json!({ "orderRef": "o", "lines": lines })).await;
-        assert_eq!((status, &body["details"][0]["code"]), (StatusCode::BAD_REQUEST, &json!(code)));
+        let (status, body) = app
+            .post(&path, &json!({ "orderRef": "o", "lines": lines }))
+            .await;
+        assert_eq!(
+            (status, &body["details"][0]["code"]),
+            (StatusCode::BAD_REQUEST, &json!(code))
+        );
     }
-    assert_eq!(app.count("SELECT COUNT(*) FROM stock_reservations").await, 0);
+    assert_eq!(
+        app.count("SELECT COUNT(*) FROM stock_reservations").await,
+        0
+    );
 }
 
 #[rstest]
@@ -71,29 +79,122 @@ async fn what_is_not_there_is_not_found(#[values(Embedded, Server)] on: Profile)
     let linked = json!({ "storeIds": [NOBODY] });
     let (get, post, put) = (Method::GET, Method::POST, Method::PUT);
     for (method, path, body, error) in [
-        (&post, format!("/stores/{NOBODY}/reservations"), &order, "Store not found"),
-        (&get, format!("/stores/{NOBODY}/reservations/o-1"), &Value::Null, "Store not found"),
-        (&post, format!("/stores/{NOBODY}/reservations/o-1/release"), &Value::Null, "Store not found"),
-        (&post, format!("/stores/{NOBODY}/reservations/o-1/fulfil"), &Value::Null, "Store not found"),
-        (&get, format!("/stores/{store}/reservations/o-1"), &Value::Null, "Reservation not found"),
-        (&post, format!("/stores/{store}/reservations/o-1/fulfil"), &Value::Null, "Reservation not found"),
-        (&post, format!("/stores/{NOBODY}/products/{coat}/adjustments"), &counted, "Store not found"),
-        (&post, format!("/stores/{store}/products/{NOBODY}/adjustments"), &counted, "Product not found"),
-        (&put, format!("/warehouses/{NOBODY}/stores"), &linked, "Warehouse not found"),
-        (&put, format!("/warehouses/{warehouse}/stores"), &linked, "Store not found"),
-        (&post, format!("/warehouses/{NOBODY}/shelves"), &json!({ "code": "A" }), "Warehouse not found"),
-        (&get, format!("/warehouses/{NOBODY}/shelves"), &Value::Null, "Warehouse not found"),
-        (&post, format!("/shelves/{NOBODY}/stock/add"), &moved, "Shelf not found"),
-        (&post, format!("/shelves/{NOBODY}/stock/remove"), &moved, "Shelf not found"),
-        (&post, format!("/shelves/{shelf}/stock/add"), &strange, "Product not found"),
-        (&post, format!("/shelves/{shelf}/stock/remove"), &strange, "Product not found"),
-        (&get, format!("/shelves/{NOBODY}/stock"), &Value::Null, "Shelf not found"),
+        (
+            &post,
+            format!("/stores/{NOBODY}/reservations"),
+            &order,
+            "Store not found",
+        ),
+        (
+            &get,
+            format!("/stores/{NOBODY}/reservations/o-1"),
+            &Value::Null,
+            "Store not found",
+        ),
+        (
+            &post,
+            format!("/stores/{NOBODY}/reservations/o-1/release"),
+            &Value::Null,
+            "Store not found",
+        ),
+        (
+            &post,
+            format!("/stores/{NOBODY}/reservations/o-1/fulfil"),
+            &Value::Null,
+            "Store not found",
+        ),
+        (
+            &get,
+            format!("/stores/{store}/reservations/o-1"),
+            &Value::Null,
+            "Reservation not found",
+        ),
+        (
+            &post,
+            format!("/stores/{store}/reservations/o-1/fulfil"),
+            &Value::Null,
+            "Reservation not found",
+        ),
+        (
+            &post,
+            format!("/stores/{NOBODY}/products/{coat}/adjustments"),
+            &counted,
+            "Store not found",
+        ),
+        (
+            &post,
+            format!("/stores/{store}/products/{NOBODY}/adjustments"),
+            &counted,
+            "Product not found",
+        ),
+        (
+            &put,
+            format!("/warehouses/{NOBODY}/stores"),
+            &linked,
+            "Warehouse not found",
+        ),
+        (
+            &put,
+            format!("/warehouses/{warehouse}/stores"),
+            &linked,
+            "Store not found",
+        ),
+        (
+            &post,
+            format!("/warehouses/{NOBODY}/shelves"),
+            &json!({ "code": "A" }),
+            "Warehouse not found",
+        ),
+        (
+            &get,
+            format!("/warehouses/{NOBODY}/shelves"),
+            &Value::Null,
+            "Warehouse not found",
+        ),
+        (
+            &post,
+            format!("/shelves/{NOBODY}/stock/add"),
+            &moved,
+            "Shelf not found",
+        ),
+        (
+            &post,
+            format!("/shelves/{NOBODY}/stock/remove"),
+            &moved,
+            "Shelf not found",
+        ),
+        (
+            &post,
+            format!("/shelves/{shelf}/stock/add"),
+            &strange,
+            "Product not found",
+        ),
+        (
+            &post,
+            format!("/shelves/{shelf}/stock/remove"),
+            &strange,
+            "Product not found",
+        ),
+        (
+            &get,
+            format!("/shelves/{NOBODY}/stock"),
+            &Value::Null,
+            "Shelf not found",
+        ),
     ] {
         let url = app.server.url(&format!("{path}?{ORG}"));
         let request = app.http.request(method.clone(), url);
-        let request = if body.is_null() { request } else { request.json(body) };
+        let request = if body.is_null() {
+            request
+        } else {
+            request.json(body)
+        };
         let (status, body) = app.send(request).await;
-        assert_eq!((status, &body["error"]), (StatusCode::NOT_FOUND, &json!(error)), "{path}");
+        assert_eq!(
+            (status, &body["error"]),
+            (StatusCode::NOT_FOUND, &json!(error)),
+            "{path}"
+        );
     }
 }
 
@@ -105,23 +206,58 @@ async fn what_a_shelf_cannot_hold_is_refused(#[values(Embedded, Server)] on: Pro
     let coat = app.product("coat").await;
     let set = app.set("set", &[(coat, 1)]).await;
     let path = format!("/shelves/{shelf}/stock/add?{ORG}");
-    let (status, body) = app.post(&path, &json!({ "productId": set, "quantity": 1 })).await;
-    let expected = (StatusCode::UNPROCESSABLE_ENTITY, &json!("set_stock_is_derived"));
+    let (status, body) = app
+        .post(&path, &json!({ "productId": set, "quantity": 1 }))
+        .await;
+    let expected = (
+        StatusCode::UNPROCESSABLE_ENTITY,
+        &json!("set_stock_is_derived"),
+    );
     assert_eq!((status, &body["code"]), expected);
     for (path, body, place) in [
-        (path.clone(), json!({ "productId": coat, "quantity": 0 }), json!(["quantity"])),
+        (
+            path.clone(),
+            json!({ "productId": coat, "quantity": 0 }),
+            json!(["quantity"]),
+        ),
         (path, json!({ "quantity": 1 }), json!(["productId"])),
-        ("/warehouses".to_owned(), json!({ "organizationId": "org-1", "name": "x" }), json!(["code"])),
-        (format!("/warehouses/{warehouse}/shelves?{ORG}"), json!({ "code": "c".repeat(65) }), json!(["code"])),
-        (format!("/warehouses/x/shelves?{ORG}"), json!({ "code": "c" }), json!(["id"])),
-        (format!("/warehouses/{warehouse}/shelves"), json!({ "code": "c" }), json!(["organizationId"])),
+        (
+            "/warehouses".to_owned(),
+            json!({ "organizationId": "org-1", "name": "x" }),
+            json!(["code"]),
+        ),
+        (
+            format!("/warehouses/{warehouse}/shelves?{ORG}"),
+            json!({ "code": "c".repeat(65) }),
+            json!(["code"]),
+        ),
+        (
+            format!("/warehouses/x/shelves?{ORG}"),
+            json!({ "code": "c" }),
+            json!(["id"]),
+        ),
+        (
+            format!("/warehouses/{warehouse}/shelves"),
+            json!({ "code": "c" }),
+            json!(["organizationId"]),
+        ),
     ] {
         let (status, body) = app.post(&path, &body).await;
-        assert_eq!((status, &body["details"][0]["path"]), (StatusCode::BAD_REQUEST, &place));
+        assert_eq!(
+            (status, &body["details"][0]["path"]),
+            (StatusCode::BAD_REQUEST, &place)
+        );
     }
-    let (status, body) = app.try_link(warehouse, &json!({ "storeIds": ["a", 7] })).await;
+    let (status, body) = app
+        .try_link(warehouse, &json!({ "storeIds": ["a", 7] }))
+        .await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
-    let places: Vec<_> = body["details"].as_array().unwrap().iter().map(|it| &it["path"]).collect();
+    let places: Vec<_> = body["details"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| &it["path"])
+        .collect();
     assert_eq!(places, [&json!(["storeIds", 0]), &json!(["storeIds", 1])]);
 }
 
@@ -140,23 +276,47 @@ async fn a_request_with_a_key_has_one_effect(#[values(Embedded, Server)] on: Pro
     let id = store.id;
     for (n, (path, body, status)) in [
         ("/warehouses".to_owned(), made, 201),
-        (format!("/warehouses/{warehouse}/shelves?{ORG}"), json!({ "code": "B" }), 201),
-        (format!("/shelves/{shelf}/stock/add?{ORG}"), moved.clone(), 200),
+        (
+            format!("/warehouses/{warehouse}/shelves?{ORG}"),
+            json!({ "code": "B" }),
+            201,
+        ),
+        (
+            format!("/shelves/{shelf}/stock/add?{ORG}"),
+            moved.clone(),
+            200,
+        ),
         (format!("/shelves/{shelf}/stock/remove?{ORG}"), moved, 200),
         (format!("/stores/{id}/reservations?{ORG}"), order, 201),
-        (format!("/stores/{id}/reservations/o-1/fulfil?{ORG}"), Value::Null, 200),
-        (format!("/stores/{id}/reservations/o-2/release?{ORG}"), Value::Null, 200),
+        (
+            format!("/stores/{id}/reservations/o-1/fulfil?{ORG}"),
+            Value::Null,
+            200,
+        ),
+        (
+            format!("/stores/{id}/reservations/o-2/release?{ORG}"),
+            Value::Null,
+            200,
+        ),
     ]
     .into_iter()
     .enumerate()
     {
         let send = async || {
             let request = app.http.post(app.server.url(&path));
-            let request = if body.is_null() { request } else { request.json(&body) };
+            let request = if body.is_null() {
+                request
+            } else {
+                request.json(&body)
+            };
             let request = request.header("idempotency-key", format!("key-{n}"));
             let answer = request.send().await.unwrap();
             let is_replayed = answer.headers().contains_key("idempotency-replayed");
-            (answer.status().as_u16(), is_replayed, answer.text().await.unwrap())
+            (
+                answer.status().as_u16(),
+                is_replayed,
+                answer.text().await.unwrap(),
+            )
         };
         let (first, _, text) = send().await;
         assert_eq!(first, status, "{path}: {text}");
@@ -184,8 +344,41 @@ async fn organizations_with_the_same_names_do_not_meet(#[values(Embedded, Server
     let (status, _) = app.post(&as_others(path.clone()), &order).await;
     assert_eq!(status, StatusCode::NOT_FOUND, "the store is not theirs");
     let (status, body) = app.post(&path, &order).await;
-    assert_eq!((status, &body["code"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("unmatched_lines")));
+    assert_eq!(
+        (status, &body["code"]),
+        (StatusCode::UNPROCESSABLE_ENTITY, &json!("unmatched_lines"))
+    );
+    // Nor can they put what is not theirs into what is.
+    let house = json!({ "organizationId": "org-2", "name": "theirs", "code": "W" });
+    let (_, house) = app.post("/warehouses", &house).await;
+    let house = format!("/warehouses/{}", house["id"].as_str().unwrap());
+    let (_, shelf) = app
+        .post(
+            &as_others(format!("{house}/shelves?{ORG}")),
+            &json!({ "code": "S" }),
+        )
+        .await;
+    let shelf = shelf["id"].as_str().unwrap();
+    let path = as_others(format!("/shelves/{shelf}/stock/add?{ORG}"));
+    let (status, body) = app
+        .post(&path, &json!({ "productId": coat, "quantity": 1 }))
+        .await;
+    assert_eq!(
+        (status, &body["error"]),
+        (StatusCode::NOT_FOUND, &json!("Product not found"))
+    );
+    let url = app.server.url(&as_others(format!("{house}/stores?{ORG}")));
+    let request = app.http.put(url).json(&json!({ "storeIds": [store.id] }));
+    let (status, body) = app.send(request).await;
+    assert_eq!(
+        (status, &body["error"]),
+        (StatusCode::NOT_FOUND, &json!("Store not found"))
+    );
     let body = app.reserved(store, "o-1", &[line("coat", 1)]).await;
-    let id: Uuid = body["items"][0]["productId"].as_str().unwrap().parse().unwrap();
+    let id: Uuid = body["items"][0]["productId"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
     assert_eq!(id, coat);
 }

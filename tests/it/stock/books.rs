@@ -8,6 +8,11 @@ use uuid::Uuid;
 
 use crate::support::app::{TestApp, on};
 
+/// Store, product, quantity, reserved, shortfall, fulfilled, whether it is open, status.
+type OrderedRow = (Uuid, Uuid, i64, i64, i64, i64, bool, String);
+/// Product, store, shelf, and by how much its three counters moved.
+type MovedRow = (Uuid, Option<Uuid>, Option<Uuid>, i64, i64, i64);
+
 /// Everything that counters come from.
 #[derive(Debug, Default)]
 pub(super) struct Books {
@@ -36,7 +41,9 @@ impl Books {
             "SELECT store_id, product_id, sellable_quantity, committed_quantity
              FROM product_stores").fetch_all(pool).await.unwrap());
         for (store, product, sellable, committed) in rows {
-            books.counters.insert((store, product), (sellable, committed));
+            books
+                .counters
+                .insert((store, product), (sellable, committed));
         }
         let rows: Vec<(Uuid, Uuid, Uuid, i64)> = on!(db, pool => sqlx::query_as(
             "SELECT sh.id, sh.warehouse_id, ss.product_id, ss.quantity
@@ -64,8 +71,7 @@ impl Books {
     }
 
     async fn read_orders(&mut self, app: &TestApp) {
-        let rows: Vec<(Uuid, Uuid, i64, i64, i64, i64, bool, String)> =
-            on!(&app.app.db, pool => sqlx::query_as(
+        let rows: Vec<OrderedRow> = on!(&app.app.db, pool => sqlx::query_as(
             "SELECT r.store_id, i.product_id, i.quantity, i.reserved_quantity,
                  i.shortfall_quantity, i.fulfilled_quantity, i.is_open, r.status
              FROM stock_reservation_items AS i
@@ -74,32 +80,40 @@ impl Books {
         for (store, product, quantity, reserved, shortfall, fulfilled, is_open, status) in rows {
             assert_eq!(quantity, reserved + shortfall);
             assert!(fulfilled <= reserved, "more left than was reserved");
-            assert_eq!(is_open, status == "ACTIVE", "closed orders wait for nothing");
+            assert_eq!(
+                is_open,
+                status == "ACTIVE",
+                "closed orders wait for nothing"
+            );
             if status == "ACTIVE" {
                 *self.held.entry((store, product)).or_default() += reserved - fulfilled;
                 *self.lacking.entry((store, product)).or_default() += shortfall;
             }
         }
-        let sources: Vec<(i64, i64, Json<serde_json::Value>)> =
-            on!(&app.app.db, pool => sqlx::query_as(
+        let sources: Vec<(i64, i64, Json<serde_json::Value>)> = on!(&app.app.db, pool => sqlx::query_as(
             "SELECT quantity, shortfall_quantity, source_lines FROM stock_reservation_items")
             .fetch_all(pool).await.unwrap());
         for (quantity, _, lines) in sources {
             let lines = lines.0.as_array().unwrap().clone();
-            let sum: i64 = lines.iter().map(|line| line["quantity"].as_i64().unwrap()).sum();
+            let sum: i64 = lines
+                .iter()
+                .map(|line| line["quantity"].as_i64().unwrap())
+                .sum();
             assert_eq!(sum, quantity, "an item is what its lines ordered");
         }
     }
 
     async fn read_ledger(&mut self, app: &TestApp) {
-        let rows: Vec<(Uuid, Option<Uuid>, Option<Uuid>, i64, i64, i64)> =
-            on!(&app.app.db, pool => sqlx::query_as(
+        let rows: Vec<MovedRow> = on!(&app.app.db, pool => sqlx::query_as(
             "SELECT product_id, store_id, shelf_id, delta_on_hand, delta_sellable,
                  delta_committed
              FROM stock_movements")
             .fetch_all(pool).await.unwrap());
         for (product, store, shelf, on_hand, sellable, committed) in rows {
-            assert!((on_hand, sellable, committed) != (0, 0, 0), "a movement moves something");
+            assert!(
+                (on_hand, sellable, committed) != (0, 0, 0),
+                "a movement moves something"
+            );
             if let Some(store) = store {
                 let sum = self.moved.entry((store, product)).or_default();
                 sum.0 += sellable;
@@ -115,9 +129,10 @@ impl Books {
 
     /// Units of a product in a warehouse.
     pub(super) fn on_hand(&self, product: Uuid, warehouse: Uuid) -> i64 {
-        let here = self.shelves.iter().filter(|((shelf, it), _)| {
-            *it == product && self.warehouse_of[shelf] == warehouse
-        });
+        let here = self
+            .shelves
+            .iter()
+            .filter(|((shelf, it), _)| *it == product && self.warehouse_of[shelf] == warehouse);
         here.map(|(_, quantity)| quantity).sum()
     }
 
@@ -125,10 +140,16 @@ impl Books {
     fn balance(&self, store: Uuid, product: Uuid) -> i64 {
         let nowhere = BTreeSet::new();
         let own = self.warehouses.get(&store).unwrap_or(&nowhere);
-        let on_hand: i64 = own.iter().map(|warehouse| self.on_hand(product, *warehouse)).sum();
+        let on_hand: i64 = own
+            .iter()
+            .map(|warehouse| self.on_hand(product, *warehouse))
+            .sum();
         let shares = |other: &Uuid| {
             *other == store
-                || self.warehouses.get(other).is_some_and(|theirs| !own.is_disjoint(theirs))
+                || self
+                    .warehouses
+                    .get(other)
+                    .is_some_and(|theirs| !own.is_disjoint(theirs))
         };
         let sharing = self.drawing.iter().filter(|other| shares(other));
         let committed: i64 = sharing
@@ -144,11 +165,19 @@ impl Books {
             let held = self.held.get(key).copied().unwrap_or_default();
             assert_eq!(*committed, held, "committed is what active orders hold");
             let moved = self.moved.get(key).copied().unwrap_or_default();
-            assert_eq!((*sellable, *committed), moved, "the ledger adds up to the counters");
+            assert_eq!(
+                (*sellable, *committed),
+                moved,
+                "the ledger adds up to the counters"
+            );
             let lacking = self.lacking.get(key).copied().unwrap_or_default();
             let can_sell = if self.drawing.contains(store) {
                 let balance = self.balance(*store, *product);
-                assert_eq!(*sellable, balance.max(0), "sellable follows from the shelves");
+                assert_eq!(
+                    *sellable,
+                    balance.max(0),
+                    "sellable follows from the shelves"
+                );
                 balance
             } else {
                 *sellable
@@ -160,7 +189,11 @@ impl Books {
         }
         for (key, quantity) in &self.shelves {
             assert!(*quantity >= 0);
-            assert_eq!(self.put.get(key), Some(quantity), "the ledger adds up to the shelves");
+            assert_eq!(
+                self.put.get(key),
+                Some(quantity),
+                "the ledger adds up to the shelves"
+            );
         }
     }
 
@@ -172,7 +205,10 @@ impl Books {
         let nowhere = BTreeSet::new();
         let groups = 0_u32..1 << stores.len();
         let lack = groups.map(|group| {
-            let members = stores.iter().enumerate().filter(|(place, _)| group >> place & 1 == 1);
+            let members = stores
+                .iter()
+                .enumerate()
+                .filter(|(place, _)| group >> place & 1 == 1);
             let members: Vec<Uuid> = members.map(|(_, store)| **store).collect();
             let reserved: i64 = members
                 .iter()

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, FromRow};
 use uuid::Uuid;
 
-use crate::support::app::{Profile, TestApp, TestStore, on};
+use crate::support::app::{Profile, TestApp, TestStore, on, store_body};
 
 /// A service whose organization is `org-1`.
 pub(super) struct Catalogue {
@@ -37,6 +37,18 @@ impl Catalogue {
     pub(super) async fn start(on: Profile) -> Self {
         Self {
             app: TestApp::start(on).await,
+        }
+    }
+
+    /// A store on a marketplace.
+    pub(super) async fn register_on(&self, marketplace: &str) -> TestStore {
+        let mut body = store_body("shop");
+        body["marketplace"] = json!(marketplace);
+        let (status, answer) = self.app.post("/stores/register", &body).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        TestStore {
+            id: id(&answer["storeId"]).into(),
+            token: id(&answer["syncToken"]),
         }
     }
 

@@ -11,12 +11,12 @@ use serde_json::{Map, Value, json};
 
 use super::marketplaces::{KEY, SECRET, TOKEN};
 
-fn route(operation: Operation, seller: &str, batch: Option<&str>) -> Option<Route> {
-    Some(Route {
+fn route(operation: Operation, seller: &str, batch: Option<&str>) -> Route {
+    Route {
         operation,
         seller: seller.to_owned(),
         batch: batch.map(str::to_owned),
-    })
+    }
 }
 
 fn body(incoming: &Incoming<'_>) -> Value {
@@ -127,7 +127,7 @@ impl Protocol for ShopifyShop {
     fn route(&self, method: &Method, path: &[&str]) -> Option<Route> {
         match (method.as_str(), path) {
             ("POST", ["admin", "api", "2026-04", "graphql.json"]) => {
-                route(Operation::Send, "", None)
+                Some(route(Operation::Send, "", None))
             }
             _ => None,
         }
@@ -172,10 +172,10 @@ impl Protocol for AmazonSeller {
     fn route(&self, method: &Method, path: &[&str]) -> Option<Route> {
         match (method.as_str(), path) {
             ("PATCH", ["listings", "2021-08-01", "items", seller, sku]) => {
-                route(Operation::Send, seller, Some(sku))
+                Some(route(Operation::Send, seller, Some(sku)))
             }
             ("GET", ["listings", "2021-08-01", "items", seller, sku]) => {
-                route(Operation::Read, seller, Some(sku))
+                Some(route(Operation::Read, seller, Some(sku)))
             }
             _ => None,
         }
@@ -326,10 +326,10 @@ impl Protocol for EtsyListings {
     fn route(&self, method: &Method, path: &[&str]) -> Option<Route> {
         match (method.as_str(), path) {
             ("GET", ["v3", "application", "listings", listing, "inventory"]) => {
-                route(Operation::Read, "", Some(listing))
+                Some(route(Operation::Read, "", Some(listing)))
             }
             ("PUT", ["v3", "application", "listings", listing, "inventory"]) => {
-                route(Operation::Send, "", Some(listing))
+                Some(route(Operation::Send, "", Some(listing)))
             }
             _ => None,
         }

@@ -146,7 +146,7 @@ async fn an_urgent_reason_moves_a_row_up_and_no_later_one_down(
     let it = &all.it;
     let first = all.now();
     all.put(&[all.coat], Reason::StockAdded).await;
-    it.app.clock.advance(Duration::from_secs(60));
+    it.app.clock.advance(Duration::from_mins(1));
     let app = &it.app.app;
     put(app, all.store, &[all.coat], Reason::OrderCreated, true).await;
     let row = all.row(all.coat).await;
@@ -157,7 +157,7 @@ async fn an_urgent_reason_moves_a_row_up_and_no_later_one_down(
     assert_eq!((row.created_at, row.last_enqueued_at), (first, all.now()));
     assert_eq!(row.version, 2);
 
-    it.app.clock.advance(Duration::from_secs(60));
+    it.app.clock.advance(Duration::from_mins(1));
     for (version, reason) in [(3, Reason::StockAdded), (4, Reason::OrderCancelled)] {
         all.put(&[all.coat], reason).await;
         let row = all.row(all.coat).await;
@@ -200,7 +200,7 @@ async fn a_blocked_pair_is_not_tried_for_every_change(#[values(Embedded, Server)
     let (store, quarter) = (all.store.id, TimeDelta::minutes(15));
     // It was refused a minute ago, and is tried again in six hours.
     it.set_confirmed(store, all.coat, None).await;
-    it.app.clock.advance(Duration::from_secs(60));
+    it.app.clock.advance(Duration::from_mins(1));
     let in_hours = all.now() + TimeDelta::hours(6);
     it.block(store, all.coat, "ListingFrozen", Some(in_hours))
         .await;
@@ -208,14 +208,14 @@ async fn a_blocked_pair_is_not_tried_for_every_change(#[values(Embedded, Server)
     let due = all.now() + quarter;
     assert_eq!(all.row(all.coat).await.next_attempt_at, due);
     // Each further change leaves it at that, however urgent.
-    it.app.clock.advance(Duration::from_secs(60));
+    it.app.clock.advance(Duration::from_mins(1));
     all.put(&[all.coat], Reason::OrderCreated).await;
     assert_eq!(all.row(all.coat).await.next_attempt_at, due);
     // The row that waits for hours is tried sooner for a change, and at once if it was not for long.
     all.put_off(all.coat, in_hours).await;
     all.put(&[all.coat], Reason::StockAdded).await;
     assert_eq!(all.row(all.coat).await.next_attempt_at, all.now() + quarter);
-    it.app.clock.advance(Duration::from_secs(15 * 60));
+    it.app.clock.advance(Duration::from_mins(15));
     all.put_off(all.coat, in_hours).await;
     all.put(&[all.coat], Reason::StockAdded).await;
     assert_eq!(all.row(all.coat).await.next_attempt_at, all.now());
@@ -229,7 +229,7 @@ async fn a_blocked_pair_is_not_tried_for_every_change(#[values(Embedded, Server)
     all.put(&[all.coat], Reason::StockAdded).await;
     assert_eq!(all.row(all.coat).await.next_attempt_at, all.now() + quarter);
     it.empty_queue().await;
-    it.app.clock.advance(Duration::from_secs(16 * 60));
+    it.app.clock.advance(Duration::from_mins(16));
     all.put(&[all.coat], Reason::StockAdded).await;
     assert_eq!(all.row(all.coat).await.next_attempt_at, all.now());
 }

@@ -68,6 +68,16 @@ impl TestApp {
         }
     }
 
+    /// A further code of a product.
+    pub(super) async fn further_code(&self, organization: &str, code: &str, product: Uuid) {
+        on!(&self.app.db, pool => sqlx::query(
+            "INSERT INTO product_barcodes (organization_id, barcode, product_id, created_at,
+                 updated_at)
+             VALUES ($1, $2, $3, $4, $4)")
+            .bind(organization).bind(code).bind(product).bind(self.clock.now())
+            .execute(pool).await.map(|_| ()).unwrap());
+    }
+
     /// Lists a product in a store, with nothing to sell.
     pub(super) async fn list_in(&self, store: TestStore, product: Uuid) {
         on!(&self.app.db, pool => sqlx::query(
@@ -137,21 +147,26 @@ impl TestApp {
     }
 
     pub(super) async fn try_link(&self, warehouse: Uuid, body: &Value) -> (StatusCode, Value) {
-        let url = self.server.url(&format!("/warehouses/{warehouse}/stores?{ORG}"));
-        self.send(self.http.request(Method::PUT, url).json(body)).await
+        let url = self
+            .server
+            .url(&format!("/warehouses/{warehouse}/stores?{ORG}"));
+        self.send(self.http.request(Method::PUT, url).json(body))
+            .await
     }
 
     /// Puts units on a shelf.
-    pub(super) async fn add(&self, shelf: Uuid, product: Uuid, quantity: i64) {
+    pub(super) async fn add(&self, place: Uuid, product: Uuid, quantity: i64) {
         let body = json!({ "productId": product, "quantity": quantity });
-        let (status, body) = self.post(&format!("/shelves/{shelf}/stock/add?{ORG}"), &body).await;
+        let (status, body) = self
+            .post(&format!("/shelves/{place}/stock/add?{ORG}"), &body)
+            .await;
         assert_eq!(status, StatusCode::OK, "{body}");
     }
 
     /// Takes units from a shelf, maybe for an order.
     pub(super) async fn remove(
         &self,
-        shelf: Uuid,
+        place: Uuid,
         product: Uuid,
         quantity: i64,
         order: Option<&str>,
@@ -161,7 +176,8 @@ impl TestApp {
             "quantity": quantity,
             "reservationRef": order,
         });
-        self.post(&format!("/shelves/{shelf}/stock/remove?{ORG}"), &body).await
+        self.post(&format!("/shelves/{place}/stock/remove?{ORG}"), &body)
+            .await
     }
 
     pub(super) async fn reserve(
@@ -171,7 +187,8 @@ impl TestApp {
         mode: &str,
         lines: &[Value],
     ) -> (StatusCode, Value) {
-        self.reserve_at(&self.server, store, order, mode, lines).await
+        self.reserve_at(&self.server, store, order, mode, lines)
+            .await
     }
 
     /// The same, asked of a process.
@@ -204,7 +221,9 @@ impl TestApp {
     ) -> (StatusCode, Value) {
         let mut url = self.server.url("/");
         let id = store.id.to_string();
-        url.path_segments_mut().unwrap().extend(["stores", &id, "reservations", order, how]);
+        url.path_segments_mut()
+            .unwrap()
+            .extend(["stores", &id, "reservations", order, how]);
         url.set_query(Some(ORG));
         self.send(self.http.post(url)).await
     }
@@ -241,7 +260,9 @@ impl TestApp {
     /// The same as [`Self::events`], without what the receivers know from elsewhere.
     pub(super) async fn told(&self, store: TestStore) -> Vec<(String, Value)> {
         let events = self.events(store).await.into_iter();
-        events.map(|(name, payload)| (name, payload["data"].clone())).collect()
+        events
+            .map(|(name, payload)| (name, payload["data"].clone()))
+            .collect()
     }
 
     /// How often the database had to end somebody who waited in a circle.

@@ -138,7 +138,7 @@ async fn a_component_counts_if_its_store_has_it_whether_it_is_listed_or_not(
 #[tokio::test]
 async fn levels_tell_what_there_is_and_what_was_told(#[values(Embedded, Server)] on: Profile) {
     let it = Catalogue::start(on).await;
-    let store = it.app.register("shop").await;
+    let store = it.register_on("trendyol").await;
     let coat = it.simple("coat").await;
     it.stock(store, coat, 20_001).await;
     it.set_confirmed(store.id, coat, Some(20_000)).await;
@@ -162,7 +162,7 @@ async fn levels_tell_what_there_is_and_what_was_told(#[values(Embedded, Server)]
         "lastConfirmedAt": "2024-01-01T12:00:00.123Z",
         "pending": true,
         "inFlight": false,
-        // No marketplace is told more.
+        // Trendyol is told no more.
         "differing": false,
         "pushState": "OK",
         "pushErrorCode": null,
@@ -171,6 +171,20 @@ async fn levels_tell_what_there_is_and_what_was_told(#[values(Embedded, Server)]
         "rejectCount": 0,
     });
     assert_eq!(level, expected);
+    // Etsy is told less.
+    let other = it.register_on("etsy").await;
+    it.stock(other, coat, 20_001).await;
+    for (confirmed, differs) in [(999, false), (20_000, true)] {
+        it.set_confirmed(other.id, coat, Some(confirmed)).await;
+        assert_eq!(it.level(other, coat).await["differing"], differs);
+        let found = it
+            .get(&format!("/stores/{}/stock?differing=true", other.id))
+            .await;
+        assert_eq!(
+            found["items"].as_array().unwrap().len(),
+            usize::from(differs)
+        );
+    }
     it.empty_queue().await;
     assert_eq!(it.level(store, coat).await["pending"], false);
     it.set_sellable(store.id, coat, 19_999).await;
@@ -227,8 +241,11 @@ async fn all(it: &Catalogue, path: &str) -> Vec<Value> {
 /// Sets of the random catalogue, and components that they are made of.
 const SETS: usize = 5500;
 const COMPONENTS: usize = 1500;
-/// No marketplace is told more.
+/// Trendyol is told no more.
 const CAP: i64 = 20_000;
+
+/// Which components, and how many of each.
+type Recipe = Vec<(usize, i64)>;
 
 /// A random catalogue in one store.
 #[derive(Default)]
@@ -236,7 +253,7 @@ struct Random {
     /// Of components; none: no row in the store.
     sellable: Vec<(Uuid, Option<i64>)>,
     /// What each set is made of, and what its marketplace is believed to show.
-    sets: Vec<(Uuid, Vec<(usize, i64)>, Option<i64>)>,
+    sets: Vec<(Uuid, Recipe, Option<i64>)>,
 }
 
 impl Random {
@@ -336,7 +353,7 @@ fn number(of: usize) -> i64 {
 #[tokio::test]
 async fn sets_are_as_many_as_counting_them_out_says(#[values(Embedded, Server)] on: Profile) {
     let it = Catalogue::start(on).await;
-    let store = it.app.register("shop").await;
+    let store = it.register_on("trendyol").await;
     let random = Random::new(&it, &mut Dice(if on == Embedded { 6 } else { 60 }));
     random.insert(&it, store.id).await;
     let mut expected: HashMap<Uuid, i64> = HashMap::new();

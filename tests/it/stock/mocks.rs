@@ -12,16 +12,19 @@ use marketplace_sync::stock::mock::trendyol::TrendyolRules;
 use marketplace_sync::stock::mock::{
     Catalogue, Fault, FaultKind, MockMarketplace, Operation, Options,
 };
-use marketplace_sync::stock::model::ListingTier;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::marketplaces::{KEY, Place, SECRET, SELLER};
 use crate::support::marketplace::{PATIENCE, noon};
-use crate::support::process::{Process, environment, run};
 
 /// Asks the mock something of its own.
-async fn control(url: &str, method: Method, path: &str, body: &Value) -> (StatusCode, Value) {
+pub(super) async fn control(
+    url: &str,
+    method: Method,
+    path: &str,
+    body: &Value,
+) -> (StatusCode, Value) {
     let client = http_client(PATIENCE).unwrap();
     let url = format!("{}/__mock/{path}", url.trim_end_matches('/'));
     let mut request = client.request(method, url);
@@ -333,195 +336,6 @@ async fn a_dropped_connection_ends_without_a_word() {
     assert_eq!(heard.await.unwrap(), b"");
     let request = place.mock.requests().pop().unwrap();
     assert_eq!((request.number, request.status), (1, None));
-}
-
-#[tokio::test]
-async fn a_group_of_routes_has_the_quota_of_the_tier() {
-    for (tier, quota) in [(ListingTier::Fifty, 350), (ListingTier::SeventyFive, 500)] {
-        let rules = TrendyolRules {
-            tier,
-            ..TrendyolRules::default()
-        };
-        let mock = MockMarketplace::new(rules, Options::default(), Clock::manual(noon()));
-        let running = mock.serve(0).await.unwrap();
-        let mut taken = 0;
-        for number in 0..quota + 20 {
-            // Six batches of fifty in ten seconds each would be too many for the route alone.
-            if number % 50 == 0 {
-                mock.advance(TimeDelta::milliseconds(if quota == 350 {
-                    7400
-                } else {
-                    5400
-                }));
-            }
-            let status = tell(running.base_url().as_str(), SELLER, &[("1", number)]).await;
-            taken += i64::from(status == StatusCode::OK);
-        }
-        assert!(taken <= quota, "{taken} of {quota}");
-        assert!(taken > 100, "{taken} of {quota}");
-    }
-}
-
-#[tokio::test]
-async fn the_commands_serve_what_they_were_told_to() {
-    let settings = environment(&[("LOG_FORMAT", "json")]);
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(&file, "# barcodes\n8680000009999,7\n\nA 1,0\n").unwrap();
-    let path = file.path().to_str().unwrap();
-    let arguments = [
-        "mock-trendyol",
-        "--port",
-        "0",
-        "--strict-user-agent",
-        "--seed-items",
-        "2",
-        "--items",
-        path,
-        "--credentials",
-        "key:secret",
-        "--tier",
-        "UNLIMITED",
-        "--latency-ms",
-        "1",
-    ];
-    let process = Process::start(&arguments, &settings);
-    let line = process.wait_for_event("listening").await;
-    let url = format!("http://{}", line["address"].as_str().unwrap());
-    assert!(
-        line["message"]
-            .as_str()
-            .unwrap()
-            .contains(&format!("TRENDYOL_BASE_URL={url}"))
-    );
-    let post = async |agent: &'static str, password: &'static str| {
-        let path = format!("{url}/integration/inventory/sellers/7/products/price-and-inventory");
-        let request = http_client(PATIENCE)
-            .unwrap()
-            .post(path)
-            .basic_auth("key", Some(password));
-        let items = json!({ "items": [{ "barcode": "8680000000002", "quantity": 3 }] });
-        let answer = request
-            .header("user-agent", agent)
-            .json(&items)
-            .send()
-            .await
-            .unwrap();
-        answer.status().as_u16()
-    };
-    assert_eq!(post("curl", "secret").await, 403);
-    assert_eq!(post("7 - SelfIntegration", "wrong").await, 401);
-    assert_eq!(post("7 - SelfIntegration", "secret").await, 200);
-    control(&url, Method::POST, "clock", &json!({ "advanceSeconds": 1 })).await;
-    let (_, state) = control(&url, Method::GET, "state?seller=7", &Value::Null).await;
-    let names: Vec<(&str, i64)> = state["items"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|item| {
-            (
-                item["identifier"].as_str().unwrap(),
-                item["quantity"].as_i64().unwrap(),
-            )
-        })
-        .collect();
-    assert_eq!(
-        names,
-        [
-            ("8680000000001", 0),
-            ("8680000000002", 3),
-            ("8680000009999", 7),
-            ("A 1", 0)
-        ]
-    );
-    process.signal("TERM");
-    assert_eq!(process.exit().await.code, Some(0));
-}
-
-#[tokio::test]
-async fn hepsiburada_is_served_too_and_help_says_what_there_is() {
-    let settings = environment(&[("LOG_FORMAT", "json")]);
-    let arguments = [
-        "mock-hepsiburada",
-        "--port",
-        "0",
-        "--item",
-        "sku-9",
-        "--outstanding-status",
-        "200",
-        "--apply-after-ms",
-        "60000",
-    ];
-    let process = Process::start(&arguments, &settings);
-    let line = process.wait_for_event("listening").await;
-    let url = format!("http://{}", line["address"].as_str().unwrap());
-    let post = async || {
-        let path = format!("{url}/listings/merchantid/m-1/stock-uploads");
-        let request = http_client(PATIENCE)
-            .unwrap()
-            .post(path)
-            .basic_auth("m-1", Some("key"));
-        let answer = request
-            .json(&json!([{ "merchantSku": "Sku-9", "availableStock": 3 }]))
-            .send()
-            .await
-            .unwrap();
-        (
-            answer.status().as_u16(),
-            answer.json::<Value>().await.unwrap(),
-        )
-    };
-    for _ in 0..5 {
-        let (status, answer) = post().await;
-        assert!(
-            status == 200 && answer["id"].is_string(),
-            "{status} {answer}"
-        );
-    }
-    let (status, answer) = post().await;
-    assert!(
-        status == 200
-            && answer["message"]
-                .as_str()
-                .unwrap()
-                .contains("too many ongoing"),
-        "{answer}"
-    );
-    control(
-        &url,
-        Method::POST,
-        "clock",
-        &json!({ "advanceSeconds": 60 }),
-    )
-    .await;
-    let (_, state) = control(&url, Method::GET, "state?seller=m-1", &Value::Null).await;
-    assert_eq!(
-        state["items"],
-        json!([{ "seller": "m-1", "identifier": "SKU-9", "quantity": 3 }])
-    );
-    process.signal("INT");
-    assert_eq!(process.exit().await.code, Some(0));
-    for command in ["mock-trendyol", "mock-hepsiburada"] {
-        let help = run(&[command, "--help"], &settings).await;
-        let text = help.stdout.join("\n");
-        for word in [
-            "--strict-user-agent",
-            "--latency-ms",
-            "--seed-items",
-            "--port",
-            "_BASE_URL=http",
-            "/__mock/faults",
-            "dropAfter",
-            "/__mock/clock",
-        ] {
-            assert!(
-                text.contains(word),
-                "{command} --help has no {word}: {text}"
-            );
-        }
-    }
-    let bad = run(&["mock-trendyol", "--items", "/nowhere"], &settings).await;
-    assert_eq!(bad.code, Some(1));
-    assert!(bad.complaint().contains("/nowhere"), "{bad:?}");
 }
 
 /// What nobody listed is learnt.

@@ -51,7 +51,7 @@ impl Stores {
             (second, glove, Reason::OrderCreated),
             (first, glove, Reason::Reconcile),
         ] {
-            it.app.clock.advance(Duration::from_secs(60));
+            it.app.clock.advance(Duration::from_mins(1));
             put(&it, store, product, reason).await;
         }
         Self {

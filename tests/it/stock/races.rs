@@ -33,11 +33,20 @@ async fn of_ten_units_sixty_four_callers_get_ten(
     let callers = (0..64).map(|n| {
         let (server, store) = (servers[n % processes], stores[n / 2 % stores.len()]);
         let (app, order) = (&app, format!("o-{n}"));
-        async move { app.reserve_at(server, store, &order, "STRICT", &[line("coat", 1)]).await }
+        async move {
+            app.reserve_at(server, store, &order, "STRICT", &[line("coat", 1)])
+                .await
+        }
     });
     let answers = join_all(callers).await;
-    let granted = answers.iter().filter(|(status, _)| *status == StatusCode::CREATED).count();
-    let short = answers.iter().filter(|(_, body)| body["code"] == "insufficient_stock").count();
+    let granted = answers
+        .iter()
+        .filter(|(status, _)| *status == StatusCode::CREATED)
+        .count();
+    let short = answers
+        .iter()
+        .filter(|(_, body)| body["code"] == "insufficient_stock")
+        .count();
     assert_eq!((granted, short), (10, 54));
     let mut committed = 0;
     for store in &stores {
@@ -55,7 +64,10 @@ async fn ten_coats(app: &TestApp, is_shared: bool) -> (Vec<TestStore>, Uuid) {
         let store = app.register("shop").await;
         return (vec![store], app.stocked(store, "coat", 10).await);
     }
-    let stores = vec![app.drawing_store("left").await, app.drawing_store("right").await];
+    let stores = vec![
+        app.drawing_store("left").await,
+        app.drawing_store("right").await,
+    ];
     let (_, shelf) = app.warehouse("IST", &stores).await;
     let coat = app.product("coat").await;
     app.add(shelf, coat, 10).await;
@@ -82,9 +94,14 @@ async fn orders_that_overlap_never_wait_in_a_circle(
     let mut dice = Dice(seed);
     let callers: Vec<_> = (0..48)
         .map(|n| {
-            let server = if dice.below(2) == 0 { &app.server } else { &other };
-            let mut lines: Vec<Value> =
-                (0..6).map(|product| line(&format!("p{product}"), 1)).collect();
+            let server = if dice.below(2) == 0 {
+                &app.server
+            } else {
+                &other
+            };
+            let mut lines: Vec<Value> = (0..6)
+                .map(|product| line(&format!("p{product}"), 1))
+                .collect();
             lines.push(line("set", 1));
             dice.shuffle(&mut lines);
             lines.truncate(1 + dice.below(4));
@@ -134,17 +151,25 @@ async fn stores_that_share_never_wait_in_a_circle(
     let mut dice = Dice(seed);
     let callers: Vec<_> = (0..48)
         .map(|n| {
-            let server = if dice.below(2) == 0 { &app.server } else { &other };
+            let server = if dice.below(2) == 0 {
+                &app.server
+            } else {
+                &other
+            };
             let (app, store) = (&app, stores[dice.below(4)]);
             let (warehouse, shelf) = houses[dice.below(3)];
             let product = products[dice.below(4)];
-            let mut lines: Vec<Value> =
-                (0..4).map(|product| line(&format!("p{product}"), 1)).collect();
+            let mut lines: Vec<Value> = (0..4)
+                .map(|product| line(&format!("p{product}"), 1))
+                .collect();
             dice.shuffle(&mut lines);
             lines.truncate(1 + dice.below(3));
             let (act, mode) = (dice.below(8), ["STRICT", "ALLOW_SHORTFALL"][dice.below(2)]);
-            let linked: Vec<TestStore> =
-                stores.iter().copied().filter(|_| dice.below(2) == 0).collect();
+            let linked: Vec<TestStore> = stores
+                .iter()
+                .copied()
+                .filter(|_| dice.below(2) == 0)
+                .collect();
             async move {
                 match act {
                     0 => app.link(warehouse, &linked).await,
@@ -154,8 +179,7 @@ async fn stores_that_share_never_wait_in_a_circle(
                     }
                     _ => {
                         let order = format!("o-{n}");
-                        let (status, _) =
-                            app.reserve_at(server, store, &order, mode, &lines).await;
+                        let (status, _) = app.reserve_at(server, store, &order, mode, &lines).await;
                         if status == StatusCode::CREATED && act < 6 {
                             let (status, body) = app.end(store, &order, "release").await;
                             assert_eq!(status, StatusCode::OK, "{body}");
@@ -190,7 +214,10 @@ async fn an_order_and_its_cancellation_may_come_at_once(#[values(Embedded, Serve
         for (status, body) in [&first, &again, &cancelled, &twice] {
             assert!(status.is_success(), "{body}");
         }
-        let made = [first.0, again.0].iter().filter(|it| **it == StatusCode::CREATED).count();
+        let made = [first.0, again.0]
+            .iter()
+            .filter(|it| **it == StatusCode::CREATED)
+            .count();
         assert!(made <= 1);
     }
     assert_eq!(app.level(store, coat).await, (100, 0));

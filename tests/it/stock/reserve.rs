@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::goods::{ORG, Queued, items, line};
 use crate::support::app::Profile::{Embedded, Server};
 use crate::support::app::{Profile, TestApp, TestStore, on};
+use crate::support::log::Log;
 
 /// Scenario 1: a coat, two pairs of gloves and a scarf make a set.
 struct Wardrobe {
@@ -27,7 +28,9 @@ impl Wardrobe {
         let coat = app.stocked(store, "coat", 50).await;
         let gloves = app.stocked(store, "gloves", 30).await;
         let scarf = app.stocked(store, "scarf", 40).await;
-        let set = app.set("SET-001", &[(coat, 1), (gloves, 2), (scarf, 1)]).await;
+        let set = app
+            .set("SET-001", &[(coat, 1), (gloves, 2), (scarf, 1)])
+            .await;
         app.list_in(store, set).await;
         app.empty_queue().await;
         Self {
@@ -59,11 +62,20 @@ async fn an_order_for_sets_takes_their_components_and_everything_is_told(
     #[values(Embedded, Server)] on: Profile,
 ) {
     let shop = Wardrobe::new(on).await;
-    let body = shop.app.reserved(shop.store, "TY-1", &[line("SET-001", 2)]).await;
+    let body = shop
+        .app
+        .reserved(shop.store, "TY-1", &[line("SET-001", 2)])
+        .await;
     assert_eq!(shop.levels().await, [(48, 2), (26, 4), (38, 2)]);
     let expected = [(shop.coat, 2), (shop.gloves, 4), (shop.scarf, 2)];
-    assert_eq!(items(&body), expected.map(|(id, units)| (id, units, units, 0)));
-    assert_eq!((&body["status"], &body["unmatchedLines"]), (&json!("ACTIVE"), &json!([])));
+    assert_eq!(
+        items(&body),
+        expected.map(|(id, units)| (id, units, units, 0))
+    );
+    assert_eq!(
+        (&body["status"], &body["unmatchedLines"]),
+        (&json!("ACTIVE"), &json!([]))
+    );
     let sources = json!([{ "line": 0, "quantity": 4, "setProductId": shop.set }]);
     assert_eq!(body["items"][1]["sourceLines"], sources);
 
@@ -71,7 +83,8 @@ async fn an_order_for_sets_takes_their_components_and_everything_is_told(
     let products: Vec<Uuid> = queued.iter().map(|row| row.product_id).collect();
     assert_eq!(products, [shop.coat, shop.gloves, shop.scarf, shop.set]);
     // The marketplace has counted down its own number: it is told ours whatever it shows.
-    let is_urgent = |row: &Queued| row.reason == "ORDER_CREATED" && row.priority == 100 && row.force;
+    let is_urgent =
+        |row: &Queued| row.reason == "ORDER_CREATED" && row.priority == 100 && row.force;
     assert!(queued.iter().all(is_urgent), "{queued:?}");
     assert_eq!(shop.app.told(shop.store).await, []);
     shop.app.check_books().await;
@@ -86,7 +99,9 @@ async fn a_cancelled_order_gives_back_no_more_than_it_took(
     let app = TestApp::start(on).await;
     let store = app.register("shop").await;
     let coat = app.stocked(store, "coat", 1).await;
-    let (status, body) = app.reserve(store, "o-1", "ALLOW_SHORTFALL", &[line("coat", 3)]).await;
+    let (status, body) = app
+        .reserve(store, "o-1", "ALLOW_SHORTFALL", &[line("coat", 3)])
+        .await;
     assert_eq!(status, StatusCode::CREATED, "{body}");
     assert_eq!(items(&body), [(coat, 3, 1, 2)]);
     assert_eq!(app.level(store, coat).await, (0, 1));
@@ -94,7 +109,10 @@ async fn a_cancelled_order_gives_back_no_more_than_it_took(
         panic!("one event")
     };
     assert_eq!(event, "stock.oversold");
-    assert_eq!((&data["orderRef"], &data["items"][0]["shortfall"]), (&json!("o-1"), &json!(2)));
+    assert_eq!(
+        (&data["orderRef"], &data["items"][0]["shortfall"]),
+        (&json!("o-1"), &json!(2))
+    );
 
     app.empty_queue().await;
     let body = app.ended(store, "o-1", "release").await;
@@ -103,7 +121,10 @@ async fn a_cancelled_order_gives_back_no_more_than_it_took(
     let [row] = &app.queue(store).await[..] else {
         panic!("one row")
     };
-    assert_eq!((&*row.reason, row.priority, row.force), ("ORDER_CANCELLED", 90, true));
+    assert_eq!(
+        (&*row.reason, row.priority, row.force),
+        ("ORDER_CANCELLED", 90, true)
+    );
     app.check_books().await;
     // Nobody waits any more.
     app.count_to(store, coat, 6).await;
@@ -120,25 +141,40 @@ async fn what_comes_goes_to_orders_that_wait_the_oldest_first(
     let store = app.register("shop").await;
     let coat = app.stocked(store, "coat", 1).await;
     for order in ["o-1", "o-2"] {
-        let (status, _) = app.reserve(store, order, "ALLOW_SHORTFALL", &[line("coat", 3)]).await;
+        let (status, _) = app
+            .reserve(store, order, "ALLOW_SHORTFALL", &[line("coat", 3)])
+            .await;
         assert_eq!(status, StatusCode::CREATED);
         app.clock.advance(TimeDelta::seconds(1).to_std().unwrap());
     }
     assert_eq!(app.level(store, coat).await, (0, 1));
     app.empty_queue().await;
-    let (_, body) = app.adjust(store, coat, &json!({ "type": "DELTA", "quantity": 2 })).await;
-    assert_eq!((&body["sellable"], &body["committed"]), (&json!(0), &json!(3)));
+    let (_, body) = app
+        .adjust(store, coat, &json!({ "type": "DELTA", "quantity": 2 }))
+        .await;
+    assert_eq!(
+        (&body["sellable"], &body["committed"]),
+        (&json!(0), &json!(3))
+    );
     let reserved = async |order: &str| items(&app.reservation(store, order).await)[0].2;
     assert_eq!((reserved("o-1").await, reserved("o-2").await), (3, 0));
     // The number that can be sold has not moved.
     assert_eq!(app.queue(store).await, []);
 
-    let (_, body) = app.adjust(store, coat, &json!({ "type": "DELTA", "quantity": 5 })).await;
-    assert_eq!((&body["sellable"], &body["committed"]), (&json!(2), &json!(6)));
+    let (_, body) = app
+        .adjust(store, coat, &json!({ "type": "DELTA", "quantity": 5 }))
+        .await;
+    assert_eq!(
+        (&body["sellable"], &body["committed"]),
+        (&json!(2), &json!(6))
+    );
     assert_eq!(reserved("o-2").await, 3);
     assert_eq!(app.queue(store).await[0].reason, "ORDER_CREATED");
     let kinds = app.movements_of(coat).await;
-    let backfills: Vec<_> = kinds.iter().filter(|(kind, ..)| kind == "BACKFILL").collect();
+    let backfills: Vec<_> = kinds
+        .iter()
+        .filter(|(kind, ..)| kind == "BACKFILL")
+        .collect();
     assert_eq!(
         backfills,
         [
@@ -157,11 +193,15 @@ async fn a_cancellation_serves_who_waits(#[values(Embedded, Server)] on: Profile
     let store = app.register("shop").await;
     let coat = app.stocked(store, "coat", 4).await;
     app.reserved(store, "first", &[line("coat", 4)]).await;
-    app.reserve(store, "second", "ALLOW_SHORTFALL", &[line("coat", 3)]).await;
+    app.reserve(store, "second", "ALLOW_SHORTFALL", &[line("coat", 3)])
+        .await;
     app.empty_queue().await;
     app.ended(store, "first", "release").await;
     assert_eq!(app.level(store, coat).await, (1, 3));
-    assert_eq!(items(&app.reservation(store, "second").await), [(coat, 3, 3, 0)]);
+    assert_eq!(
+        items(&app.reservation(store, "second").await),
+        [(coat, 3, 3, 0)]
+    );
     assert_eq!(app.queue(store).await[0].reason, "ORDER_CANCELLED");
     app.check_books().await;
 }
@@ -183,7 +223,10 @@ async fn the_same_order_counts_once(#[values(Embedded, Server)] on: Profile) {
     let other = [line("coat", 3), line("SET-001", 1)];
     for (mode, lines) in [("STRICT", &other[..]), ("ALLOW_SHORTFALL", &lines[..])] {
         let (status, body) = app.reserve(store, "o-1", mode, lines).await;
-        assert_eq!((status, &body["code"]), (StatusCode::CONFLICT, &json!("reservation_conflict")));
+        assert_eq!(
+            (status, &body["code"]),
+            (StatusCode::CONFLICT, &json!("reservation_conflict"))
+        );
         assert_eq!(body["reservationId"], first["reservationId"]);
     }
     assert_eq!(shop.levels().await, taken);
@@ -198,7 +241,10 @@ async fn the_same_order_counts_once(#[values(Embedded, Server)] on: Profile) {
     // Cancelled before it came, in an order ref that is no word.
     let name = "TY/2 ü#?";
     let cancelled = app.ended(store, name, "release").await;
-    assert_eq!((&cancelled["status"], &cancelled["items"]), (&json!("RELEASED"), &json!([])));
+    assert_eq!(
+        (&cancelled["status"], &cancelled["items"]),
+        (&json!("RELEASED"), &json!([]))
+    );
     assert_eq!(app.ended(store, name, "release").await, cancelled);
     for lines in [&lines[..], &other[..]] {
         let (status, body) = app.reserve(store, name, "STRICT", lines).await;
@@ -221,7 +267,11 @@ async fn an_order_gives_back_what_the_set_was_made_of(#[values(Embedded, Server)
     assert_eq!(shop.levels().await, FULL);
     // The marketplace has counted up its number of the set.
     let queued = app.queue(store).await;
-    assert!(queued.iter().any(|row| row.product_id == shop.set && row.force));
+    assert!(
+        queued
+            .iter()
+            .any(|row| row.product_id == shop.set && row.force)
+    );
     app.check_books().await;
 }
 
@@ -269,7 +319,10 @@ async fn a_strict_order_that_is_short_of_anything_takes_nothing(
     }
     assert_eq!(shop.levels().await, FULL);
     assert_eq!(app.queue(store).await, []);
-    assert_eq!(app.count("SELECT COUNT(*) FROM stock_reservations").await, 0);
+    assert_eq!(
+        app.count("SELECT COUNT(*) FROM stock_reservations").await,
+        0
+    );
     // It may come again, once there is enough.
     app.reserved(store, "o-1", &[line("gloves", 30)]).await;
     app.check_books().await;
@@ -285,12 +338,15 @@ async fn an_order_can_wait_for_what_the_store_does_not_have(
     let app = TestApp::start(on).await;
     let store = app.register("shop").await;
     let hat = app.product("hat").await;
-    let (status, body) = app.reserve(store, "o-1", "ALLOW_SHORTFALL", &[line("hat", 2)]).await;
+    let (status, body) = app
+        .reserve(store, "o-1", "ALLOW_SHORTFALL", &[line("hat", 2)])
+        .await;
     assert_eq!(status, StatusCode::CREATED, "{body}");
     assert_eq!(items(&body), [(hat, 2, 0, 2)]);
     let listed = "SELECT COUNT(*) FROM product_stores WHERE is_listed";
     assert_eq!(app.count(listed).await, 0);
-    app.adjust(store, hat, &json!({ "type": "DELTA", "quantity": 3 })).await;
+    app.adjust(store, hat, &json!({ "type": "DELTA", "quantity": 3 }))
+        .await;
     assert_eq!(app.level(store, hat).await, (1, 2));
     assert_eq!(app.queue(store).await, []);
     app.check_books().await;
@@ -311,7 +367,8 @@ async fn a_line_finds_its_product_in_the_stated_order(#[values(Embedded, Server)
         app.product_of("org-2", "d", "SIMPLE").await,
     ];
     app.name_in(store, by_store, Some("b"), Some("sku-c")).await;
-    app.name_in(other_store, by_further, Some("b"), Some("sku-a")).await;
+    app.name_in(other_store, by_further, Some("b"), Some("sku-a"))
+        .await;
     let named = async |line: Value| {
         let order = app.app.ids.new_id(app.clock.now()).to_string();
         let (status, body) = app.reserve(store, &order, "ALLOW_SHORTFALL", &[line]).await;
@@ -333,7 +390,10 @@ async fn a_line_finds_its_product_in_the_stated_order(#[values(Embedded, Server)
         (json!({ "sku": "sku-b", "quantity": 1 }), Some(by_barcode)),
         (json!({ "sku": "sku-d", "quantity": 1 }), None),
         (json!({ "sku": "b", "quantity": 1 }), None),
-        (json!({ "productId": by_barcode, "quantity": 1 }), Some(by_barcode)),
+        (
+            json!({ "productId": by_barcode, "quantity": 1 }),
+            Some(by_barcode),
+        ),
         (json!({ "productId": theirs, "quantity": 1 }), None),
     ] {
         assert_eq!(named(line.clone()).await, expected, "{line}");
@@ -351,10 +411,16 @@ async fn lines_that_name_nothing_are_kept_or_refused(#[values(Embedded, Server)]
     let lines = [line("nobody", 2), line("coat", 1), line("empty", 1)];
     let (status, body) = app.reserve(store, "o-1", "STRICT", &lines[..2]).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
-    assert_eq!((&body["code"], &body["unmatchedLines"]), (&json!("unmatched_lines"), &json!([0])));
+    assert_eq!(
+        (&body["code"], &body["unmatchedLines"]),
+        (&json!("unmatched_lines"), &json!([0]))
+    );
     // There are none of a set that is made of nothing.
     let (status, body) = app.reserve(store, "o-1", "STRICT", &lines[1..]).await;
-    assert_eq!((status, &body["productId"]), (StatusCode::CONFLICT, &json!(empty)));
+    assert_eq!(
+        (status, &body["productId"]),
+        (StatusCode::CONFLICT, &json!(empty))
+    );
     assert_eq!(app.level(store, coat).await, (5, 0));
 
     let (status, body) = app.reserve(store, "o-1", "ALLOW_SHORTFALL", &lines).await;
@@ -368,7 +434,10 @@ async fn lines_that_name_nothing_are_kept_or_refused(#[values(Embedded, Server)]
     let [(event, data)] = &app.told(store).await[..] else {
         panic!("one event")
     };
-    assert_eq!((&**event, &data["unmatchedLines"]), ("stock.order.unmatched", &unmatched));
+    assert_eq!(
+        (&**event, &data["unmatchedLines"]),
+        ("stock.order.unmatched", &unmatched)
+    );
     let (status, again) = app.reserve(store, "o-1", "ALLOW_SHORTFALL", &lines).await;
     assert_eq!((status, &again), (StatusCode::OK, &body));
     assert_eq!(app.told(store).await.len(), 1, "told once");
@@ -382,7 +451,8 @@ async fn an_order_of_strangers_can_be_cancelled(#[values(Embedded, Server)] on: 
     let app = TestApp::start(on).await;
     let store = app.register("shop").await;
     for how in ["release", "fulfil"] {
-        app.reserve(store, how, "ALLOW_SHORTFALL", &[line("nobody", 1)]).await;
+        app.reserve(store, how, "ALLOW_SHORTFALL", &[line("nobody", 1)])
+            .await;
         let body = app.ended(store, how, how).await;
         assert_ne!(body["status"], "ACTIVE");
     }
@@ -403,6 +473,39 @@ async fn five_hundred_lines_are_one_order(#[values(Embedded, Server)] on: Profil
     assert!(items(&body).iter().all(|item| (item.1, item.2) == (25, 25)));
     app.ended(store, "o-1", "release").await;
     app.check_books().await;
+}
+
+/// However many lines an order has, it takes as many statements.
+#[tokio::test]
+async fn a_long_order_takes_no_more_statements_than_a_short_one() {
+    // SQLite runs statements on a thread of its own, where nobody listens.
+    let app = TestApp::start(Server).await;
+    let store = app.register("shop").await;
+    let drawing = [app.drawing_store("a").await, app.drawing_store("b").await];
+    let (_, shelf) = app.warehouse("IST", &drawing).await;
+    for name in 0..100 {
+        let product = app.stocked(store, &format!("p{name}"), 1000).await;
+        app.add(shelf, product, 1000).await;
+    }
+    let mut counts = Vec::new();
+    for size in [1, 2, 100, 400] {
+        let lines: Vec<Value> = (0..size)
+            .map(|n| line(&format!("p{}", n % 100), 1))
+            .collect();
+        let order = format!("o-{size}");
+        let log = Log::start("sqlx::query=debug");
+        let seen = async |store: TestStore| {
+            let before = log.lines().len();
+            app.reserved(store, &order, &lines).await;
+            let reserved = log.lines().len();
+            app.ended(store, &order, "fulfil").await;
+            [reserved - before, log.lines().len() - reserved]
+        };
+        counts.push((seen(store).await, seen(drawing[0]).await));
+    }
+    let ([reserve, _], _) = counts[0];
+    assert!((5..20).contains(&reserve), "{counts:?}");
+    assert!(counts.iter().all(|it| *it == counts[0]), "{counts:?}");
 }
 
 impl TestApp {
@@ -433,15 +536,6 @@ impl TestApp {
             "UPDATE product_stores SET external_barcode = $3, external_sku = $4
              WHERE store_id = $1 AND product_id = $2")
             .bind(store.id).bind(product).bind(barcode).bind(sku)
-            .execute(pool).await.map(|_| ()).unwrap());
-    }
-
-    async fn further_code(&self, organization: &str, code: &str, product: Uuid) {
-        on!(&self.app.db, pool => sqlx::query(
-            "INSERT INTO product_barcodes (organization_id, barcode, product_id, created_at,
-                 updated_at)
-             VALUES ($1, $2, $3, $4, $4)")
-            .bind(organization).bind(code).bind(product).bind(self.clock.now())
             .execute(pool).await.map(|_| ()).unwrap());
     }
 }

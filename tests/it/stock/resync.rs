@@ -261,9 +261,7 @@ async fn a_lost_job_is_pushed_again(#[values(Embedded, Server)] on: Profile) {
     assert_eq!(lost.await.unwrap(), 1);
     enqueue_requested_resyncs(&it.app.app).await.unwrap();
     assert_eq!(waiting().await, 0);
-    it.app
-        .clock
-        .advance(std::time::Duration::from_secs(15 * 60));
+    it.app.clock.advance(std::time::Duration::from_mins(15));
     enqueue_requested_resyncs(&it.app.app).await.unwrap();
     assert_eq!(it.app.run_jobs().await, 1);
     assert_eq!(it.pending(store).await.len(), 1);

@@ -7,9 +7,9 @@ use reqwest::Method;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::catalogue::{Catalogue, id};
+use super::catalogue::Catalogue;
 use crate::support::app::Profile::{Embedded, Server};
-use crate::support::app::{Profile, TestApp, TestStore, on, store_body};
+use crate::support::app::{Profile, TestApp, TestStore, on};
 
 const KEY_1: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
 const KEY_2: &str = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
@@ -20,18 +20,6 @@ fn path(store: TestStore) -> String {
 
 fn live() -> Value {
     json!({ "isActive": true, "sendStock": true, "stockPushMode": "LIVE" })
-}
-
-/// A store on some marketplace.
-async fn register_on(it: &Catalogue, marketplace: &str) -> TestStore {
-    let mut body = store_body("shop");
-    body["marketplace"] = json!(marketplace);
-    let (status, answer) = it.app.post("/stores/register", &body).await;
-    assert_eq!(status, 200, "{answer}");
-    TestStore {
-        id: id(&answer["storeId"]).into(),
-        token: id(&answer["syncToken"]),
-    }
 }
 
 #[rstest]
@@ -117,7 +105,7 @@ async fn what_is_wrong_with_settings_is_said_field_by_field(
     #[values(Embedded, Server)] on: Profile,
 ) {
     let it = Catalogue::start(on).await;
-    let store = register_on(&it, "trendyol").await;
+    let store = it.register_on("trendyol").await;
     for (field, value) in [
         ("isActive", json!("yes")),
         ("sendStock", json!(1)),
@@ -367,7 +355,7 @@ async fn a_closed_gate_is_shown_until_it_opens(
     let summary = it.get("/stock-queue/summary").await;
     assert_eq!(summary["stores"][0]["gate"], closed);
 
-    it.app.clock.advance(std::time::Duration::from_secs(300));
+    it.app.clock.advance(std::time::Duration::from_mins(5));
     let open = json!({ "open": true, "reason": null, "opensAt": null });
     assert_eq!(
         it.get("/stock-queue/summary").await["stores"][0]["gate"],

@@ -21,7 +21,10 @@ struct Twins {
 impl Twins {
     async fn new(on: Profile, on_hand: i64) -> Self {
         let app = TestApp::start(on).await;
-        let stores = [app.drawing_store("left").await, app.drawing_store("right").await];
+        let stores = [
+            app.drawing_store("left").await,
+            app.drawing_store("right").await,
+        ];
         let (warehouse, shelf) = app.warehouse("IST", &stores).await;
         let coat = app.product("coat").await;
         for store in stores {
@@ -40,7 +43,10 @@ impl Twins {
 
     async fn levels(&self) -> [(i64, i64); 2] {
         let [left, right] = self.stores;
-        [self.app.level(left, self.coat).await, self.app.level(right, self.coat).await]
+        [
+            self.app.level(left, self.coat).await,
+            self.app.level(right, self.coat).await,
+        ]
     }
 }
 
@@ -83,8 +89,13 @@ async fn a_sale_in_one_store_is_one_less_in_all_that_share_it(
     assert_eq!(twins.levels().await, [(6, 4), (6, 0)]);
     app.ended(stores[0], "o-1", "release").await;
     assert_eq!(twins.levels().await, [(10, 0), (10, 0)]);
-    let (status, body) = app.reserve(stores[1], "o-2", "STRICT", &[line("coat", 11)]).await;
-    assert_eq!((status, &body["code"]), (StatusCode::CONFLICT, &json!("insufficient_stock")));
+    let (status, body) = app
+        .reserve(stores[1], "o-2", "STRICT", &[line("coat", 11)])
+        .await;
+    assert_eq!(
+        (status, &body["code"]),
+        (StatusCode::CONFLICT, &json!("insufficient_stock"))
+    );
     app.check_books().await;
 }
 
@@ -97,7 +108,9 @@ async fn what_comes_to_a_shelf_serves_the_oldest_order_of_all_stores(
     let twins = Twins::new(on, 1).await;
     let Twins { app, stores, .. } = &twins;
     for (order, store) in [("o-1", stores[1]), ("o-2", stores[0])] {
-        let (status, _) = app.reserve(store, order, "ALLOW_SHORTFALL", &[line("coat", 3)]).await;
+        let (status, _) = app
+            .reserve(store, order, "ALLOW_SHORTFALL", &[line("coat", 3)])
+            .await;
         assert_eq!(status, StatusCode::CREATED);
         app.clock.advance(std::time::Duration::from_secs(1));
     }
@@ -135,14 +148,23 @@ async fn goods_that_are_taken_for_an_order_are_no_longer_reserved(
     #[values(Embedded, Server)] on: Profile,
 ) {
     let twins = Twins::new(on, 10).await;
-    let Twins { app, stores, shelf, coat, .. } = &twins;
+    let Twins {
+        app,
+        stores,
+        shelf,
+        coat,
+        ..
+    } = &twins;
     app.reserved(stores[0], "o-1", &[line("coat", 5)]).await;
     let (status, body) = app.remove(*shelf, *coat, 2, Some("o-1")).await;
     assert_eq!((status, &body["quantity"]), (StatusCode::OK, &json!(8)));
     assert_eq!(twins.levels().await, [(5, 3), (5, 0)]);
     // More than it holds, or what it never ordered.
     let (status, body) = app.remove(*shelf, *coat, 4, Some("o-1")).await;
-    assert_eq!((status, &body["code"]), (StatusCode::CONFLICT, &json!("reservation_conflict")));
+    assert_eq!(
+        (status, &body["code"]),
+        (StatusCode::CONFLICT, &json!("reservation_conflict"))
+    );
     let hat = app.product("hat").await;
     app.add(*shelf, hat, 1).await;
     let (status, _) = app.remove(*shelf, hat, 1, Some("o-1")).await;
@@ -152,7 +174,10 @@ async fn goods_that_are_taken_for_an_order_are_no_longer_reserved(
     app.ended(stores[0], "o-1", "release").await;
     assert_eq!(twins.levels().await, [(8, 0), (8, 0)]);
     let (status, body) = app.remove(*shelf, *coat, 1, Some("o-1")).await;
-    assert_eq!((status, &body["code"]), (StatusCode::CONFLICT, &json!("reservation_closed")));
+    assert_eq!(
+        (status, &body["code"]),
+        (StatusCode::CONFLICT, &json!("reservation_closed"))
+    );
 
     // The last ones close it.
     app.reserved(stores[1], "o-2", &[line("coat", 2)]).await;
@@ -161,7 +186,10 @@ async fn goods_that_are_taken_for_an_order_are_no_longer_reserved(
         assert_eq!(status, StatusCode::OK, "{body}");
     }
     let body = app.ended(stores[1], "o-2", "fulfil").await;
-    assert_eq!((&body["status"], items(&body)), (&json!("FULFILLED"), vec![(*coat, 2, 2, 0)]));
+    assert_eq!(
+        (&body["status"], items(&body)),
+        (&json!("FULFILLED"), vec![(*coat, 2, 2, 0)])
+    );
     assert_eq!(twins.levels().await, [(6, 0), (6, 0)]);
     assert_eq!(app.told(stores[0]).await, []);
     app.check_books().await;
@@ -174,7 +202,13 @@ async fn an_order_is_named_with_its_store_where_several_have_one(
     #[values(Embedded, Server)] on: Profile,
 ) {
     let twins = Twins::new(on, 10).await;
-    let Twins { app, stores, shelf, coat, .. } = &twins;
+    let Twins {
+        app,
+        stores,
+        shelf,
+        coat,
+        ..
+    } = &twins;
     for store in stores {
         app.reserved(*store, "o-1", &[line("coat", 2)]).await;
     }
@@ -192,11 +226,15 @@ async fn an_order_is_named_with_its_store_where_several_have_one(
 
 #[rstest]
 #[tokio::test]
-async fn stores_hear_when_what_they_have_reserved_is_gone(
-    #[values(Embedded, Server)] on: Profile,
-) {
+async fn stores_hear_when_what_they_have_reserved_is_gone(#[values(Embedded, Server)] on: Profile) {
     let twins = Twins::new(on, 5).await;
-    let Twins { app, stores, shelf, coat, warehouse } = &twins;
+    let Twins {
+        app,
+        stores,
+        shelf,
+        coat,
+        warehouse,
+    } = &twins;
     app.reserved(stores[0], "o-1", &[line("coat", 4)]).await;
     let (status, _) = app.remove(*shelf, *coat, 1, None).await;
     assert_eq!(status, StatusCode::OK);
@@ -211,7 +249,10 @@ async fn stores_hear_when_what_they_have_reserved_is_gone(
     let data = json!({
         "productId": coat, "warehouseId": warehouse, "shelfId": shelf, "committed": 4, "missing": 3,
     });
-    assert_eq!(app.told(stores[0]).await, [("stock.deficit".to_owned(), data)]);
+    assert_eq!(
+        app.told(stores[0]).await,
+        [("stock.deficit".to_owned(), data)]
+    );
     assert_eq!(app.told(stores[1]).await, [], "it has reserved nothing");
 
     // Nothing is sold until all that is reserved is there again, and one more.
@@ -231,7 +272,10 @@ async fn stores_hear_when_what_they_have_reserved_is_gone(
 #[tokio::test]
 async fn goods_are_taken_from_where_they_can_be_spared(#[values(Embedded, Server)] on: Profile) {
     let app = TestApp::start(on).await;
-    let [both, one] = [app.drawing_store("both").await, app.drawing_store("one").await];
+    let [both, one] = [
+        app.drawing_store("both").await,
+        app.drawing_store("one").await,
+    ];
     let (_, near) = app.warehouse("near", &[both, one]).await;
     let (_, far) = app.warehouse("far", &[both]).await;
     let coat = app.product("coat").await;
@@ -243,14 +287,17 @@ async fn goods_are_taken_from_where_they_can_be_spared(#[values(Embedded, Server
     let books = app.check_books().await;
     assert_eq!(books.undeliverable(coat), 0);
     app.ended(one, "o-1", "fulfil").await;
-    assert_eq!((app.on_shelf(near).await, app.on_shelf(far).await), (vec![], vec![]));
+    assert_eq!(
+        (app.on_shelf(near).await, app.on_shelf(far).await),
+        (vec![], vec![])
+    );
     app.check_books().await;
 }
 
 impl TestApp {
     /// What lies on a shelf.
-    pub(super) async fn on_shelf(&self, shelf: Uuid) -> Vec<(Uuid, i64)> {
-        let path = format!("/shelves/{shelf}/stock?organizationId=org-1");
+    pub(super) async fn on_shelf(&self, place: Uuid) -> Vec<(Uuid, i64)> {
+        let path = format!("/shelves/{place}/stock?organizationId=org-1");
         let (status, body) = self.get(&path).await;
         assert_eq!(status, StatusCode::OK, "{body}");
         let items = body["items"].as_array().unwrap().iter();

@@ -30,7 +30,11 @@ impl Model {
         for (product, quantity) in lines {
             *wanted.entry(*product).or_insert(0) += quantity;
         }
-        if is_strict && wanted.iter().any(|(product, units)| self.sellable[*product] < *units) {
+        if is_strict
+            && wanted
+                .iter()
+                .any(|(product, units)| self.sellable[*product] < *units)
+        {
             return false;
         }
         let mut ordered = Ordered::new();
@@ -95,7 +99,11 @@ async fn the_service_does_what_the_model_does(
         take_step(&app, (store, &products), &mut model, &mut dice, step).await;
         for (n, product) in products.iter().enumerate() {
             let level = (model.sellable[n], model.committed[n]);
-            assert_eq!(app.level(store, *product).await, level, "seed {seed}, step {step}");
+            assert_eq!(
+                app.level(store, *product).await,
+                level,
+                "seed {seed}, step {step}"
+            );
         }
     }
     app.check_books().await;
@@ -111,13 +119,15 @@ async fn take_step(
     let units = |dice: &mut Dice| i64::try_from(1 + dice.below(5)).unwrap();
     match dice.below(10) {
         0..=4 => {
-            let lines: Vec<(usize, i64)> = (0..1 + dice.below(3))
+            let lines: Vec<(usize, i64)> = (0..=dice.below(3))
                 .map(|_| (dice.below(PRODUCTS), units(dice)))
                 .collect();
             let is_strict = dice.below(2) == 0;
-            let mode = if is_strict { "STRICT" } else { "ALLOW_SHORTFALL" };
+            let mode = ["ALLOW_SHORTFALL", "STRICT"][usize::from(is_strict)];
             let order = format!("o-{step}");
-            let named = lines.iter().map(|(n, units)| line(&format!("p{n}"), *units));
+            let named = lines
+                .iter()
+                .map(|(n, units)| line(&format!("p{n}"), *units));
             let named: Vec<Value> = named.collect();
             let (status, body) = app.reserve(store, &order, mode, &named).await;
             let is_granted = model.reserve(order, &lines, is_strict);
@@ -132,7 +142,8 @@ async fn take_step(
             let place = dice.below(model.active.len());
             let order = model.active[place].0.clone();
             let is_released = dice.below(3) > 0;
-            app.ended(store, &order, if is_released { "release" } else { "fulfil" }).await;
+            let end = ["fulfil", "release"][usize::from(is_released)];
+            app.ended(store, &order, end).await;
             model.end(place, is_released);
         }
         7 => {
@@ -174,7 +185,7 @@ async fn what_is_reserved_can_be_delivered(
         stores.push(app.drawing_store(&format!("s{n}")).await);
     }
     let mut houses = Vec::new();
-    for n in 0..1 + dice.below(4) {
+    for n in 0..=dice.below(4) {
         let linked = some(&stores, &mut dice);
         houses.push(app.warehouse(&format!("w{n}"), &linked).await);
     }
@@ -191,7 +202,9 @@ async fn what_is_reserved_can_be_delivered(
             0..=4 => {
                 let order = format!("o-{step}");
                 let mode = ["STRICT", "ALLOW_SHORTFALL"][dice.below(2)];
-                let (status, _) = app.reserve(store, &order, mode, &[line("coat", units)]).await;
+                let (status, _) = app
+                    .reserve(store, &order, mode, &[line("coat", units)])
+                    .await;
                 if status == StatusCode::CREATED {
                     orders.push((store, order));
                 }
@@ -223,11 +236,18 @@ async fn what_is_reserved_can_be_delivered(
         }
         let books = app.check_books().await;
         let now = books.undeliverable(coat);
-        assert!(now <= undeliverable || is_taken_away, "seed {seed}, step {step}: {books:?}");
+        assert!(
+            now <= undeliverable || is_taken_away,
+            "seed {seed}, step {step}: {books:?}"
+        );
         undeliverable = now;
     }
 }
 
 fn some(stores: &[TestStore], dice: &mut Dice) -> Vec<TestStore> {
-    stores.iter().copied().filter(|_| dice.below(2) == 0).collect()
+    stores
+        .iter()
+        .copied()
+        .filter(|_| dice.below(2) == 0)
+        .collect()
 }

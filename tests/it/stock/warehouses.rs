@@ -36,8 +36,10 @@ async fn warehouses_and_shelves_are_listed_page_by_page(#[values(Embedded, Serve
     };
     assert_eq!(pages("/warehouses", "code").await, ["one", "two", "three"]);
     let ids = |stores: &[_]| -> Value {
-        let mut ids: Vec<_> =
-            stores.iter().map(|it: &crate::support::app::TestStore| it.id).collect();
+        let mut ids: Vec<_> = stores
+            .iter()
+            .map(|it: &crate::support::app::TestStore| it.id)
+            .collect();
         ids.sort_unstable();
         json!(ids)
     };
@@ -55,7 +57,10 @@ async fn warehouses_and_shelves_are_listed_page_by_page(#[values(Embedded, Serve
         app.add(shelf, product, 1).await;
         products.push(json!(product));
     }
-    assert_eq!(pages(&format!("/shelves/{shelf}/stock"), "productId").await, products);
+    assert_eq!(
+        pages(&format!("/shelves/{shelf}/stock"), "productId").await,
+        products
+    );
 }
 
 #[rstest]
@@ -113,7 +118,10 @@ async fn stores_that_come_and_go_are_recounted(#[values(Embedded, Server)] on: P
         let [row] = &app.queue(store).await[..] else {
             panic!("the coat, and not the hat")
         };
-        assert_eq!((row.product_id, &*row.reason, row.force), (coat, "RESYNC", false));
+        assert_eq!(
+            (row.product_id, &*row.reason, row.force),
+            (coat, "RESYNC", false)
+        );
     }
     assert_eq!(app.queue(c).await, []);
     app.check_books().await;
@@ -142,10 +150,14 @@ async fn a_new_warehouse_serves_orders_that_wait(#[values(Embedded, Server)] on:
     let (ist, shelf) = app.warehouse("IST", &[b]).await;
     let coat = app.product("coat").await;
     app.add(shelf, coat, 5).await;
-    app.reserve(a, "o-1", "ALLOW_SHORTFALL", &[line("coat", 2)]).await;
+    app.reserve(a, "o-1", "ALLOW_SHORTFALL", &[line("coat", 2)])
+        .await;
     assert_eq!(app.level(a, coat).await, (0, 0));
     app.link(ist, &[a, b]).await;
-    assert_eq!((app.level(a, coat).await, app.level(b, coat).await), ((3, 2), (3, 0)));
+    assert_eq!(
+        (app.level(a, coat).await, app.level(b, coat).await),
+        ((3, 2), (3, 0))
+    );
     app.check_books().await;
 }
 
@@ -166,11 +178,18 @@ async fn a_recount_that_was_cut_short_is_finished_by_the_tick(
         .bind(b.id).execute(pool).await.map(|_| ()).unwrap());
     on!(&app.app.db, pool => sqlx::query("UPDATE stores SET stock_recount_at = $1")
         .bind(now).execute(pool).await.map(|_| ()).unwrap());
-    assert_eq!(app.level(b, coat).await, (5, 0), "what its marketplace still shows");
+    assert_eq!(
+        app.level(b, coat).await,
+        (5, 0),
+        "what its marketplace still shows"
+    );
     let (status, _) = app.reserve(b, "o-1", "STRICT", &[line("coat", 1)]).await;
     assert_eq!(status, StatusCode::CONFLICT);
     tidy_up(&app.app).await;
-    assert_eq!((app.level(a, coat).await, app.level(b, coat).await), ((5, 0), (0, 0)));
+    assert_eq!(
+        (app.level(a, coat).await, app.level(b, coat).await),
+        ((5, 0), (0, 0))
+    );
     let marked = "SELECT COUNT(*) FROM stores WHERE stock_recount_at IS NOT NULL";
     assert_eq!(app.count(marked).await, 0);
     app.check_books().await;
@@ -191,9 +210,15 @@ async fn a_store_with_quantities_of_its_own_shares_nothing(
     let (_, shelf) = app.warehouse("IST", &[own, drawing]).await;
     app.add(shelf, coat, 5).await;
     app.reserved(own, "o-1", &[line("coat", 2)]).await;
-    assert_eq!((app.level(own, coat).await, app.level(drawing, coat).await), ((0, 2), (5, 0)));
+    assert_eq!(
+        (app.level(own, coat).await, app.level(drawing, coat).await),
+        ((0, 2), (5, 0))
+    );
     let (status, body) = app.remove(shelf, coat, 1, Some("o-1")).await;
-    assert_eq!((status, &body["error"]), (StatusCode::NOT_FOUND, &json!("Reservation not found")));
+    assert_eq!(
+        (status, &body["error"]),
+        (StatusCode::NOT_FOUND, &json!("Reservation not found"))
+    );
     app.ended(own, "o-1", "fulfil").await;
     assert_eq!(app.on_shelf(shelf).await, [(coat, 5)]);
     app.check_books().await;
@@ -213,6 +238,90 @@ async fn shelves_of_a_warehouse_without_stores_are_counted(
     assert_eq!(status, StatusCode::OK);
     assert_eq!(app.on_shelf(shelf).await, [(coat, 3)]);
     let (status, body) = app.remove(shelf, coat, 4, None).await;
-    assert_eq!((status, &body["code"]), (StatusCode::CONFLICT, &json!("insufficient_shelf_stock")));
+    assert_eq!(
+        (status, &body["code"]),
+        (StatusCode::CONFLICT, &json!("insufficient_shelf_stock"))
+    );
+    app.check_books().await;
+}
+
+/// A store that begins to draw on warehouses sells what lies there; one that no longer does begins
+/// with nothing, for what lies there is sold by others.
+#[rstest]
+#[tokio::test]
+async fn where_quantities_come_from_can_be_changed(#[values(Embedded, Server)] on: Profile) {
+    let app = TestApp::start(on).await;
+    let [turning, staying] = [
+        app.register("turning").await,
+        app.drawing_store("staying").await,
+    ];
+    let coat = app.stocked(turning, "coat", 7).await;
+    let (_, shelf) = app.warehouse("IST", &[turning, staying]).await;
+    app.add(shelf, coat, 10).await;
+    app.reserved(turning, "o-1", &[line("coat", 2)]).await;
+    app.reserve(staying, "o-2", "ALLOW_SHORTFALL", &[line("coat", 11)])
+        .await;
+    assert_eq!(app.level(turning, coat).await, (5, 2));
+    assert_eq!(app.level(staying, coat).await, (0, 10));
+    let turn = async |to: &str| {
+        let path = format!("/stores/{}/stock-settings?{ORG}", turning.id);
+        let request = app.http.patch(app.server.url(&path));
+        let (status, body) = app.send(request.json(&json!({ "stockSource": to }))).await;
+        assert_eq!(
+            (status, &body["stockSource"]),
+            (StatusCode::OK, &json!(to)),
+            "{body}"
+        );
+        app.check_books().await;
+    };
+    turn("WAREHOUSE").await;
+    assert_eq!(
+        app.level(turning, coat).await,
+        (0, 2),
+        "all of it is reserved"
+    );
+    app.add(shelf, coat, 5).await;
+    assert_eq!(app.level(turning, coat).await, (2, 2));
+    assert_eq!(app.level(staying, coat).await, (2, 11));
+
+    app.empty_queue().await;
+    turn("DIRECT").await;
+    assert_eq!(app.level(turning, coat).await, (0, 2));
+    // What the store had reserved there is no longer taken from the others.
+    assert_eq!(app.level(staying, coat).await, (4, 11));
+    let told = app.queue(turning).await;
+    assert_eq!((told.len(), &*told[0].reason), (1, "RESYNC"));
+    app.ended(turning, "o-1", "release").await;
+    assert_eq!(app.level(turning, coat).await, (2, 0));
+    app.check_books().await;
+}
+
+/// A product that is listed in a store that draws on warehouses has what lies there.
+#[rstest]
+#[tokio::test]
+async fn a_product_is_listed_with_what_lies_in_the_warehouses(
+    #[values(Embedded, Server)] on: Profile,
+) {
+    let app = TestApp::start(on).await;
+    let [early, late] = [
+        app.drawing_store("early").await,
+        app.drawing_store("late").await,
+    ];
+    let (ist, shelf) = app.warehouse("IST", &[early]).await;
+    let coat = app.product("coat").await;
+    app.add(shelf, coat, 5).await;
+    app.reserved(early, "o-1", &[line("coat", 2)]).await;
+    app.link(ist, &[early, late]).await;
+    let path = format!("/stores/{}/products/{coat}?{ORG}", late.id);
+    let request = app
+        .http
+        .put(app.server.url(&path))
+        .json(&json!({ "isListed": true }));
+    let (status, body) = app.send(request).await;
+    assert_eq!(
+        (status, &body["sellable"]),
+        (StatusCode::OK, &json!(3)),
+        "{body}"
+    );
     app.check_books().await;
 }

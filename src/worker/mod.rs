@@ -4,10 +4,14 @@
 //! |---|---|
 //! | [`SyncStore`] | [`marketplace::sync_store`] |
 //! | [`DeliverCallback`] | [`webhooks::deliver_callback`] |
-//! | [`ResyncStore`] | [`stock::resync_store`] |
-//! | `sync` tick | [`marketplace::enqueue_due_stores`] |
-//! | `callback` tick | [`webhooks::enqueue_due_events`] |
-//! | `housekeeping` tick | [`tidy_up`] |
+//! | [`PushStock`](jobs::PushStock) | [`stock::push_stock`](crate::stock::push_stock) |
+//! | [`ConfirmStockPush`](jobs::ConfirmStockPush) | [`stock::confirm_push`](crate::stock::confirm_push) |
+//! | [`ReconcileStock`](jobs::ReconcileStock) | [`stock::reconcile_stock`](crate::stock::reconcile_stock) |
+//! | [`ResyncStore`](jobs::ResyncStore) | [`stock::resync_store`](crate::stock::resync_store) |
+//! | ticks | [`ticks`] |
+
+mod stock;
+mod ticks;
 
 use std::fmt::Display;
 use std::panic::AssertUnwindSafe;
@@ -15,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use jobs::{DeliverCallback, Job, QueueError, ResyncStore, SyncStore, schedule};
+use jobs::{DeliverCallback, Job, QueueError, SyncStore};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
@@ -24,18 +28,17 @@ use crate::App;
 use crate::db::AsTransient;
 use crate::marketplace;
 use crate::metrics::JobOutcome;
-use crate::schedule::housekeeping::tidy_up;
-use crate::schedule::tick::run_every;
-use crate::stock;
 use crate::traces::{self, NewSpan};
 use crate::webhooks;
 
+pub use stock::{
+    confirm_push, push_stock, reconcile_stock, resync_store, run_resyncs_until_empty,
+    run_until_empty as run_stock_until_empty,
+};
+pub(crate) use ticks::run_ticks;
+
 /// How often a failed job looks whether the database is back.
 const FREE_AGAIN: Duration = Duration::from_secs(1);
-/// How often a pass that met a full queue looks for room.
-const LOOK_FOR_ROOM: Duration = Duration::from_millis(200);
-/// Resyncs at a time; each is one transaction after the other.
-const RESYNCS: usize = 2;
 
 /// Runs jobs until `stop` fires and the running ones are done.
 pub async fn run_jobs(app: Arc<App>, stop: CancellationToken) {
@@ -50,12 +53,7 @@ pub async fn run_jobs(app: Arc<App>, stop: CancellationToken) {
         let (app, stop) = (callback_app.clone(), callback_stop.clone());
         async move { deliver_callback(&app, job, &stop).await }
     });
-    let (resync_app, resync_stop) = (app.clone(), stop.clone());
-    let resync = run_worker(&app, RESYNCS, &stop, move |job| {
-        let (app, stop) = (resync_app.clone(), resync_stop.clone());
-        async move { resync_store(&app, job, &stop).await }
-    });
-    tokio::join!(sync, callback, resync);
+    tokio::join!(sync, callback, stock::run_jobs(&app, &stop));
 }
 
 async fn run_worker<J, H, F>(app: &App, concurrency: usize, stop: &CancellationToken, handler: H)
@@ -76,10 +74,10 @@ pub async fn run_jobs_until_empty(app: &Arc<App>) -> Result<u64, QueueError> {
     loop {
         // The runs of stores first: they make events.
         let synced = run_syncs_until_empty(app).await?;
-        let resynced = run_resyncs_until_empty(app).await?;
+        let pushed = stock::run_until_empty(app).await?;
         let delivered = run_callbacks_until_empty(app).await?;
-        ran += synced + resynced + delivered;
-        if delivered == 0 {
+        ran += synced + pushed + delivered;
+        if pushed + delivered == 0 {
             return Ok(ran);
         }
     }
@@ -105,16 +103,6 @@ pub async fn run_callbacks_until_empty(app: &Arc<App>) -> Result<u64, QueueError
         async move { deliver_callback(&app, job, &CancellationToken::new()).await }
     };
     app.queue.run_until_empty(concurrency, handler).await
-}
-
-/// The same for resyncs alone.
-pub async fn run_resyncs_until_empty(app: &Arc<App>) -> Result<u64, QueueError> {
-    let handler_app = app.clone();
-    let handler = move |job: ResyncStore| {
-        let app = handler_app.clone();
-        async move { resync_store(&app, job, &CancellationToken::new()).await }
-    };
-    app.queue.run_until_empty(RESYNCS, handler).await
 }
 
 /// The handler of [`SyncStore`]. A failed job is shown as failed and not run again: what is due
@@ -187,22 +175,6 @@ pub async fn deliver_callback(
     }
 }
 
-/// The handler of [`ResyncStore`]. A failed job is shown as failed and not run again: what was
-/// asked for stays so, and the next tick enqueues the store.
-pub async fn resync_store(
-    app: &App,
-    job: ResyncStore,
-    stop: &CancellationToken,
-) -> Result<(), String> {
-    match caught(stock::resync_store(app, job, stop)).await {
-        Ok(()) => Ok(()),
-        Err(error) => {
-            let free_slot = || stock::free_resync_slot(app, job.store_id);
-            Err(failed(&job, error, free_slot).await)
-        }
-    }
-}
-
 /// A panic is a failure like any other, once the log has it.
 fn caught<T, E: Display>(
     work: impl Future<Output = Result<T, E>>,
@@ -247,88 +219,4 @@ async fn may_pass<E: AsTransient + Display>(job_id: &str, error: &E) -> bool {
     debug!(jobId = job_id, %error, "the slot of {job_id} cannot be freed yet");
     sleep(FREE_AGAIN).await;
     true
-}
-
-/// Fires ticks until `stop` fires.
-pub(crate) async fn run_ticks(app: Arc<App>, stop: CancellationToken) {
-    let (sync_app, sync_stop) = (app.clone(), stop.clone());
-    let cron = app.settings.sync.cron.clone();
-    let sync = schedule::SYNC.name;
-    let sync = run_every(app.clone(), sync, &cron, stop.clone(), move || {
-        let (app, stop) = (sync_app.clone(), sync_stop.clone());
-        async move { sync_tick(&app, &stop).await }
-    });
-    let (callback_app, callback_stop) = (app.clone(), stop.clone());
-    let cron = app.settings.callback.cron.clone();
-    let callback = schedule::CALLBACK.name;
-    let callback = run_every(app.clone(), callback, &cron, stop.clone(), move || {
-        let (app, stop) = (callback_app.clone(), callback_stop.clone());
-        async move { callback_tick(&app, &stop).await }
-    });
-    let tidy_app = app.clone();
-    let cron = schedule::HOUSEKEEPING.default_cron;
-    let housekeeping = run_every(app, schedule::HOUSEKEEPING.name, cron, stop, move || {
-        let app = tidy_app.clone();
-        async move { tidy_up(&app).await }
-    });
-    let (sync, callback, housekeeping) = tokio::join!(sync, callback, housekeeping);
-    for error in [sync, callback, housekeeping]
-        .into_iter()
-        .filter_map(Result::err)
-    {
-        error!(event = "schedule_failed", %error, "a schedule ended");
-    }
-}
-
-async fn sync_tick(app: &App, stop: &CancellationToken) {
-    pass_by_pass::<SyncStore, _, _>(app, stop, schedule::SYNC.name, || async {
-        let pass = marketplace::enqueue_due_stores(app).await?;
-        Ok::<_, marketplace::Error>(pass.is_cut_short)
-    })
-    .await;
-}
-
-async fn callback_tick(app: &App, stop: &CancellationToken) {
-    pass_by_pass::<DeliverCallback, _, _>(app, stop, schedule::CALLBACK.name, || async {
-        let pass = webhooks::enqueue_due_events(app).await?;
-        Ok::<_, sqlx::Error>(pass.is_cut_short)
-    })
-    .await;
-}
-
-/// A pass, and further ones as the queue drains, until everything that is due was enqueued.
-async fn pass_by_pass<J: Job, F, E: Display>(
-    app: &App,
-    stop: &CancellationToken,
-    name: &'static str,
-    pass: impl Fn() -> F,
-) where
-    F: Future<Output = Result<bool, E>>,
-{
-    loop {
-        match pass().await {
-            Ok(true) => {}
-            Ok(false) => return,
-            Err(error) => {
-                error!(event = "scheduler_failed", schedule = name, %error, "the `{name}` pass failed");
-                app.metrics.pass_failed(name);
-                return;
-            }
-        }
-        loop {
-            if stop
-                .run_until_cancelled(sleep(LOOK_FOR_ROOM))
-                .await
-                .is_none()
-            {
-                return;
-            }
-            match app.queue.room::<J>().await {
-                Ok(room) if room >= app.queue.max_depth() / 2 => break,
-                Ok(_) => {}
-                // The next tick tells whether the queue is back.
-                Err(_) => return,
-            }
-        }
-    }
 }
