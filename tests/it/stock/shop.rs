@@ -314,7 +314,7 @@ impl Shops {
 
     /// The next minute: what the ticks do in it, and all their jobs.
     pub(crate) async fn minute(&self) {
-        self.app.clock.advance(Duration::from_secs(60));
+        self.app.clock.advance(Duration::from_mins(1));
         enqueue_due_looks(&self.app.app).await.unwrap();
         enqueue_due_stock(&self.app.app).await.unwrap();
         worker::run_jobs_until_empty(&self.app.app).await.unwrap();
@@ -451,7 +451,7 @@ pub(crate) async fn change(
             .bind(product)
             .bind(quantity)
             .bind(now)
-            .execute(&mut ***tx)
+            .execute(&mut **tx)
             .await
             .map(|_| ()),
         marketplace_sync::db::Tx::Sqlite(tx) => sqlx::query(sql)
