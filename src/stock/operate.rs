@@ -4,27 +4,29 @@
 //! It is what the organization may do as well, by the same rules: no gate is bypassed, and a store
 //! that becomes live is resynced. Everything here may be done twice.
 
-use jobs::{PushStock, StoreId};
+use jobs::{PushStock, QueueError, StoreId};
 
 use super::error::Error;
 use super::listings::unblock;
-use super::model::{ProductId, PushMode};
+use super::model::{GateReason, ProductId, PushMode};
 use super::named::Pair;
 use super::queries::settings::{StoreRow, store_row};
 use super::resync::{enqueue_resync, request_resync};
 use super::settings::{SettingsChange, change_settings};
 use crate::App;
+use crate::schedule::slots;
 
 /// Has the marketplace of a store told what is due, unless a job of it waits or runs already;
 /// tells whether one was enqueued. A gate that is closed stays closed.
 pub async fn push_now(app: &App, id: StoreId) -> Result<bool, Error> {
-    let store = store(app, id).await?;
-    let obstacles = obstacles(&store);
-    if !obstacles.is_empty() {
-        return Err(Error::StoreNotEligible(obstacles));
+    require_pushed(app, &store(app, id).await?)?;
+    let enqueued = slots::enqueue::<PushStock>(app, &[id]).await?;
+    match enqueued.pushed {
+        Ok(()) => Ok(!enqueued.claimed.is_empty()),
+        // The next tick does it.
+        Err(QueueError::Full { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
     }
-    app.queue.push(&[PushStock { store_id: id }]).await?;
-    Ok(true)
 }
 
 /// Has a store's marketplace told all that it is not known to show.
@@ -79,13 +81,22 @@ async fn store(app: &App, id: StoreId) -> Result<StoreRow, Error> {
     store.ok_or(Error::StoreNotFound(id))
 }
 
-fn obstacles(store: &StoreRow) -> Vec<&'static str> {
-    [
+/// A store that can be pushed to; the error says all that keeps it from that.
+pub(super) fn require_pushed(app: &App, store: &StoreRow) -> Result<(), Error> {
+    let obstacles = [
+        (!app.settings.stock.enabled, GateReason::Disabled.as_str()),
         (!store.is_active, "STORE_INACTIVE"),
         (!store.send_stock, "SEND_STOCK_OFF"),
         (store.stock_push_mode == PushMode::Off, "PUSH_MODE_OFF"),
-    ]
-    .into_iter()
-    .filter_map(|(is_met, obstacle)| is_met.then_some(obstacle))
-    .collect()
+        (
+            app.adapters.get(store.marketplace).is_none(),
+            GateReason::AdapterMissing.as_str(),
+        ),
+    ];
+    let met = obstacles.into_iter().filter(|(is_so, _)| *is_so);
+    let met: Vec<&'static str> = met.map(|(_, why)| why).collect();
+    if met.is_empty() {
+        return Ok(());
+    }
+    Err(Error::StoreNotEligible(met))
 }

@@ -56,8 +56,9 @@ async fn list_blocked(
     Data(app): Data<&Arc<App>>,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Listed<BlockedView>>> {
-    let (store_id, page, after) = query.read_with_place::<_, PairPlace>(store)?;
-    let found = lists::list_blocked(app, store_id, page.limit, after).await;
+    let (store_id, page, after) =
+        query.read_with_place::<_, PairPlace>(|fields| fields.optional("storeId", Fields::uuid))?;
+    let found = lists::list_blocked(app, store_id.map(StoreId), page.limit, after).await;
     Ok(Json(found.map_err(database)?))
 }
 
@@ -66,15 +67,9 @@ async fn list_pushes(
     Data(app): Data<&Arc<App>>,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Listed<PushView>>> {
-    let (store_id, page) = query.read(store)?;
-    let found = lists::list_pushes(app, store_id, page).await;
+    let (store_id, page) = query.read(|fields| fields.optional("storeId", Fields::uuid))?;
+    let found = lists::list_pushes(app, store_id.map(StoreId), page).await;
     Ok(Json(found.map_err(database)?))
-}
-
-/// The store that a list is about; any when the caller does not say.
-fn store(fields: &mut Fields<'_>) -> Option<Option<StoreId>> {
-    let id = fields.optional("storeId", Fields::uuid)?;
-    Some(id.map(StoreId))
 }
 
 #[handler]

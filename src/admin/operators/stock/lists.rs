@@ -181,7 +181,7 @@ pub(super) async fn list_blocked(
     })
 }
 
-fn blocked_view(pair: blocked::Blocked) -> BlockedView {
+fn blocked_view(pair: blocked::Refused) -> BlockedView {
     BlockedView {
         store_id: pair.store_id.0,
         product_id: pair.product_id.0,

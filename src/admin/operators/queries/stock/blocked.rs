@@ -10,7 +10,7 @@ use crate::stock::model::ProductId;
 
 /// All that is shown of one.
 #[derive(Clone, Debug, FromRow)]
-pub(crate) struct Blocked {
+pub(crate) struct Refused {
     pub(crate) store_id: StoreId,
     pub(crate) product_id: ProductId,
     pub(crate) store_name: String,
@@ -31,7 +31,7 @@ pub(crate) async fn blocked(
     (after_store, after_product): (Uuid, Uuid),
     up_to: Uuid,
     limit: i64,
-) -> sqlx::Result<Vec<Blocked>> {
+) -> sqlx::Result<Vec<Refused>> {
     on!(tx, conn => query_as(sql!(
         "SELECT b.store_id, b.product_id, b.push_error_code, b.push_error_message,
              b.blocked_until, b.reject_count,
