@@ -194,11 +194,11 @@ const SEED_POSTGRES: &str = "
     FROM generate_series(1, 60000) AS n,
         LATERAL (SELECT TIMESTAMPTZ '2024-01-01 00:00:00Z' + n * INTERVAL '1 second') AS it (at)
     ON CONFLICT DO NOTHING;
-    INSERT INTO stock_pushes (id, store_id, state, body_sha256, item_count, sent_at, created_at,
-        updated_at)
+    INSERT INTO stock_pushes (id, store_id, organization_id, state, body_sha256, item_count,
+        sent_at, created_at, updated_at)
     SELECT CAST(lpad(to_hex(n), 32, '0') AS UUID),
         CAST(lpad(to_hex(CASE n % 2 WHEN 0 THEN 1 ELSE 2 + n / 2 % 1999 END), 32, '0') AS UUID),
-        CASE WHEN n % 80 = 0 THEN 'ACCEPTED' WHEN n % 80 = 1 THEN 'UNKNOWN' ELSE 'CONFIRMED' END,
+        'org-1', CASE WHEN n % 80 = 0 THEN 'ACCEPTED' WHEN n % 80 = 1 THEN 'UNKNOWN' ELSE 'CONFIRMED' END,
         'hash', 1, at, at, at
     FROM generate_series(1, 40000) AS n,
         LATERAL (SELECT TIMESTAMPTZ '2023-12-01 00:00:00Z' + n * INTERVAL '1 minute') AS it (at);
@@ -260,11 +260,11 @@ const SEED_SQLITE: &str = "
         UNION ALL
         SELECT n + 1, strftime('%Y-%m-%dT%H:%M:%S+00:00', 1701388860 + n * 60, 'unixepoch')
         FROM series WHERE n < 40000)
-    INSERT INTO stock_pushes (id, store_id, state, body_sha256, item_count, sent_at, created_at,
-        updated_at)
+    INSERT INTO stock_pushes (id, store_id, organization_id, state, body_sha256, item_count,
+        sent_at, created_at, updated_at)
     SELECT unhex(printf('%032x', n)),
         unhex(printf('%032x', CASE n % 2 WHEN 0 THEN 1 ELSE 2 + n / 2 % 1999 END)),
-        CASE WHEN n % 80 = 0 THEN 'ACCEPTED' WHEN n % 80 = 1 THEN 'UNKNOWN' ELSE 'CONFIRMED' END,
+        'org-1', CASE WHEN n % 80 = 0 THEN 'ACCEPTED' WHEN n % 80 = 1 THEN 'UNKNOWN' ELSE 'CONFIRMED' END,
         'hash', 1, at, at, at
     FROM series;
     WITH RECURSIVE series (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM series WHERE n < 39999)

@@ -113,9 +113,9 @@ impl TestApp {
         let at = self.clock.now() - push.age;
         let id = self.app.ids.new_id(at);
         on!(&self.app.db, pool => sqlx::query(
-            "INSERT INTO stock_pushes (id, store_id, state, body_sha256, body, item_count,
-                 failed_item_count, error, sent_at, created_at, updated_at)
-             VALUES ($1, $2, $3, 'of nothing', $4, $5, $6, $7, $8, $8, $8)")
+            "INSERT INTO stock_pushes (id, store_id, organization_id, state, body_sha256, body,
+                 item_count, failed_item_count, error, sent_at, created_at, updated_at)
+             VALUES ($1, $2, 'org-1', $3, 'of nothing', $4, $5, $6, $7, $8, $8, $8)")
             .bind(id).bind(store.id).bind(push.state).bind(push.body).bind(push.items)
             .bind(push.failed).bind(push.error).bind(at)
             .execute(pool).await.map(|_| ()).unwrap());
@@ -161,9 +161,10 @@ impl TestApp {
                  next_attempt_at, created_at, updated_at)
              SELECT id, id, id, 'RESYNC', created_at, created_at, created_at, created_at
              FROM stores",
-            "INSERT INTO stock_pushes (id, store_id, state, body_sha256, item_count, created_at,
-                 updated_at)
-             SELECT id, id, 'ACCEPTED', 'of nothing', 1, created_at, created_at FROM stores",
+            "INSERT INTO stock_pushes (id, store_id, organization_id, state, body_sha256,
+                 item_count, created_at, updated_at)
+             SELECT id, id, 'org-1', 'ACCEPTED', 'of nothing', 1, created_at, created_at
+             FROM stores",
             "INSERT INTO marketplace_rate_limits (store_id, created_at, updated_at)
              SELECT id, created_at, created_at FROM stores",
         ] {

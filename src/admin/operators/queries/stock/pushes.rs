@@ -64,12 +64,10 @@ pub(crate) struct Rejected {
 macro_rules! pushes_where {
     ($condition:literal) => {
         concat!(
-            "SELECT p.id, p.store_id, p.state, p.item_count, p.failed_item_count,
-                 p.external_batch_id, p.http_status, p.error, p.created_at, p.sent_at,
-                 p.accepted_at, p.confirmed_at, p.next_poll_at, p.polls,
-                 (SELECT s.store_name FROM stores AS s WHERE s.id = p.store_id) AS store_name,
-                 (SELECT s.organization_id FROM stores AS s WHERE s.id = p.store_id)
-                     AS organization_id
+            "SELECT p.id, p.store_id, p.organization_id, p.state, p.item_count,
+                 p.failed_item_count, p.external_batch_id, p.http_status, p.error, p.created_at,
+                 p.sent_at, p.accepted_at, p.confirmed_at, p.next_poll_at, p.polls,
+                 (SELECT s.store_name FROM stores AS s WHERE s.id = p.store_id) AS store_name
              FROM stock_pushes AS p
              WHERE ",
             $condition
