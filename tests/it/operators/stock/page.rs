@@ -10,6 +10,7 @@ use rstest::rstest;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
+use uuid::Uuid;
 
 use super::scene::{CONFIRMED, Call, Push};
 use crate::support::app::Profile::{Embedded, Server};
@@ -52,39 +53,7 @@ async fn trouble(app: &TestApp) {
     app.block(stuck, frozen, "ListingFrozen", 6).await;
     let nameless = app.pair(dry, "Gloves").await;
     app.block(dry, nameless, "MISSING_IDENTIFIER", 0).await;
-    let partial = Push {
-        state: "PARTIAL",
-        items: 1000,
-        failed: 1,
-        age: minutes(16),
-        ..CONFIRMED
-    };
-    let push = app.pushed(stuck, partial).await;
-    app.reject(
-        push,
-        7,
-        frozen,
-        json!([{ "code": "ListingFrozen", "message": "no, thanks" }]),
-    )
-    .await;
-    let items: Vec<Value> = (0..1000)
-        .map(|number| json!({ "barcode": format!("86800000{number:05}"), "quantity": 5 }))
-        .collect();
-    let sent = json!({ "items": items }).to_string();
-    let send = Call {
-        kind: "UPDATE_STOCK",
-        request: Some(&sent),
-        response: r#"{"batchRequestId":"fa75dfd5-8307-46ed-a123-1529854840"}"#,
-        status: 200,
-    };
-    app.called(push, stuck, send).await;
-    let result = Call {
-        kind: "GET_STOCK_RESULT",
-        request: None,
-        response: r#"{"items":[{"status":"FAILED","failureReasons":["no, thanks"]}]}"#,
-        status: 200,
-    };
-    app.called(push, stuck, result).await;
+    partly_refused(app, stuck, frozen).await;
     let refused = Push {
         state: "FAILED",
         items: 7,
@@ -100,6 +69,43 @@ async fn trouble(app: &TestApp) {
     };
     app.pushed(dry, would).await;
     app.close_gate(stuck, "AUTH", minutes(14)).await;
+}
+
+/// A push of which the last item was refused, with the requests that are in the log.
+async fn partly_refused(app: &TestApp, store: TestStore, product: Uuid) {
+    let partial = Push {
+        state: "PARTIAL",
+        items: 1000,
+        failed: 1,
+        age: TimeDelta::minutes(16),
+        ..CONFIRMED
+    };
+    let push = app.pushed(store, partial).await;
+    app.reject(
+        push,
+        7,
+        product,
+        json!([{ "code": "ListingFrozen", "message": "no, thanks" }]),
+    )
+    .await;
+    let items: Vec<Value> = (0..1000)
+        .map(|number| json!({ "barcode": format!("86800000{number:05}"), "quantity": 5 }))
+        .collect();
+    let body = json!({ "items": items }).to_string();
+    let tell = Call {
+        kind: "UPDATE_STOCK",
+        request: Some(&body),
+        response: r#"{"batchRequestId":"fa75dfd5-8307-46ed-a123-1529854840"}"#,
+        status: 200,
+    };
+    app.called(push, store, tell).await;
+    let result = Call {
+        kind: "GET_STOCK_RESULT",
+        request: None,
+        response: r#"{"items":[{"status":"FAILED","failureReasons":["no, thanks"]}]}"#,
+        status: 200,
+    };
+    app.called(push, store, result).await;
 }
 
 /// Pictures of the page are in the target folder.
@@ -165,6 +171,12 @@ fn look(address: &str, on: Profile) {
         picture(&mut browser, name);
     }
     browser.show_on((390, 844), false);
+    read_a_push(&mut browser, &picture);
+    narrow(&mut browser, &picture);
+    act(&mut browser, &picture);
+}
+
+fn read_a_push(browser: &mut Browser, picture: &impl Fn(&mut Browser, &str)) {
     browser.click("#pushes .items > li:nth-child(3) button");
     let text = browser.wait_for("/UPDATE_STOCK: HTTP 200/.test(text)");
     for shown in [
@@ -176,10 +188,13 @@ fn look(address: &str, on: Profile) {
         assert!(text.contains(shown), "{shown:?} in {text}");
     }
     browser.wait_for("document.querySelector('dialog').scrollWidth <= 390 && /\"868[0-9]+\",\"quantity\":5}/.test(text)");
-    picture(&mut browser, "push");
+    picture(browser, "push");
     browser.click("dialog button");
     browser.wait_for("!document.querySelector('dialog').open");
-    // Of one store, and back.
+}
+
+/// To what is of one store, and back.
+fn narrow(browser: &mut Browser, picture: &impl Fn(&mut Browser, &str)) {
     browser.click("#stores .filters button:nth-child(5)");
     browser.wait_for("document.querySelectorAll('#stores .items > li').length === 3");
     browser.wait_for("/sends no stock/.test(text) && /dry run/.test(text)");
@@ -192,8 +207,11 @@ fn look(address: &str, on: Profile) {
     browser.click("dialog button");
     browser.click("#pushes .filters button");
     browser.wait_for("document.querySelectorAll('#pushes .items > li').length === 3");
-    picture(&mut browser, "narrowed");
-    // On the phone: nobody is at a desk when something is stuck.
+    picture(browser, "narrowed");
+}
+
+/// On the phone: nobody is at a desk when something is stuck.
+fn act(browser: &mut Browser, picture: &impl Fn(&mut Browser, &str)) {
     browser.click("#blocked .items button.first");
     browser.wait_for("/Gloves is unblocked|colours and sizes is unblocked/.test(text)");
     browser.wait_for("/Products blocked\\s+1/.test(text) && /Quantities pending\\s+8/.test(text)");
@@ -202,7 +220,7 @@ fn look(address: &str, on: Profile) {
     // What is not meant is not done.
     browser.click("#stores .items > li:nth-child(3) .actions button:first-child");
     browser.wait_for("/Send real quantities of Off shop\\?/.test(text)");
-    picture(&mut browser, "asked");
+    picture(browser, "asked");
     browser.click("#stores .items > li:nth-child(3) .actions button:first-child");
     browser.wait_for("/Off shop is live, but nothing is sent/.test(text)");
 }
