@@ -89,7 +89,12 @@ impl Stock {
         }
         subject.stop();
         let subject = Subject::start(&settings, "api,worker,scheduler", market.address()).await?;
-        let scene = drain::Scene { app: &app, merchant: &merchant, market: &market, subject: &subject };
+        let scene = drain::Scene {
+            app: &app,
+            merchant: &merchant,
+            market: &market,
+            subject: &subject,
+        };
         tell(scene.measure(place, statements).await?);
         tell(trigger::measure(&app, place, &mut merchant, &market, &subject).await?);
         subject.stop();
@@ -100,7 +105,9 @@ impl Stock {
     async fn fill(&self, app: &Arc<App>, place: &Place, merchant: &mut Merchant) -> Result<Report> {
         for _ in 0..self.stores {
             let shop = merchant.open_shop(app).await?;
-            merchant.list(app, shop.id, (1, merchant.products), 1).await?;
+            merchant
+                .list(app, shop.id, (1, merchant.products), 1)
+                .await?;
             merchant.shops.push(shop);
         }
         let mut rounds: Vec<Round> = Vec::new();
@@ -120,7 +127,12 @@ impl Stock {
             "rowsATransaction": 1000,
         });
         let measured = vec![("rows enqueued", rounds)];
-        Ok(Report::new("stock-enqueue", place.profile(), setup, measured))
+        Ok(Report::new(
+            "stock-enqueue",
+            place.profile(),
+            setup,
+            measured,
+        ))
     }
 }
 

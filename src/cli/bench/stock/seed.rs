@@ -163,7 +163,7 @@ impl Merchant {
             sql!(postgres:
                 "INSERT INTO products (id, organization_id, name, sku, barcode, product_type,
                      created_at, updated_at)
-                 SELECT CAST(lpad(to_hex($4), 12, '0') || '7000800000' || lpad(to_hex(n), 10, '0') AS UUID),
+                 SELECT CAST(lpad(to_hex(CAST($4 AS BIGINT)), 12, '0') || '7000800000' || lpad(to_hex(n), 10, '0') AS UUID),
                      $1, 'Product ' || n, 'sku-' || n, 'barcode-' || n,
                      CASE WHEN n % 10 = 0 THEN 'SET' ELSE 'SIMPLE' END, $5, $5
                  FROM generate_series(CAST($2 AS BIGINT), $3) AS n"),
