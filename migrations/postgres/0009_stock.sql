@@ -41,6 +41,8 @@ ALTER TABLE stores ADD COLUMN storefront_code TEXT CHECK (LENGTH(storefront_code
 -- Credentials of the stock API, encrypted like access tokens.
 ALTER TABLE stores ADD COLUMN api_key TEXT;
 ALTER TABLE stores ADD COLUMN api_secret TEXT;
+-- Which are pushed to?
+CREATE INDEX stores_stock_push_idx ON stores (created_at, id) WHERE stock_push_mode <> 'OFF';
 
 CREATE TABLE products (
     id UUID PRIMARY KEY,

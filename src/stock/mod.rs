@@ -27,6 +27,7 @@
 //! | [`schedule`], [`janitor`] | what the ticks do |
 //! | [`events`], [`api_logs`], [`rollout`] | what subscribers hear; the log of requests; how far an organization is |
 //! | [`settings`] | how a store is pushed to, and whether |
+//! | [`operate`] | what an operator does about it |
 //! | [`connector`] | the way out to a marketplace |
 //! | [`mock`] | mock marketplaces |
 //! | [`queries`] | every statement |
@@ -56,6 +57,7 @@ pub mod mock;
 pub mod model;
 mod named;
 mod offline;
+mod operate;
 mod pick;
 mod pool;
 mod problem;
@@ -94,9 +96,13 @@ pub(crate) use confirm::{confirm_push, free_slot as free_look_slot};
 pub use enqueue::enqueue;
 pub use error::Error;
 pub use janitor::{Cleared, clear_up_stock};
+pub use operate::{push_now, resync_now, set_push_mode, unblock_product};
 pub(crate) use push::{free_slot as free_push_slot, push_stock};
-pub(crate) use queries::settings::{api_keys, api_secrets};
+pub(crate) use queries::claim::due_rows;
+pub(crate) use queries::quantities::pairs;
+pub(crate) use queries::settings::{GateRow, api_keys, api_secrets};
 pub(crate) use reconcile::{free_slot as free_comparison_slot, reconcile_stock};
 pub use resync::enqueue_requested_resyncs;
 pub(crate) use resync::{free_slot as free_resync_slot, resync_store};
 pub use schedule::{StockPass, enqueue_comparisons, enqueue_due_looks, enqueue_due_stock};
+pub(crate) use settings::Closed;

@@ -10,8 +10,9 @@ use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, OpenApi};
 
 use super::error::Error;
-use super::model::{ApiLogType, GateReason, ItemState, Provider, PushMode, PushState};
+use super::model::{ApiLogType, ItemState, Provider, PushState};
 use super::named::{self, example_id, example_organization};
+use super::operate::require_pushed;
 use super::push::enqueue_again;
 use super::push_shapes::{
     ApiLogEntry, Enqueued, StockPush, StockPushDetails, StockPushItem, StockRollout,
@@ -96,25 +97,6 @@ async fn own_store(app: &App, organization_id: &str, id: StoreId) -> Result<Stor
     store
         .filter(|store| store.organization_id == organization_id)
         .ok_or(Error::StoreNotFound(id))
-}
-
-/// Why nothing can be pushed to a store.
-fn obstacles(app: &App, store: &StoreRow) -> Vec<&'static str> {
-    let obstacles = [
-        (!app.settings.stock.enabled, GateReason::Disabled.as_str()),
-        (!store.is_active, "STORE_INACTIVE"),
-        (!store.send_stock, "SEND_STOCK_OFF"),
-        (store.stock_push_mode == PushMode::Off, "PUSH_MODE_OFF"),
-        (
-            app.adapters.get(store.marketplace).is_none(),
-            GateReason::AdapterMissing.as_str(),
-        ),
-    ];
-    obstacles
-        .into_iter()
-        .filter(|(is_so, _)| *is_so)
-        .map(|(_, why)| why)
-        .collect()
 }
 
 /// The place of an item in the list of its push.
@@ -391,10 +373,7 @@ impl PushesApi {
         once.begin(&self.app, Scope::organization(&organization_id))
             .await?;
         let store = own_store(&self.app, &organization_id, id).await?;
-        let obstacles = obstacles(&self.app, &store);
-        if !obstacles.is_empty() {
-            return Err(Error::StoreNotEligible(obstacles).into());
-        }
+        require_pushed(&self.app, &store)?;
         let job_id = PushStock { store_id: id }.identity();
         let enqueued = Enqueued { job_id };
         let tx = self.app.db.write().await.map_err(Error::from)?;

@@ -117,16 +117,16 @@ pub(super) async fn own_store(
 
 /// What keeps a store from its marketplace, as far as the last run has left it in its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Closed {
+pub(crate) struct Closed {
     /// Why.
-    pub(super) reason: GateReason,
+    pub(crate) reason: GateReason,
     /// Until when, if time opens it.
-    pub(super) opens_at: Option<DateTime<Utc>>,
+    pub(crate) opens_at: Option<DateTime<Utc>>,
 }
 
 impl Closed {
     /// The closed gate that opens last; none when the marketplace may be asked now.
-    pub(super) fn now(app: &App, gate: &GateRow, now: DateTime<Utc>) -> Option<Self> {
+    pub(crate) fn now(app: &App, gate: &GateRow, now: DateTime<Utc>) -> Option<Self> {
         if !app.settings.stock.enabled {
             return Some(Self {
                 reason: GateReason::Disabled,
@@ -182,7 +182,7 @@ async fn with_gate(app: &App, tx: &mut Tx, store: StoreRow) -> Result<StockSetti
 }
 
 /// What an organization changes of how a store is pushed to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct SettingsChange {
     pub(super) is_active: Option<bool>,
     pub(super) send_stock: Option<bool>,

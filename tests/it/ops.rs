@@ -18,8 +18,8 @@ const ALERTS: &str = include_str!("../../ops/prometheus/alerts.yml");
 const OF_PROMETHEUS: [&str; 2] = ["instance", "job"];
 const UP: &str = "up";
 
-/// NF-1, as Prometheus has it.
-const DEMANDED: [&str; 13] = [
+/// NF-1, as Prometheus has it, and what is told of stock.
+const DEMANDED: [&str; 26] = [
     "http_request_duration_seconds",
     "marketplace_request_duration_seconds",
     "sync_rows_processed_total",
@@ -33,6 +33,19 @@ const DEMANDED: [&str; 13] = [
     "callback_outbox_rows",
     "callback_outbox_oldest_pending_seconds",
     "queue_depth",
+    "stock_api_requests_total",
+    "stock_batch_seconds",
+    "stock_in_flight_pushes",
+    "stock_items_total",
+    "stock_lease_conflicts_total",
+    "stock_pairs_blocked",
+    "stock_push_latency_seconds",
+    "stock_queue_oldest_seconds",
+    "stock_queue_overdue",
+    "stock_queue_pending",
+    "stock_rate_limit_hits_total",
+    "stock_set_accuracy_ratio",
+    "stock_shortfall_units",
 ];
 
 #[derive(Debug, Default)]

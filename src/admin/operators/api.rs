@@ -1,4 +1,4 @@
-//! The routes below `/admin`: the page, what it reads, what it does.
+//! The routes below `/admin`: the pages, what they read, what they do.
 //!
 //! They are for whoever passed the login of the admin listener, for all organizations. Actions
 //! are POSTs that say they are JSON: a form of another site cannot say that.
@@ -6,29 +6,29 @@
 use std::sync::Arc;
 
 use jobs::{OutboxId, StoreId};
-use poem::error::{MethodNotAllowedError, NotFoundError};
-use poem::http::{HeaderValue, StatusCode, header};
+use poem::error::NotFoundError;
+use poem::http::{StatusCode, header};
 use poem::middleware::SetHeader;
 use poem::web::{Data, Json, Path, Query, Redirect};
 use poem::{
     Endpoint, EndpointExt, Error, IntoResponse, Request, Response, Result, Route,
     endpoint::make_sync, get, handler, post,
 };
-use serde::Deserialize;
-use tracing::info;
-use uuid::Uuid;
 
 use super::lists::{self, EndpointState, StoreState};
 use super::overview::overview;
-use super::page::{show_page, show_script, show_style};
+use super::page::{
+    show_common, show_page, show_script, show_stock_page, show_stock_script, show_style,
+};
+use super::request::{ListQuery, Target, database, log_action, only, target};
+use super::stock;
 use super::views::{
     DeadCallbackView, DeadOrderView, Done, EndpointView, Listed, Overview, StoreView,
 };
 use crate::App;
 use crate::admin::login::Operator;
-use crate::http::fields::{self, Fields};
-use crate::http::kind::{METHOD_NOT_ALLOWED, VALIDATION_ERROR};
-use crate::http::page::PageRequest;
+use crate::http::fields::Fields;
+use crate::http::kind::VALIDATION_ERROR;
 use crate::http::problem::Problem;
 use crate::marketplace::{self, Hurried};
 use crate::timestamp;
@@ -56,11 +56,15 @@ pub fn routes(app: &Arc<App>) -> impl Endpoint + use<> {
             "/callbacks/:id/:action",
             only("POST", post(act_on_callback)),
         )
+        .nest("/stock", stock::api::routes())
         .data(app.clone());
     let page = Route::new()
         .at("/", get(show_page))
+        .at("/stock", get(show_stock_page))
+        .at("/common.js", get(show_common))
         .at("/operators.css", get(show_style))
         .at("/operators.js", get(show_script))
+        .at("/stock.js", get(show_stock_script))
         .at(
             "/index.html",
             get(make_sync(|_| Redirect::permanent("/admin/"))),
@@ -69,15 +73,6 @@ pub fn routes(app: &Arc<App>) -> impl Endpoint + use<> {
         .catch_all_error(|error| async move { answer(error) })
         .with(SetHeader::new().overriding(header::CACHE_CONTROL, "no-store"));
     page.nest("/api", api)
-}
-
-/// Refuses other methods, and says which there is.
-fn only<E: Endpoint>(method: &'static str, endpoint: E) -> impl Endpoint {
-    endpoint.catch_error(move |_: MethodNotAllowedError| async move {
-        Problem::of(METHOD_NOT_ALLOWED, format!("Use {method}"))
-            .header(header::ALLOW, HeaderValue::from_static(method))
-            .into_response()
-    })
 }
 
 /// Whatever went wrong, as a problem.
@@ -98,45 +93,6 @@ fn answer(error: Error) -> Response {
 #[handler]
 async fn show_overview(Data(app): Data<&Arc<App>>) -> Result<Json<Overview>> {
     Ok(Json(overview(app).await.map_err(database)?))
-}
-
-/// The query of a list.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ListQuery {
-    state: Option<String>,
-    store_id: Option<String>,
-    limit: Option<String>,
-    cursor: Option<String>,
-}
-
-impl ListQuery {
-    fn read<T>(
-        &self,
-        read: impl FnOnce(&mut Fields<'_>) -> Option<T>,
-    ) -> Result<(T, PageRequest), Problem> {
-        let values = [
-            ("state", self.state.as_deref()),
-            ("storeId", self.store_id.as_deref()),
-            ("limit", self.limit.as_deref()),
-            ("cursor", self.cursor.as_deref()),
-        ];
-        fields::check(&values, |fields| {
-            let own = read(fields);
-            let page = PageRequest::from_fields(fields);
-            Some((own?, page?))
-        })
-    }
-
-    /// One of these states; the first unless the caller says otherwise.
-    fn state<T: Copy>(&self, states: &[(&str, T)]) -> Result<(T, PageRequest), Problem> {
-        let names: Vec<&str> = states.iter().map(|(name, _)| *name).collect();
-        self.read(|fields| {
-            let name = fields.optional("state", |fields, name| fields.one_of(name, &names))?;
-            let state = states.iter().find(|(known, _)| Some(*known) == name);
-            Some(state.unwrap_or(&states[0]).1)
-        })
-    }
 }
 
 #[handler]
@@ -204,7 +160,12 @@ async fn act_on_store(
         "resume" => marketplace::resume_store(app, id).await.map(Done::from),
         _ => return Err(NotFoundError.into()),
     };
-    log_action(Operator::of(request), &action, "store", id.0, &done);
+    log_action(
+        Operator::of(request),
+        &action,
+        Target::of("store", id),
+        &done,
+    );
     Ok(Json(done.map_err(Problem::from)?))
 }
 
@@ -222,7 +183,12 @@ async fn act_on_endpoint(
         _ => return Err(NotFoundError.into()),
     };
     let done = done.map(Done::from);
-    log_action(Operator::of(request), &action, "endpoint", id.0, &done);
+    log_action(
+        Operator::of(request),
+        &action,
+        Target::of("endpoint", id),
+        &done,
+    );
     Ok(Json(done.map_err(Problem::from)?))
 }
 
@@ -237,43 +203,13 @@ async fn act_on_callback(
         "requeue" => requeue(app, id, None).await.map(|()| Done::from(true)),
         _ => return Err(NotFoundError.into()),
     };
-    log_action(Operator::of(request), &action, "callback", id.0, &done);
-    Ok(Json(done.map_err(Problem::from)?))
-}
-
-/// What an action is about, if the request says that it is JSON.
-fn target(request: &Request, id: &str) -> Result<Uuid, Problem> {
-    let content_type = request.content_type().unwrap_or_default();
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    if !essence.eq_ignore_ascii_case("application/json") {
-        return Err(Problem::unsupported_media_type());
-    }
-    fields::check(&[("id", Some(id))], |fields| fields.uuid("id"))
-}
-
-/// Who reads the log later wants to know what a person did, and what came of it.
-fn log_action<E: std::fmt::Display>(
-    actor: &str,
-    action: &str,
-    kind: &str,
-    id: Uuid,
-    done: &Result<Done, E>,
-) {
-    let outcome = match done {
-        Ok(done) if done.is_changed => "done".to_owned(),
-        Ok(_) => "nothing to do".to_owned(),
-        Err(error) => error.to_string(),
-    };
-    info!(
-        event = "operator_action",
-        actor,
-        action,
-        kind,
-        id = %id,
-        orders = done.as_ref().ok().and_then(|done| done.orders),
-        outcome,
-        "{actor}: {action} of {kind} {id}: {outcome}"
+    log_action(
+        Operator::of(request),
+        &action,
+        Target::of("callback", id),
+        &done,
     );
+    Ok(Json(done.map_err(Problem::from)?))
 }
 
 impl From<bool> for Done {
@@ -293,14 +229,6 @@ impl From<Hurried> for Done {
             has_more: Some(hurried.has_more),
             is_enqueued: Some(hurried.is_enqueued),
         }
-    }
-}
-
-/// Every connection is taken, or the database is away.
-fn database(error: sqlx::Error) -> Problem {
-    match error {
-        sqlx::Error::PoolTimedOut => Problem::unavailable(1),
-        error => Problem::internal(&error),
     }
 }
 

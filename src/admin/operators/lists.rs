@@ -16,8 +16,8 @@ use crate::db::Tx;
 use crate::http::page::{Cursor, PageRequest};
 use crate::webhooks::model::EndpointId;
 
-/// Stores looked at for one page of those that are overdue.
-const WINDOW: i64 = 500;
+/// Stores looked at for one page of those of which only some are wanted.
+pub(super) const WINDOW: i64 = 500;
 
 /// Which stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,14 +48,14 @@ pub(super) enum EndpointState {
 }
 
 /// Items of a page by their ids, and where the next page begins.
-struct Found<Id> {
-    ids: Vec<Id>,
-    next: Option<Cursor>,
+pub(super) struct Found<Id> {
+    pub(super) ids: Vec<Id>,
+    pub(super) next: Option<Cursor>,
 }
 
 impl<Id> Found<Id> {
     /// Of what was found with [`PageRequest::look_ahead`].
-    fn of(mut found: Vec<(Id, Cursor)>, page: PageRequest) -> Self {
+    pub(super) fn of(mut found: Vec<(Id, Cursor)>, page: PageRequest) -> Self {
         let next = page.cut(&mut found, |(_, place)| *place);
         Self {
             ids: found.into_iter().map(|(id, _)| id).collect(),
@@ -64,7 +64,7 @@ impl<Id> Found<Id> {
     }
 }
 
-fn listed<T>(items: Vec<T>, next: Option<Cursor>) -> Listed<T> {
+pub(super) fn listed<T>(items: Vec<T>, next: Option<Cursor>) -> Listed<T> {
     Listed {
         items,
         next_cursor: next.map(|next| next.to_string()),
@@ -72,7 +72,7 @@ fn listed<T>(items: Vec<T>, next: Option<Cursor>) -> Listed<T> {
 }
 
 /// The place of an item in a list that is ordered by ids alone.
-fn by_id(id: Uuid) -> Cursor {
+pub(super) fn by_id(id: Uuid) -> Cursor {
     Cursor {
         at: DateTime::UNIX_EPOCH,
         id,
@@ -116,16 +116,11 @@ async fn find_stores(
         StoreState::Failing => stores::failing(tx, after, limit).await?,
         StoreState::Paused => stores::paused(tx, after, limit).await?,
     };
-    let place = |store: &stores::Listing| Cursor {
-        at: store.created_at,
-        id: store.id.0,
-    };
-    let found: Vec<_> = found.iter().map(|it| (it.id, place(it))).collect();
+    let found: Vec<_> = found.iter().map(|it| (it.id, it.place())).collect();
     Ok(Found::of(found, page))
 }
 
-/// Of the next stores that wait for anything, those that have been due for a while. The page may
-/// have few items, or none, and still not be the last.
+/// Of the next stores that wait for anything, those that have been due for a while.
 async fn find_overdue(
     tx: &mut Tx,
     page: PageRequest,
@@ -133,24 +128,35 @@ async fn find_overdue(
 ) -> sqlx::Result<Found<StoreId>> {
     let after = page.after.map_or(Uuid::nil(), |after| after.id);
     let window = stores::waiting(tx, after, now, WINDOW).await?;
+    let window = window.iter().map(|store| {
+        let is_overdue = store.due_at.is_some_and(|due| due <= now - OVERDUE);
+        (store.id, store.may_be_synced && is_overdue)
+    });
+    Ok(some_of(window, page))
+}
+
+/// Of a window over stores, those that are wanted. The page may have few items, or none, and still
+/// not be the last.
+pub(super) fn some_of(
+    window: impl ExactSizeIterator<Item = (StoreId, bool)>,
+    page: PageRequest,
+) -> Found<StoreId> {
     let is_full = window.len() == usize::try_from(WINDOW).unwrap_or(usize::MAX);
     let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
     let mut ids = Vec::new();
-    for store in &window {
-        let is_overdue = store.due_at.is_some_and(|due| due <= now - OVERDUE);
-        if !store.may_be_synced || !is_overdue {
-            continue;
+    let mut last = None;
+    for (id, is_wanted) in window {
+        if is_wanted && ids.len() == limit {
+            let next = last.map(by_id);
+            return Found { ids, next };
         }
-        if ids.len() == limit {
-            let last: Option<&StoreId> = ids.last();
-            let next = last.map(|last| by_id(last.0));
-            return Ok(Found { ids, next });
+        if is_wanted {
+            ids.push(id);
         }
-        ids.push(store.id);
+        last = Some(id.0);
     }
-    let last = window.last().filter(|_| is_full);
-    let next = last.map(|last| by_id(last.id.0));
-    Ok(Found { ids, next })
+    let next = last.filter(|_| is_full).map(by_id);
+    Found { ids, next }
 }
 
 fn store_view(store: StoreDetails, now: DateTime<Utc>) -> StoreView {
@@ -182,7 +188,7 @@ fn store_view(store: StoreDetails, now: DateTime<Utc>) -> StoreView {
 }
 
 /// What is over is nothing to look at.
-fn future(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+pub(super) fn future(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     at.filter(|at| *at > now)
 }
 
@@ -307,4 +313,24 @@ pub(super) async fn list_dead_callbacks(
         given_up_at: event.updated_at.into(),
     });
     Ok(listed(items.collect(), next))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_of_a_window_goes_on_behind_the_last_store_that_was_looked_at() {
+        let of = |count: u128, wanted: &[u128], limit| {
+            let store = |number| (StoreId(Uuid::from_u128(number)), wanted.contains(&number));
+            let window: Vec<_> = (1..=count).map(store).collect();
+            let found = some_of(window.into_iter(), PageRequest { limit, after: None });
+            let next = found.next.map(|next| next.id.as_u128());
+            (found.ids.len(), next)
+        };
+        assert_eq!(of(3, &[2], 10), (1, None), "all were looked at");
+        assert_eq!(of(500, &[], 10), (0, Some(500)), "there may be more");
+        assert_eq!(of(500, &[1, 2, 400], 2), (2, Some(399)));
+        assert_eq!(of(3, &[1, 2], 2), (2, None));
+    }
 }

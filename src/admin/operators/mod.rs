@@ -4,8 +4,10 @@
 //! | file | what |
 //! |---|---|
 //! | [`api`] | the routes below `/admin/api`: an overview, lists, actions |
-//! | [`page`] | the page at `/admin/`: one HTML, one style sheet, one script |
+//! | [`page`] | the pages at `/admin/` and `/admin/stock`: HTML, a style sheet, scripts |
+//! | [`request`] | what the routes have in common |
 //! | [`overview`], [`lists`] | what the routes read |
+//! | [`stock`] | all of this for stock |
 //! | [`views`] | how it looks as JSON |
 //! | [`queries`] | every statement |
 //!
@@ -19,6 +21,8 @@ mod lists;
 mod overview;
 mod page;
 mod queries;
+mod request;
+mod stock;
 mod views;
 
 pub use api::routes;

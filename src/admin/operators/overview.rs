@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::queries::counts::{self, CallbackNumbers, StoreNumbers};
 use super::queries::stores::{self, Waiting};
+use super::stock::overview::stock_counts;
 use super::views::{
     COUNT_LIMIT, CallbackCounts, Count, EndpointCounts, OrderCounts, Overview, QueueView,
     StoreCounts, TickView,
@@ -30,6 +31,7 @@ pub(super) async fn overview(app: &App) -> sqlx::Result<Overview> {
     let of_stores = counts::stores(&mut tx, COUNT_LIMIT + 1).await?;
     let waiting = stores::waiting(&mut tx, Uuid::nil(), now, COUNT_LIMIT + 1).await?;
     let of_callbacks = counts::callbacks(&mut tx, COUNT_LIMIT + 1, now).await?;
+    let stock = stock_counts(app, &mut tx, now).await?;
     let mut ticks = Vec::new();
     for known in SCHEDULES {
         let last = schedule::last_tick(&mut tx, known.name).await?;
@@ -45,6 +47,7 @@ pub(super) async fn overview(app: &App) -> sqlx::Result<Overview> {
         orders: order_counts(&waiting, of_stores.dead_orders, now),
         callbacks: of_callbacks.into(),
         endpoints: of_callbacks.into(),
+        stock,
         ticks,
         queues: queues(app).await,
     })

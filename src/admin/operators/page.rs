@@ -1,4 +1,4 @@
-//! The page: static files that are part of the binary; what they show comes from the API.
+//! The pages: static files that are part of the binary; what they show comes from the API.
 
 use poem::http::header;
 use poem::{Response, handler};
@@ -10,23 +10,41 @@ pub(super) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src
 
 #[handler]
 pub(super) fn show_page() -> Response {
-    file("text/html; charset=utf-8", include_str!("page/index.html"))
+    html(include_str!("page/index.html"))
+}
+
+#[handler]
+pub(super) fn show_stock_page() -> Response {
+    html(include_str!("page/stock.html"))
 }
 
 #[handler]
 pub(super) fn show_style() -> Response {
-    file(
-        "text/css; charset=utf-8",
-        include_str!("page/operators.css"),
-    )
+    let text = include_str!("page/operators.css");
+    file("text/css; charset=utf-8", text)
+}
+
+#[handler]
+pub(super) fn show_common() -> Response {
+    script(include_str!("page/common.js"))
 }
 
 #[handler]
 pub(super) fn show_script() -> Response {
-    file(
-        "text/javascript; charset=utf-8",
-        include_str!("page/operators.js"),
-    )
+    script(include_str!("page/operators.js"))
+}
+
+#[handler]
+pub(super) fn show_stock_script() -> Response {
+    script(include_str!("page/stock.js"))
+}
+
+fn html(text: &'static str) -> Response {
+    file("text/html; charset=utf-8", text)
+}
+
+fn script(text: &'static str) -> Response {
+    file("text/javascript; charset=utf-8", text)
 }
 
 fn file(content_type: &'static str, text: &'static str) -> Response {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::stock::views::StockCounts;
 use crate::marketplace::model::{Marketplace, SyncStatus};
 use crate::timestamp::Timestamp;
 use crate::webhooks::EventType;
@@ -55,6 +56,7 @@ pub(super) struct Overview {
     pub(super) orders: OrderCounts,
     pub(super) callbacks: CallbackCounts,
     pub(super) endpoints: EndpointCounts,
+    pub(super) stock: StockCounts,
     pub(super) ticks: Vec<TickView>,
     pub(super) queues: Vec<QueueView>,
 }

@@ -29,7 +29,7 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// Asks until the time is up, from this number on. Every answer must be a 200 that has this
+    /// Asks until the time is up, from this number on. Every answer must be a success that has this
     /// text in it.
     pub(super) async fn run(
         self,
@@ -98,7 +98,7 @@ async fn busy(
         let is_right = body
             .windows(expects.len())
             .any(|part| part == expects.as_bytes());
-        if status != 200 || !is_right {
+        if !status.is_success() || !is_right {
             let body = String::from_utf8_lossy(&body);
             bail!("request {number} was answered with {status}: {body}");
         }

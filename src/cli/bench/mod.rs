@@ -6,6 +6,7 @@
 //! | [`drain`] | how fast due receipts are worked off |
 //! | [`callbacks`] | how fast events are delivered |
 //! | [`no_op`] | what the queue itself takes |
+//! | [`stock`] | quantities that are due, computed, reserved and told to a marketplace |
 //! | [`scale`] | all of that with a long history, beside a short one |
 //! | [`latency`] | from an event to its receiver, when there is nothing else to do |
 //! | [`fairness`] | the same beside endpoints that hang or fail, with a backlog |
@@ -33,6 +34,7 @@ mod report;
 mod scale;
 mod soak;
 mod stage;
+mod stock;
 mod subject;
 mod throughput;
 mod usage;
@@ -105,6 +107,8 @@ enum Measurement {
     Latency(latency::Latency),
     /// Memory, sizes and latencies over minutes at half load; fails when they drift.
     Soak(soak::Soak),
+    /// Quantities that wait, told to a marketplace, and orders that reserve.
+    Stock(stock::Stock),
     /// Compare two reports.
     Compare(compare::Compare),
 }
@@ -125,6 +129,7 @@ impl Measurement {
             Self::Latency(latency) => latency.run(place).await?,
             Self::All(all) => return all.run(place).await.map(Ending::Measured),
             Self::Scale(scale) => return scale.run(place).await.map(Ending::Measured),
+            Self::Stock(stock) => return stock.run(place).await.map(Ending::Measured),
             Self::Soak(soak) => {
                 let steadiness = soak.run(place).await?;
                 complain(&steadiness.table());

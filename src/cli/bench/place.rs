@@ -23,7 +23,7 @@ use crate::webhooks::{self, EventType, NewEvent, Recorded};
 const BATCH: usize = 250;
 
 /// Settings that a measurement takes from the environment, if they are there.
-const TAKEN: [&str; 12] = [
+const TAKEN: [&str; 14] = [
     "CALLBACK_BACKOFF_SECONDS",
     "CALLBACK_CONCURRENCY",
     "CALLBACK_CRON",
@@ -32,6 +32,8 @@ const TAKEN: [&str; 12] = [
     "DATABASE_MAX_CONNECTIONS",
     "LOG_FORMAT",
     "RUST_LOG",
+    "STOCK_BATCH_SIZE",
+    "STOCK_CONCURRENCY",
     "SYNC_CHUNK_SIZE",
     "SYNC_CONCURRENCY",
     "SYNC_CRON",

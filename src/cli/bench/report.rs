@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Profile;
 use super::usage::Process;
@@ -22,6 +22,9 @@ pub(super) struct Report {
     processors: usize,
     setup: Value,
     series: Vec<Series>,
+    /// What was counted beside, by name.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    counts: Map<String, Value>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     processes: Vec<Process>,
     /// How much the second series is above the first.
@@ -97,6 +100,7 @@ struct Latencies {
     samples: usize,
     p50_ms: f64,
     p90_ms: f64,
+    p95_ms: f64,
     p99_ms: f64,
     max_ms: f64,
 }
@@ -135,9 +139,17 @@ impl Report {
             processors: std::thread::available_parallelism().map_or(0, usize::from),
             setup,
             series,
+            counts: Map::new(),
             processes: Vec::new(),
             ratio: None,
         }
+    }
+
+    /// Also tells what was counted.
+    pub(super) fn with_counts<const N: usize>(mut self, counts: [(&str, Value); N]) -> Self {
+        let counts = counts.map(|(name, count)| (name.to_owned(), count));
+        self.counts.extend(counts);
+        self
     }
 
     /// Also tells what the processes cost.
@@ -181,7 +193,7 @@ impl Report {
     /// For people.
     pub(super) fn table(&self) -> String {
         let head = [
-            "", "round", "done", "a second", "p50 ms", "p90", "p99", "max",
+            "", "round", "done", "a second", "p50 ms", "p90", "p95", "p99", "max",
         ];
         let mut rows = vec![head.map(str::to_owned)];
         for series in &self.series {
@@ -223,15 +235,17 @@ impl Report {
                 p50.median, p99.median, p99.least, p99.most
             )
         }));
+        let counts = self.counts.iter();
+        lines.extend(counts.map(|(name, count)| format!("{name}: {count}")));
         lines.extend(self.processes.iter().map(ToString::to_string));
         lines.join("\n")
     }
 }
 
-fn row(name: &str, round: String, done: usize, pace: String, latencies: &Latencies) -> [String; 8] {
+fn row(name: &str, round: String, done: usize, pace: String, latencies: &Latencies) -> [String; 9] {
     let it = latencies;
-    let figures = [it.p50_ms, it.p90_ms, it.p99_ms, it.max_ms];
-    let [p50, p90, p99, max] = figures.map(|figure| match it.samples {
+    let figures = [it.p50_ms, it.p90_ms, it.p95_ms, it.p99_ms, it.max_ms];
+    let [p50, p90, p95, p99, max] = figures.map(|figure| match it.samples {
         0 => String::new(),
         _ => format!("{figure:.1}"),
     });
@@ -242,6 +256,7 @@ fn row(name: &str, round: String, done: usize, pace: String, latencies: &Latenci
         pace,
         p50,
         p90,
+        p95,
         p99,
         max,
     ]
@@ -311,6 +326,7 @@ impl Latencies {
             samples: samples.len(),
             p50_ms: percentile(50),
             p90_ms: percentile(90),
+            p95_ms: percentile(95),
             p99_ms: percentile(99),
             max_ms: percentile(100),
         }
@@ -354,6 +370,17 @@ mod tests {
             7.0_f64.to_bits()
         );
         assert_eq!(Latencies::of(Vec::new()).samples, 0);
+    }
+
+    #[test]
+    fn a_report_tells_what_was_counted() {
+        let measured = vec![("base", vec![Round::from(latencies(1..=2))])];
+        let report = Report::new("test", Profile::Embedded, json!({}), measured);
+        let json: Value = serde_json::from_str(&report.json()).unwrap();
+        assert_eq!(json.get("counts"), None);
+        let report = report.with_counts([("requests", json!(3))]);
+        assert!(report.json().contains(r#""counts":{"requests":3}"#));
+        assert!(report.table().contains("\nrequests: 3"));
     }
 
     #[test]

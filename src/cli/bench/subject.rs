@@ -14,7 +14,7 @@ use crate::tls::install_provider;
 /// How long it may take to be ready.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Encrypts what it stores, as in production; a key of nobody.
-const KEY: &str = "YmVuY2htYXJrcyBhcmUgbm8gc2VjcmV0cywgYXQgYWw=";
+pub(super) const KEY: &str = "YmVuY2htYXJrcyBhcmUgbm8gc2VjcmV0cywgYXQgYWw=";
 
 /// Runs until it is dropped; then it is killed.
 pub(super) struct Subject {

@@ -98,7 +98,16 @@ fn pids_of(name: &str) -> Vec<u32> {
 }
 
 fn peak_rss_mib(pid: u32) -> Option<f64> {
-    Some((field(&status(pid), "VmHWM:")? / 102.4).round() / 10.0)
+    mib(pid, "VmHWM:")
+}
+
+/// The memory that a process has now.
+pub(super) fn rss_mib(pid: u32) -> Option<f64> {
+    mib(pid, "VmRSS:")
+}
+
+fn mib(pid: u32, name: &str) -> Option<f64> {
+    Some((field(&status(pid), name)? / 102.4).round() / 10.0)
 }
 
 fn status(pid: u32) -> String {

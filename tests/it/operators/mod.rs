@@ -5,6 +5,7 @@ mod lists;
 mod overview;
 mod page;
 mod pauses;
+mod stock;
 
 use marketplace_sync::admin::{self, LogStream};
 use poem::Route;
@@ -28,7 +29,7 @@ impl<'a> Operator<'a> {
         Self { app, server }
     }
 
-    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let url = self.server.url(&format!("/admin/api{path}"));
         self.app.http.request(method, url)
     }
@@ -41,20 +42,20 @@ impl<'a> Operator<'a> {
     }
 
     /// Asks for something to be done.
-    async fn ask(&self, path: &str) -> (StatusCode, Value) {
+    pub(crate) async fn ask(&self, path: &str) -> (StatusCode, Value) {
         let request = self.request(Method::POST, path);
         self.app.send(request.json(&serde_json::json!({}))).await
     }
 
     /// The same, and it is done.
-    async fn act(&self, path: &str) -> Value {
+    pub(crate) async fn act(&self, path: &str) -> Value {
         let (status, body) = self.ask(path).await;
         assert_eq!(status, StatusCode::OK, "{path}: {body}");
         body
     }
 
     /// A member of all items of a list, page by page.
-    async fn all(&self, list: &str, member: &str) -> Vec<String> {
+    pub(crate) async fn all(&self, list: &str, member: &str) -> Vec<String> {
         let mut found = Vec::new();
         let mut cursor = String::new();
         loop {

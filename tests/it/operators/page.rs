@@ -142,24 +142,33 @@ async fn the_page_may_run_its_own_files_only(#[values(Embedded, Server)] on: Pro
         assert_eq!(answer.status(), StatusCode::OK, "{path}");
         answer
     };
-    let page = get("/admin/").await;
-    let policy = page.headers()[header::CONTENT_SECURITY_POLICY]
-        .to_str()
-        .unwrap();
-    assert!(policy.contains("script-src 'self';"), "{policy}");
-    assert!(
-        !policy.contains("unsafe") && !policy.contains("sha256"),
-        "{policy}"
-    );
-    let text = page.text().await.unwrap();
-    for inline in ["<style", "style=", "onclick", "javascript:"] {
-        assert!(!text.contains(inline), "{inline}");
+    for (path, script) in [
+        ("/admin/", "/admin/operators.js"),
+        ("/admin/stock", "/admin/stock.js"),
+    ] {
+        let page = get(path).await;
+        let policy = page.headers()[header::CONTENT_SECURITY_POLICY]
+            .to_str()
+            .unwrap();
+        assert!(policy.contains("script-src 'self';"), "{policy}");
+        assert!(
+            !policy.contains("unsafe") && !policy.contains("sha256"),
+            "{policy}"
+        );
+        let text = page.text().await.unwrap();
+        for inline in ["<style", "style=", "onclick", "javascript:"] {
+            assert!(!text.contains(inline), "{inline}");
+        }
+        for own in [script, "/admin/operators.css"] {
+            assert!(text.contains(own), "{own}");
+        }
     }
     for (path, kind) in [
         ("/admin/operators.js", "text/javascript"),
+        ("/admin/stock.js", "text/javascript"),
+        ("/admin/common.js", "text/javascript"),
         ("/admin/operators.css", "text/css"),
     ] {
-        assert!(text.contains(path), "{path}");
         let file = get(path).await;
         assert!(
             file.headers()[header::CONTENT_TYPE]
@@ -168,9 +177,9 @@ async fn the_page_may_run_its_own_files_only(#[values(Embedded, Server)] on: Pro
                 .starts_with(kind)
         );
         assert_eq!(file.headers()[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+        let text = file.text().await.unwrap();
+        assert!(!text.contains("innerHTML"), "what is shown is text");
     }
-    let script = get("/admin/operators.js").await.text().await.unwrap();
-    assert!(!script.contains("innerHTML"), "what is shown is text");
     let board = get("/").await;
     let policy = board.headers()[header::CONTENT_SECURITY_POLICY]
         .to_str()

@@ -13,6 +13,7 @@ mod keys;
 mod marketplace;
 mod movements;
 mod operators;
+mod operators_stock;
 mod webhooks;
 
 use std::collections::BTreeSet;
@@ -100,14 +101,15 @@ fn index_of(line: &str) -> Option<&str> {
 
 /// Whether a line of a plan reads a whole table, or a whole index (which a hashed sub-plan does);
 /// lists given as JSON are short, and so are the first rows that a co-routine hands over as `head`
-/// and `waiting`,
-/// and the indexes of endpoints that are inactive and of stores that wait for a recount.
+/// and `waiting`, the priorities of a queue (`levels`), and the indexes of endpoints that are
+/// inactive and of stores that wait for a recount.
 fn is_scan(line: &str) -> bool {
     line.contains("Seq Scan")
         || line.contains("hashed SubPlan")
         || line.starts_with("SCAN ")
             && line != "SCAN head"
             && line != "SCAN waiting"
+            && line != "SCAN levels"
             && line != "SCAN CONSTANT ROW"
             && !line.contains("json_each")
             && !line.contains("VIRTUAL")
@@ -146,7 +148,8 @@ async fn what_runs_all_the_time_runs_by_an_index(
         keys::DOMAIN,
         idempotency::DOMAIN,
         operators::DOMAIN,
-        movements::DOMAIN
+        movements::DOMAIN,
+        operators_stock::DOMAIN
     )]
     domain: Domain,
 ) {

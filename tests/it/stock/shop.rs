@@ -423,7 +423,7 @@ impl Shops {
 }
 
 /// All marketplaces are this one.
-fn adapters(adapter: &ScriptedAdapter) -> Adapters {
+pub(super) fn adapters(adapter: &ScriptedAdapter) -> Adapters {
     let adapter: Arc<dyn Adapter> = Arc::new(adapter.clone());
     let all = Marketplace::ALL.map(|marketplace| (marketplace, adapter.clone()));
     Adapters::with(all.into())

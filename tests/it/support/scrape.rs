@@ -9,6 +9,7 @@ use poem::Response;
 use poem::http::StatusCode;
 
 use super::app::{Profile, TestApp};
+use crate::stock::shop::Shops;
 
 /// One scrape.
 #[derive(Clone, Debug)]
@@ -148,7 +149,9 @@ impl TestApp {
 
     /// One that has done something of everything.
     pub(crate) async fn busy(on: Profile) -> Self {
-        let app = Self::watched(on, &[]).await;
+        let shops = Shops::watched(on).await;
+        shops.keep_busy().await;
+        let app = shops.app;
         let store = app.register("shop").await;
         app.import(store, "order-1").await;
         // Nobody listens there.

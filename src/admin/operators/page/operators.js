@@ -1,109 +1,11 @@
-"use strict";
-// What is stuck and why, and what to do about it. Everything shown comes from /admin/api and is
-// put into the page as text, never as HTML.
+// What is stuck with orders and webhooks and why, and what to do about it.
 
-const API = "/admin/api";
-const REFRESH_MS = 10_000;
-const PAGE = 20;
-// Pages that may come without an item before one gives up looking for the next.
-const EMPTY_PAGES = 20;
-
-let now = Date.now();
-let isBusy = false;
-
-function element(name, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(name), properties);
-  made.append(...children.filter((child) => child !== null && child !== undefined));
-  return made;
-}
-
-const number = ({ count, isMore }) => `${count.toLocaleString("en")}${isMore ? "+" : ""}`;
-
-function duration(ms) {
-  const seconds = Math.round(Math.abs(ms) / 1000);
-  const units = [["d", 86400], ["h", 3600], ["min", 60]];
-  const [name, size] = units.find(([, size]) => seconds >= size) ?? ["s", 1];
-  return `${Math.floor(seconds / size)} ${name}`;
-}
-
-// An instant, told from now: "in 5 min", "3 h ago".
-function relative(instant) {
-  const ms = Date.parse(instant) - now;
-  return ms > 0 ? `in ${duration(ms)}` : `${duration(ms)} ago`;
-}
-
-function when(instant) {
-  const shown = element("time", { dateTime: instant, title: instant });
-  shown.textContent = relative(instant);
-  return shown;
-}
-
-async function ask(path, options = {}) {
-  const answer = await fetch(API + path, { cache: "no-store", ...options });
-  const body = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(body.detail ?? `the service answered ${answer.status}`);
-  return body;
-}
-
-function say(text, isBad = false) {
-  const message = document.getElementById("message");
-  message.textContent = text;
-  message.classList.toggle("bad", isBad);
-}
-
-// --- Actions ---
-
-async function act(button, path, done) {
-  button.disabled = true;
-  isBusy = true;
-  try {
-    const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: "{}" };
-    const answer = await ask(path, options);
-    say(answer.isChanged ? done(answer) : "There was nothing to do.");
-  } catch (error) {
-    say(`Not done: ${error.message}`, true);
-  }
-  isBusy = false;
-  button.disabled = false;
-  await refresh(true);
-  // A job that was put into the queue needs a moment.
-  setTimeout(() => refresh(true), 1500);
-}
-
-function action(label, path, done, isFirst = false) {
-  const button = element("button", { type: "button", textContent: label });
-  if (isFirst) button.className = "first";
-  button.addEventListener("click", () => act(button, path, done));
-  return button;
-}
+import { List, action, badge, isSome, item, machineTiles, now, number, since, start, stockTiles, tile, when } from "/admin/common.js";
 
 const orders = (count) => (count === 1 ? "1 order" : `${count} orders`);
 const rest = ({ hasMore }) => (hasMore ? " There are more: do it again." : "");
 
 // --- What an item looks like ---
-
-const badge = (text, kind = "") => element("span", { className: `badge ${kind}`, textContent: text });
-
-function facts(pairs) {
-  const list = element("dl", { className: "facts" });
-  for (const [name, value] of pairs.filter(([, value]) => value)) {
-    list.append(element("dt", { textContent: name }), element("dd", {}, value));
-  }
-  return list;
-}
-
-function item(title, subtitle, badges, reason, pairs, actions) {
-  return element(
-    "li",
-    {},
-    element("h3", { textContent: title }),
-    element("p", { className: "quiet", textContent: subtitle }),
-    badges.length ? element("p", { className: "badges" }, ...badges) : null,
-    reason ? element("p", { className: "reason", textContent: reason }) : null,
-    facts(pairs),
-    element("div", { className: "actions" }, ...actions),
-  );
-}
 
 function storeItem(store) {
   const path = `/stores/${store.id}`;
@@ -183,83 +85,6 @@ function callbackItem(callback) {
   ], [action("Requeue", path, () => "The event is sent again.")]);
 }
 
-// --- Lists ---
-
-class List {
-  constructor(id, path, render, filters = []) {
-    Object.assign(this, { path, render, filters, state: filters[0]?.state, isChosen: false, shown: "" });
-    this.items = element("ul", { className: "items" });
-    this.nothing = element("p", { className: "nothing", textContent: "Nothing.", hidden: true });
-    this.more = element("button", { type: "button", className: "more", textContent: "More", hidden: true });
-    this.more.addEventListener("click", () => this.load(this.next));
-    this.buttons = filters.map((filter) => {
-      const button = element("button", { type: "button", textContent: filter.label });
-      button.addEventListener("click", () => {
-        this.isChosen = true;
-        this.choose(filter.state);
-        this.load();
-      });
-      return button;
-    });
-    const filterBar = filters.length ? element("div", { className: "filters" }, ...this.buttons) : null;
-    document.getElementById(id).append(...[filterBar, this.items, this.nothing, this.more].filter(Boolean));
-  }
-
-  choose(state) {
-    this.state = state;
-    this.filters.forEach((filter, index) => {
-      this.buttons[index].setAttribute("aria-pressed", String(filter.state === state));
-    });
-  }
-
-  // Shows how many there are of each; until somebody chose, the first that there is any of.
-  count(overview) {
-    let first = this.filters[0].state;
-    [...this.filters].reverse().forEach((filter) => {
-      const count = filter.count?.(overview);
-      if (count && (count.count > 0 || count.isMore)) first = filter.state;
-    });
-    this.filters.forEach((filter, index) => {
-      const count = filter.count?.(overview);
-      this.buttons[index].textContent = count ? `${filter.label} ${number(count)}` : filter.label;
-    });
-    if (!this.isChosen) this.choose(first);
-  }
-
-  async load(cursor = null) {
-    const state = this.state;
-    const found = [];
-    let next = cursor;
-    for (let page = 0; page < EMPTY_PAGES; page += 1) {
-      const query = new URLSearchParams({ limit: PAGE });
-      if (state) query.set("state", state);
-      if (next) query.set("cursor", next);
-      const answer = await ask(`${this.path}?${query}`);
-      found.push(...answer.items);
-      next = answer.nextCursor;
-      if (!next || found.length > 0) break;
-    }
-    // Somebody may have chosen another list meanwhile.
-    if (state !== this.state) return;
-    this.show(found, next, cursor !== null);
-  }
-
-  show(found, next, isFurther) {
-    const text = JSON.stringify([this.state, found, next]);
-    this.next = next;
-    this.hasFurther = isFurther;
-    // What did not change stays as it is, with the focus that somebody put there.
-    if (isFurther || text !== this.shown) {
-      const items = found.map(this.render);
-      if (isFurther) this.items.append(...items);
-      else this.items.replaceChildren(...items);
-    }
-    this.shown = isFurther ? "" : text;
-    this.nothing.hidden = this.items.childElementCount > 0;
-    this.more.hidden = next === null;
-  }
-}
-
 const lists = [
   new List("stores", "/stores", storeItem, [
     { state: "overdue", label: "Overdue", count: (overview) => overview.orders.overdueStores },
@@ -278,21 +103,9 @@ const lists = [
   new List("callbacks", "/dead-letters/callbacks", callbackItem),
 ];
 
-// --- The overview ---
-
-function tile(name, value, detail, kind = "") {
-  const small = detail ? element("small", {}, ...[detail].flat()) : null;
-  return element(
-    "div",
-    { className: kind },
-    element("dt", { textContent: name }),
-    element("dd", {}, value, small),
-  );
-}
-
-function showOverview({ stores, orders, callbacks, endpoints, ticks, queues }) {
-  const some = (count, kind) => (count.count > 0 ? kind : "");
-  const since = (instant) => instant && ["oldest ", when(instant)];
+function showOverview(overview) {
+  const { stores, orders, callbacks, endpoints, stock } = overview;
+  const some = (count, kind) => (isSome(count) ? kind : "");
   const tiles = [
     tile("Stores failing", number(stores.failed), `${number(stores.partial)} partly`, some(stores.failed, "bad")),
     tile("Stores due", number(orders.dueStores), since(orders.oldestDueAt)),
@@ -302,44 +115,11 @@ function showOverview({ stores, orders, callbacks, endpoints, ticks, queues }) {
     tile("Events pending", number(callbacks.pending), since(callbacks.oldestPendingAt)),
     tile("Events given up", number(callbacks.deadLetters), null, some(callbacks.deadLetters, "bad")),
     tile("Webhooks left in peace", number(endpoints.open), `${number(endpoints.inactive)} inactive`, some(endpoints.open, "bad")),
+    // The others are on the page of stock.
+    ...stockTiles(stock).filter((tile) => tile.className),
+    ...machineTiles(overview, false),
   ];
-  for (const { schedule, lastTickAt } of ticks) {
-    tiles.push(tile(`Tick: ${schedule}`, lastTickAt ? when(lastTickAt) : "never"));
-  }
-  for (const { name, waiting } of queues) {
-    tiles.push(tile(name, waiting ?? "no answer", "jobs waiting", waiting === null ? "bad" : ""));
-  }
   document.getElementById("overview").replaceChildren(...tiles);
-  for (const list of lists.filter((list) => list.filters.length)) {
-    list.count({ stores, orders, callbacks, endpoints });
-  }
 }
 
-// --- Staying up to date ---
-
-let isRefreshing = false;
-
-async function refresh(isAsked = false) {
-  if (isRefreshing || isBusy) return;
-  isRefreshing = true;
-  try {
-    const overview = await ask("/overview");
-    now = Date.parse(overview.now);
-    showOverview(overview);
-    // Who reads on is left alone until they ask.
-    await Promise.all(lists.filter((list) => isAsked || !list.hasFurther).map((list) => list.load()));
-    for (const shown of document.querySelectorAll("time")) shown.textContent = relative(shown.dateTime);
-    document.getElementById("as-of").textContent = `As of ${new Date(now).toLocaleTimeString()}`;
-  } catch (error) {
-    say(`Cannot read the state of the service: ${error.message}`, true);
-  }
-  isRefreshing = false;
-}
-
-document.getElementById("refresh").addEventListener("click", () => {
-  say("");
-  refresh(true);
-});
-document.addEventListener("visibilitychange", () => document.hidden || refresh());
-setInterval(() => document.hidden || refresh(), REFRESH_MS);
-refresh(true);
+start(lists, showOverview);

@@ -16,6 +16,16 @@ pub(crate) struct Listing {
     pub(crate) created_at: DateTime<Utc>,
 }
 
+impl Listing {
+    /// Its place in a list in the order of registration.
+    pub(crate) fn place(&self) -> Cursor {
+        Cursor {
+            at: self.created_at,
+            id: self.id.0,
+        }
+    }
+}
+
 /// A store that has orders that are neither imported nor given up.
 #[derive(Clone, Copy, Debug, FromRow)]
 pub(crate) struct Waiting {

@@ -1,0 +1,209 @@
+//! A Trendyol that takes everything, five milliseconds after it was asked, and says so when it is
+//! asked for results.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use http_body_util::{BodyExt, Collected, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use serde_json::value::RawValue;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+/// How long an answer takes.
+const LATENCY: Duration = Duration::from_millis(5);
+/// No request is waited for longer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Listens on the loopback interface until it is dropped.
+pub(super) struct Market {
+    address: SocketAddr,
+    books: Arc<Books>,
+    task: JoinHandle<()>,
+}
+
+/// What a seller has told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told {
+    pub(super) requests: u64,
+    pub(super) items: usize,
+    /// When the last request came.
+    pub(super) last: Instant,
+}
+
+#[derive(Default)]
+struct Books {
+    sellers: Mutex<HashMap<String, Told>>,
+    /// What was taken and not asked for yet.
+    batches: Mutex<HashMap<String, Bytes>>,
+    arrived: Notify,
+}
+
+/// What is told.
+#[derive(Deserialize)]
+struct Inventory<'a> {
+    #[serde(borrow)]
+    items: Vec<&'a RawValue>,
+}
+
+/// What became of it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Results<'a> {
+    item_count: usize,
+    failed_item_count: usize,
+    items: Vec<ItemResult<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ItemResult<'a> {
+    request_item: &'a RawValue,
+    status: &'static str,
+    failure_reasons: [&'static str; 0],
+}
+
+impl Market {
+    pub(super) async fn start() -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await;
+        let listener = listener.context("the marketplace cannot listen")?;
+        let address = listener.local_addr()?;
+        let books = Arc::<Books>::default();
+        let kept = books.clone();
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                stream.set_nodelay(true).ok();
+                let books = books.clone();
+                let service = service_fn(move |request| answer(request, books.clone()));
+                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+            }
+        });
+        Ok(Self {
+            address,
+            books: kept,
+            task,
+        })
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// As a setting.
+    pub(super) fn base_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// What a seller has told so far; nothing if it has not.
+    pub(super) fn told_by(&self, seller: &str) -> Option<Told> {
+        locked(&self.books.sellers).get(seller).copied()
+    }
+
+    /// Waits until a seller has made more than so many requests; tells when the last came.
+    pub(super) async fn request_behind(&self, seller: &str, requests: u64) -> Result<Instant> {
+        let come = async {
+            loop {
+                let arrived = self.books.arrived.notified();
+                let told = self.told_by(seller).filter(|told| told.requests > requests);
+                if let Some(told) = told {
+                    return told.last;
+                }
+                arrived.await;
+            }
+        };
+        let come = timeout(PATIENCE, come).await;
+        come.with_context(|| format!("the marketplace was not told anything by {seller}"))
+    }
+}
+
+impl Drop for Market {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Books {
+    /// Takes what a seller tells; gives the name of the batch.
+    fn take(&self, seller: &str, body: Bytes) -> Result<String, serde_json::Error> {
+        let now = Instant::now();
+        let items = serde_json::from_slice::<Inventory<'_>>(&body)?.items.len();
+        let mut sellers = locked(&self.sellers);
+        let told = sellers.entry(seller.to_owned()).or_insert(Told {
+            requests: 0,
+            items: 0,
+            last: now,
+        });
+        told.requests += 1;
+        told.items += items;
+        told.last = now;
+        let id = format!("{seller}-{}", told.requests);
+        drop(sellers);
+        locked(&self.batches).insert(id.clone(), body);
+        self.arrived.notify_waiters();
+        Ok(id)
+    }
+
+    /// What became of a batch; it needs no room any more.
+    fn results(&self, batch: &str) -> Option<Bytes> {
+        let body = locked(&self.batches).remove(batch)?;
+        let told: Inventory<'_> = serde_json::from_slice(&body).ok()?;
+        let result = |item| ItemResult {
+            request_item: item,
+            status: "SUCCESS",
+            failure_reasons: [],
+        };
+        let results = Results {
+            item_count: told.items.len(),
+            failed_item_count: 0,
+            items: told.items.into_iter().map(result).collect(),
+        };
+        serde_json::to_vec(&results).ok().map(Bytes::from)
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    books: Arc<Books>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let is_told = request.method() == Method::POST;
+    let path = request.uri().path().to_owned();
+    // To its end, or the connection is not used again.
+    let body = request.into_body().collect().await;
+    let body = body.map(Collected::to_bytes).unwrap_or_default();
+    // /integration/{service}/sellers/{seller}/products/…
+    let seller = path.split('/').nth(4).unwrap_or_default();
+    let last = path.rsplit('/').next();
+    let told = is_told.then(|| books.take(seller, body));
+    sleep(LATENCY).await;
+    let answer = match told {
+        Some(Ok(id)) => Some(Bytes::from(json!({ "batchRequestId": id }).to_string())),
+        Some(Err(_)) => None,
+        None => last.and_then(|batch| books.results(batch)),
+    };
+    let status = match answer {
+        Some(_) => StatusCode::OK,
+        None => StatusCode::NOT_FOUND,
+    };
+    let mut response = Response::new(Full::new(answer.unwrap_or_default()));
+    *response.status_mut() = status;
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    Ok(response)
+}

@@ -1,0 +1,226 @@
+//! The page, as a person meets it in a browser.
+
+use std::path::Path;
+
+use chrono::TimeDelta;
+use marketplace_sync::admin::{self, LogStream};
+use marketplace_sync::stock::model::Reason;
+use poem::Route;
+use rstest::rstest;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use tokio::task::block_in_place;
+use uuid::Uuid;
+
+use super::scene::{CONFIRMED, Call, Push};
+use crate::support::app::Profile::{Embedded, Server};
+use crate::support::app::{Profile, TestApp, TestStore, store_body};
+use crate::support::browser::Browser;
+use crate::support::server::TestServer;
+
+async fn register(app: &TestApp, marketplace: &str, name: &str) -> TestStore {
+    let mut body = store_body(name);
+    body["marketplace"] = json!(marketplace);
+    body["storeName"] = json!(name);
+    let (_, answer) = app.post("/stores/register", &body).await;
+    let member = |name: &str| answer[name].as_str().unwrap().parse().unwrap();
+    TestStore {
+        id: jobs::StoreId(member("storeId")),
+        token: member("syncToken"),
+    }
+}
+
+/// A store whose credentials are refused, one in a dry run, one that is off; products that are
+/// refused, and a push of which a part was.
+async fn trouble(app: &TestApp) {
+    let minutes = TimeDelta::minutes;
+    let stuck = register(app, "trendyol", "Schuhe & Mehr").await;
+    app.push_to(stuck, "LIVE").await;
+    let dry = register(app, "hepsiburada", "Dry shop").await;
+    app.push_to(dry, "DRY_RUN").await;
+    register(app, "etsy", "Off shop").await;
+    for number in 0..7 {
+        let product = app.pair(stuck, &format!("Winter boots {number}")).await;
+        app.wait_in_queue(stuck, product, Reason::OrderCreated, minutes(number))
+            .await;
+    }
+    let frozen = app
+        .pair(
+            stuck,
+            "A rather long name of a thing in many colours and sizes",
+        )
+        .await;
+    app.block(stuck, frozen, "ListingFrozen", 6).await;
+    let nameless = app.pair(dry, "Gloves").await;
+    app.block(dry, nameless, "MISSING_IDENTIFIER", 0).await;
+    partly_refused(app, stuck, frozen).await;
+    let refused = Push {
+        state: "FAILED",
+        items: 7,
+        error: Some("HTTP 401: ClientApiAuthenticationException"),
+        ..CONFIRMED
+    };
+    app.pushed(stuck, refused).await;
+    let would = Push {
+        state: "DRY_RUN",
+        body: Some(r#"[{"merchantSku":"SKU-1","availableStock":50}]"#),
+        age: minutes(3),
+        ..CONFIRMED
+    };
+    app.pushed(dry, would).await;
+    app.close_gate(stuck, "AUTH", minutes(14)).await;
+}
+
+/// A push of which the last item was refused, with the requests that are in the log.
+async fn partly_refused(app: &TestApp, store: TestStore, product: Uuid) {
+    let partial = Push {
+        state: "PARTIAL",
+        items: 1000,
+        failed: 1,
+        age: TimeDelta::minutes(16),
+        ..CONFIRMED
+    };
+    let push = app.pushed(store, partial).await;
+    app.reject(
+        push,
+        7,
+        product,
+        json!([{ "code": "ListingFrozen", "message": "no, thanks" }]),
+    )
+    .await;
+    let items: Vec<Value> = (0..1000)
+        .map(|number| json!({ "barcode": format!("86800000{number:05}"), "quantity": 5 }))
+        .collect();
+    let body = json!({ "items": items }).to_string();
+    let tell = Call {
+        kind: "UPDATE_STOCK",
+        request: Some(&body),
+        response: r#"{"batchRequestId":"fa75dfd5-8307-46ed-a123-1529854840"}"#,
+        status: 200,
+    };
+    app.called(push, store, tell).await;
+    let result = Call {
+        kind: "GET_STOCK_RESULT",
+        request: None,
+        response: r#"{"items":[{"status":"FAILED","failureReasons":["no, thanks"]}]}"#,
+        status: 200,
+    };
+    app.called(push, store, result).await;
+}
+
+/// Pictures of the page are in the target folder.
+#[rstest]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_person_sees_what_marketplaces_are_not_told_and_why(
+    #[values(Embedded, Server)] on: Profile,
+) {
+    let app = TestApp::start(on).await;
+    trouble(&app).await;
+    let pages = Route::new().nest("/admin", admin::operators::routes(&app.app));
+    let password = Some(SecretString::from("geheim"));
+    let site = admin::with_pages(pages, &app.app.queue, LogStream::new(), password.as_ref());
+    let server = TestServer::start(site).await;
+    let address = server.base_url().authority().to_owned();
+    block_in_place(|| look(&address, on));
+    let modes = app
+        .count("SELECT COUNT(*) FROM stores WHERE stock_push_mode = 'LIVE' AND NOT send_stock")
+        .await;
+    assert_eq!(modes, 1, "the one that was off, and no other");
+    let off = app
+        .count("SELECT COUNT(*) FROM stores WHERE stock_push_mode = 'OFF' AND send_stock")
+        .await;
+    assert_eq!(off, 1);
+}
+
+const IS_COMPLETE: &str = "/Quantities pending\\s+7/.test(text) && /Schuhe & Mehr/.test(text) \
+    && document.querySelectorAll('.items > li').length >= 6";
+
+fn look(address: &str, on: Profile) {
+    let mut browser = Browser::start();
+    // As when a person types the password: the browser keeps it for all that follows.
+    browser.open(&format!(
+        "http://admin:geheim@{address}/admin/operators.css"
+    ));
+    let picture = |browser: &mut Browser, name: &str| {
+        let file = format!("stock-{on:?}-{name}.png").to_lowercase();
+        browser.screenshot(&Path::new(env!("CARGO_TARGET_TMPDIR")).join(file));
+    };
+    let page = format!("http://{address}/admin/stock");
+    browser.show_on((1280, 1400), false);
+    browser.open(&page);
+    let text = browser.wait_for(IS_COMPLETE);
+    for shown in [
+        "Quantities overdue",
+        "1 AUTH",
+        "The marketplace does not take the credentials",
+        "ListingFrozen",
+        "6 times in a row",
+        "MISSING_IDENTIFIER",
+        "not by itself",
+        "1000 items, 1 refused",
+        "HTTP 401",
+    ] {
+        assert!(text.contains(shown), "{shown:?} in {text}");
+    }
+    picture(&mut browser, "desk");
+    for (is_dark, name) in [(false, "phone"), (true, "phone-dark")] {
+        browser.show_on((390, 3600), is_dark);
+        browser.open(&page);
+        browser.wait_for(IS_COMPLETE);
+        browser.wait_for("document.documentElement.scrollWidth <= 390");
+        picture(&mut browser, name);
+    }
+    browser.show_on((390, 844), false);
+    read_a_push(&mut browser, &picture);
+    narrow(&mut browser, &picture);
+    act(&mut browser, &picture);
+}
+
+fn read_a_push(browser: &mut Browser, picture: &impl Fn(&mut Browser, &str)) {
+    browser.click("#pushes .items > li:nth-child(3) button");
+    let text = browser.wait_for("/UPDATE_STOCK: HTTP 200/.test(text)");
+    for shown in [
+        "8680000000999",
+        "fa75dfd5",
+        "GET_STOCK_RESULT",
+        "ListingFrozen: no, thanks",
+    ] {
+        assert!(text.contains(shown), "{shown:?} in {text}");
+    }
+    browser.wait_for("document.querySelector('dialog').scrollWidth <= 390 && /\"868[0-9]+\",\"quantity\":5}/.test(text)");
+    picture(browser, "push");
+    browser.click("dialog button");
+    browser.wait_for("!document.querySelector('dialog').open");
+}
+
+/// To what is of one store, and back.
+fn narrow(browser: &mut Browser, picture: &impl Fn(&mut Browser, &str)) {
+    browser.click("#stores .filters button:nth-child(5)");
+    browser.wait_for("document.querySelectorAll('#stores .items > li').length === 3");
+    browser.wait_for("/sends no stock/.test(text) && /dry run/.test(text)");
+    browser.click("#stores .items > li:nth-child(2) .actions button:nth-last-child(2)");
+    browser.wait_for(
+        "/Of Dry shop/.test(text) && document.querySelectorAll('#pushes .items > li').length === 1",
+    );
+    browser.click("#pushes .items button");
+    browser.wait_for("/Would have been sent/.test(text) && /merchantSku/.test(text)");
+    browser.click("dialog button");
+    browser.click("#pushes .filters button");
+    browser.wait_for("document.querySelectorAll('#pushes .items > li').length === 3");
+    picture(browser, "narrowed");
+}
+
+/// On the phone: nobody is at a desk when something is stuck.
+fn act(browser: &mut Browser, picture: &impl Fn(&mut Browser, &str)) {
+    browser.click("#blocked .items button.first");
+    browser.wait_for("/Gloves is unblocked|colours and sizes is unblocked/.test(text)");
+    browser.wait_for("/Products blocked\\s+1/.test(text) && /Quantities pending\\s+8/.test(text)");
+    browser.click("#stores .items > li:first-child .actions button:nth-child(3)");
+    browser.wait_for("/Schuhe & Mehr is off/.test(text)");
+    // What is not meant is not done.
+    browser.click("#stores .items > li:nth-child(3) .actions button:first-child");
+    browser.wait_for("/Send real quantities of Off shop\\?/.test(text)");
+    picture(browser, "asked");
+    browser.click("#stores .items > li:nth-child(3) .actions button:first-child");
+    browser.wait_for("/Off shop is live, but nothing is sent/.test(text)");
+}
