@@ -20,7 +20,6 @@ mod rotation;
 mod secrets;
 mod shutdown;
 mod start;
-mod stock_kills;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -49,8 +48,8 @@ const ROW_CONCURRENCY: usize = 8;
 
 /// What processes share: a database, a queue, a marketplace; and intervals of a second.
 pub(crate) struct Installation {
-    on: Profile,
-    database: TestDatabase,
+    pub(crate) on: Profile,
+    pub(crate) database: TestDatabase,
     pub(crate) db: Db,
     pub(crate) marketplace: CountingMarketplace,
     pub(crate) environment: Environment,
@@ -58,7 +57,7 @@ pub(crate) struct Installation {
 }
 
 impl Installation {
-    async fn new(on: Profile, settings: &[(&str, &str)]) -> Self {
+    pub(crate) async fn new(on: Profile, settings: &[(&str, &str)]) -> Self {
         let redis = (on == Profile::Server).then(shared_redis);
         Self::on_redis(on, redis, settings).await
     }
@@ -135,7 +134,7 @@ impl Installation {
     }
 
     /// A process that does everything.
-    async fn start_all(&self) -> Process {
+    pub(crate) async fn start_all(&self) -> Process {
         self.start("api,worker,scheduler", "all").await
     }
 
