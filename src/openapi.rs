@@ -19,7 +19,9 @@ use crate::http::health::HealthApi;
 use crate::marketplace::api::MarketplaceApi;
 use crate::marketplace::mock_api::MockMarketplaceApi;
 use crate::stock::catalog_api::CatalogApi;
-use crate::stock::model::{PairState, ProductType, Reason};
+use crate::stock::model::{
+    ApiLogType, ItemState, PairState, ProductType, Provider, PushState, Reason,
+};
 use crate::stock::pushes_api::PushesApi;
 use crate::stock::queue_api::StockQueueApi;
 use crate::stock::reservations_api::ReservationsApi;
@@ -221,6 +223,7 @@ fn complete_text(name: &str, property: &mut Value) {
 fn complete_parameters(operation: &mut Map<String, Value>) {
     let is_of_stock = operation["tags"][0] == "stock";
     let most = if is_of_stock { 500 } else { 100 };
+    let is_of_items = operation["operationId"] == "list_stock_push_items";
     let parameters = operation
         .get_mut("parameters")
         .and_then(Value::as_array_mut);
@@ -239,7 +242,14 @@ fn complete_parameters(operation: &mut Map<String, Value>) {
             Some("pushState") => json!({"enum": PairState::NAMES}),
             Some("reason") => json!({"enum": Reason::NAMES}),
             Some("status") => json!({"enum": ["PENDING", "PROCESSED"]}),
-            Some("differing" | "overdue" | "onlyDiffering") => json!({"type": "boolean"}),
+            Some("state") if is_of_items => json!({"enum": ItemState::NAMES}),
+            Some("state") => json!({"enum": PushState::NAMES}),
+            Some("provider") => json!({"enum": Provider::NAMES}),
+            Some("type") => json!({"enum": ApiLogType::NAMES}),
+            Some("from" | "to") => json!({"format": "date-time"}),
+            Some("differing" | "overdue" | "onlyDiffering" | "isSuccess") => {
+                json!({"type": "boolean"})
+            }
             Some("orderRef") => json!({"minLength": 1, "maxLength": 255, "pattern": STORABLE}),
             Some("organizationId") => {
                 parameter["required"] = true.into();
