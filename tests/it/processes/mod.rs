@@ -21,6 +21,7 @@ mod rotation;
 mod secrets;
 mod shutdown;
 mod start;
+mod stock_kills;
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -64,6 +64,11 @@ pub(crate) async fn settle_down(shops: &Shops, stores: &[StoreId]) {
             return;
         }
     }
+    for store in stores {
+        println!("{:#?}", shops.pending(*store).await);
+        println!("{:#?}", shops.pushes(*store).await);
+        println!("{:#?}", shops.gate(*store).await);
+    }
     panic!("it never comes to rest");
 }
 

@@ -382,6 +382,47 @@ async fn requests_keep_their_distance(#[values(Embedded, Server)] on: Profile) {
 
 #[rstest]
 #[tokio::test]
+async fn the_last_of_a_day_is_for_what_is_urgent(#[values(Embedded, Server)] on: Profile) {
+    let shops = Shops::start(on).await;
+    shops.adapter.change(|manners| {
+        manners.daily_updates_per_listing = Some(10);
+        manners.day_offset = 3 * 3600;
+    });
+    let store = shops.store_on("hepsiburada", "shop", "LIVE").await;
+    shops.set_store(store, "listing_count = 1").await;
+    let products = shops.list_many(store, 12).await;
+    shops
+        .enqueue(store, &products[..9], Reason::StockAdded)
+        .await;
+    shops.push(store).await;
+    assert_eq!(shops.gate(store).await.daily_used, 9);
+    shops
+        .enqueue(store, &products[9..10], Reason::StockAdded)
+        .await;
+    shops.push(store).await;
+    assert_eq!(
+        shops.adapter.requests().concat().len(),
+        9,
+        "it is not urgent"
+    );
+    shops
+        .enqueue(store, &products[10..], Reason::OrderCreated)
+        .await;
+    shops.push(store).await;
+    assert_eq!(shops.adapter.requests().concat().len(), 10, "one was left");
+    // A little after noon, nine hours are left of a day that began at nine in the evening.
+    let (reason, wait) = shops.closed(store).await.unwrap();
+    assert_eq!(
+        (reason.as_str(), wait.ceil()),
+        ("DAILY_BUDGET", 9.0 * 3600.0)
+    );
+    shops.wait(9 * 3600);
+    shops.push(store).await;
+    assert_eq!(shops.adapter.requests().concat().len(), 12);
+}
+
+#[rstest]
+#[tokio::test]
 async fn nothing_is_pushed_while_the_service_is_told_not_to(
     #[values(Embedded, Server)] on: Profile,
 ) {

@@ -23,6 +23,7 @@ mod levels;
 mod listings;
 mod marketplaces;
 mod mock_commands;
+mod mock_storms;
 mod mocks;
 mod offline;
 mod products;

@@ -5,7 +5,8 @@ use reqwest::StatusCode;
 use rstest::rstest;
 use serde_json::json;
 
-use super::shop::Shops;
+use super::crashes::poll_times;
+use super::shop::{Shops, push_in};
 use crate::support::app::Profile::{self, Embedded, Server};
 
 /// Scenario 10.
@@ -94,4 +95,44 @@ async fn a_dry_run_writes_down_what_it_would_send(#[values(Embedded, Server)] on
     shops.minute().await;
     assert_eq!(shops.adapter.shown(store, "coat"), Some(5));
     assert_eq!(shops.adapter.shown(store, "hat"), Some(7));
+}
+
+/// A run that takes a store for switched off closes nothing that a store which is live by now
+/// has to be told.
+#[rstest]
+#[tokio::test]
+async fn nothing_is_closed_of_a_store_that_has_become_live(
+    #[values(Embedded, Server)] on: Profile,
+) {
+    let shops = Shops::start(on).await;
+    let store = shops.live_store("shop").await;
+    let coat = shops.list(store, "coat", 5).await;
+    for mode in ["OFF", "DRY_RUN"] {
+        let change = format!("stock_push_mode = '{mode}'");
+        shops.set_store(store, &change).await;
+        // However far the run is when the store becomes live.
+        for polls in 1.. {
+            shops.set_store(store, &change).await;
+            shops.force(store, coat, Reason::Manual).await;
+            let mut run = Box::pin(push_in(&shops.app.app, store));
+            if poll_times(&mut run, polls).await.is_some() {
+                break;
+            }
+            let switch = async {
+                shops.set_store(store, "stock_push_mode = 'LIVE'").await;
+                // For its row to be the last one, if it is a new one.
+                shops.wait(1);
+                shops.force(store, coat, Reason::Resync).await;
+            };
+            let (ended, ()) = tokio::join!(run, switch);
+            ended.unwrap();
+            shops.push(store).await;
+            let last = shops.rows(store).await.pop().unwrap();
+            assert_eq!(
+                last.outcome.as_deref(),
+                Some("SENT"),
+                "{mode}, after {polls} polls"
+            );
+        }
+    }
 }

@@ -96,6 +96,46 @@ async fn one_refused_item_of_a_thousand_is_tried_on_schedule_and_blocked_by_the_
     assert_eq!((pair.push_error_code, pair.blocked_until), (None, None));
 }
 
+/// Scenario 12: of Hepsiburada, whose code says that it will not pass.
+#[rstest]
+#[tokio::test]
+async fn an_item_that_will_never_be_taken_is_blocked_at_once(
+    #[values(Embedded, Server)] on: Profile,
+) {
+    let shops = Shops::start(on).await;
+    let store = shops.store_on("hepsiburada", "shop", "LIVE").await;
+    let products = shops.list_many(store, 20).await;
+    shops
+        .adapter
+        .reject("p00007", "ListingFrozen", RejectionClass::Permanent);
+    shops.enqueue(store, &products, Reason::StockAdded).await;
+    shops.push(store).await;
+    assert_eq!(shops.states(store).await, ["PARTIAL"]);
+    let pair = shops.pair(store, products[6]).await;
+    assert_eq!(pair.push_state, "BLOCKED");
+    assert_eq!(pair.push_error_code.as_deref(), Some("ListingFrozen"));
+    assert_eq!(
+        shops.events(store).await,
+        ["stock.push.completed", "stock.item.blocked"]
+    );
+    // A fresh change is tried a quarter of an hour later, and holds nobody back.
+    shops.wait(60);
+    shops
+        .change(store, products[6], 70, Reason::StockAdded)
+        .await;
+    shops
+        .change(store, products[7], 80, Reason::StockAdded)
+        .await;
+    shops.push(store).await;
+    assert_eq!(shops.adapter.requests()[1..], [[("p00008".to_owned(), 80)]]);
+    shops.wait(15 * 60 - 1);
+    shops.push(store).await;
+    assert_eq!(shops.adapter.requests().len(), 2);
+    shops.wait(1);
+    shops.push(store).await;
+    assert_eq!(shops.adapter.requests()[2..], [[("p00007".to_owned(), 70)]]);
+}
+
 /// Whoever unblocks a pair has it tried at once.
 #[rstest]
 #[tokio::test]

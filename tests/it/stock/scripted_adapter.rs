@@ -184,6 +184,11 @@ impl ScriptedAdapter {
         self.state(|state| state.faults.extend(faults));
     }
 
+    /// Nothing is to fail any more.
+    pub(crate) fn heal(&self) {
+        self.state(|state| state.faults.clear());
+    }
+
     /// What becomes of all requests of a store; none: they are taken.
     pub(crate) fn fail_store(&self, store: StoreId, fault: Option<Fault>) {
         self.state(|state| match fault {

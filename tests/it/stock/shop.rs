@@ -112,6 +112,13 @@ impl Shops {
         Self { app, adapter }
     }
 
+    /// With marketplaces that are served somewhere, as settings say; the scripted one is idle.
+    pub(crate) async fn on_mocks(on: Profile, settings: &[(&str, &str)]) -> Self {
+        let app = TestApp::build(on, settings, |_| ()).await;
+        let adapter = ScriptedAdapter::new();
+        Self { app, adapter }
+    }
+
     /// A second process on the same data and the same marketplace.
     pub(crate) async fn other_process(&self) -> Arc<App> {
         self.process(|_| ()).await

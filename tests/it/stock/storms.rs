@@ -123,11 +123,44 @@ impl Storm {
         self.products.iter().copied().zip(NAMES).collect()
     }
 
-    /// L1 and L3: it comes to rest, and everything is shown.
+    /// L1 and L3: it comes to rest once nothing fails any more, and everything is shown.
     async fn assert_comes_to_rest(&self) {
+        self.shops.adapter.heal();
         settle_down(&self.shops, &[self.store]).await;
         assert_at_rest(&self.shops, self.store, &self.products()).await;
     }
+
+    /// L2: the marketplace never took a quantity after a newer one.
+    fn assert_in_order(&self) {
+        for name in NAMES {
+            let taken: Vec<i64> = self
+                .shops
+                .adapter
+                .arrivals()
+                .iter()
+                .filter(|arrival| arrival.was_taken)
+                .flat_map(|arrival| arrival.items.clone())
+                .filter_map(|(barcode, quantity)| (barcode == name).then_some(quantity))
+                .collect();
+            assert!(taken.is_sorted(), "{name}: {taken:?}");
+        }
+    }
+}
+
+/// P5: L1, L2 and L3 with crashes and faults.
+#[rstest]
+#[tokio::test]
+async fn whatever_fails_the_newest_quantities_are_shown_in_the_end_and_in_order(
+    #[values(Embedded, Server)] on: Profile,
+    #[values(Results::AtOnce, Results::WhenAsked)] results: Results,
+    #[values(1, 2, 3)] seed: u64,
+) {
+    let mut storm = Storm::begin(on, results, seed).await;
+    for _ in 0..120 {
+        storm.step().await;
+    }
+    storm.assert_comes_to_rest().await;
+    storm.assert_in_order();
 }
 
 /// P5 with leases that end while a request is on the way, and with a marketplace that applies what
