@@ -24,7 +24,8 @@ const LAST_PART: i64 = 5;
 const URGENT: i32 = 80;
 /// How long a gate is closed that opens when a push ends: then it is looked again.
 pub(super) const OUTSTANDING_PAUSE: TimeDelta = TimeDelta::seconds(10);
-/// How long a push of unknown outcome is taken for one that the marketplace works on.
+/// How long a push of unknown outcome is taken for one that the marketplace works on, unless what
+/// the marketplace shows is read back before.
 pub(super) const UNKNOWN_COUNTS_FOR: TimeDelta = TimeDelta::minutes(5);
 /// How long newer quantities that lower an urgent one wait for the results of older ones.
 const URGENT_HOLD: TimeDelta = TimeDelta::seconds(10);

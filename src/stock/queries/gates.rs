@@ -51,7 +51,8 @@ macro_rules! limits {
                  SELECT COUNT(*)
                  FROM stock_pushes AS p
                  WHERE p.store_id = $1 AND p.state IN ('SENDING', 'ACCEPTED', 'UNKNOWN')
-                   AND (p.state = 'ACCEPTED' OR (p.state = 'UNKNOWN' AND p.sent_at > $2))
+                   AND (p.state = 'ACCEPTED' OR (
+                       p.state = 'UNKNOWN' AND p.sent_at > $2 AND p.next_poll_at IS NOT NULL))
              ) AS outstanding, (
                  SELECT COUNT(*)
                  FROM stock_pushes AS p

@@ -40,7 +40,7 @@ pub(crate) struct Conditions {
     pub(crate) identical_since: DateTime<Utc>,
     /// Fewer pushes than so many are without results …
     pub(crate) max_outstanding: i64,
-    /// … those of unknown outcome counted that were sent since.
+    /// … those of unknown outcome counted that were sent since and not read back.
     pub(crate) unknown_since: DateTime<Utc>,
 }
 
@@ -68,7 +68,8 @@ pub(crate) async fn insert_push(
                SELECT COUNT(*)
                FROM stock_pushes AS p
                WHERE p.store_id = $2 AND p.state IN ('SENDING', 'ACCEPTED', 'UNKNOWN')
-                 AND (p.state = 'ACCEPTED' OR (p.state = 'UNKNOWN' AND p.sent_at > $14))
+                 AND (p.state = 'ACCEPTED' OR (
+                     p.state = 'UNKNOWN' AND p.sent_at > $14 AND p.next_poll_at IS NOT NULL))
            )"))
         .bind(push.id).bind(push.store_id).bind(push.state).bind(push.body_sha256)
         .bind(push.body).bind(push.item_count).bind(push.sent_at).bind(now)

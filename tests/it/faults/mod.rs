@@ -17,4 +17,5 @@ mod pulse;
 mod redis;
 mod shoppers;
 mod site;
+mod stock;
 mod workers;

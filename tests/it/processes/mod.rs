@@ -21,7 +21,6 @@ mod rotation;
 mod secrets;
 mod shutdown;
 mod start;
-mod stock_kills;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -50,8 +49,8 @@ const ROW_CONCURRENCY: usize = 8;
 
 /// What processes share: a database, a queue, a marketplace; and intervals of a second.
 pub(crate) struct Installation {
-    on: Profile,
-    database: TestDatabase,
+    pub(crate) on: Profile,
+    pub(crate) database: TestDatabase,
     pub(crate) db: Db,
     pub(crate) marketplace: CountingMarketplace,
     pub(crate) environment: Environment,
@@ -59,7 +58,7 @@ pub(crate) struct Installation {
 }
 
 impl Installation {
-    async fn new(on: Profile, settings: &[(&str, &str)]) -> Self {
+    pub(crate) async fn new(on: Profile, settings: &[(&str, &str)]) -> Self {
         let redis = (on == Profile::Server).then(shared_redis);
         Self::on_redis(on, redis, settings).await
     }
@@ -136,7 +135,7 @@ impl Installation {
     }
 
     /// A process that does everything.
-    async fn start_all(&self) -> Process {
+    pub(crate) async fn start_all(&self) -> Process {
         self.start("api,worker,scheduler", "all").await
     }
 

@@ -9,13 +9,13 @@ use marketplace_sync::marketplace::model::Marketplace::{self, Hepsiburada, Trend
 use marketplace_sync::stock::mock::hepsiburada::HepsiburadaRules;
 use marketplace_sync::stock::mock::trendyol::TrendyolRules;
 use marketplace_sync::stock::mock::{
-    Catalogue, Fault, FaultKind, MockMarketplace, Operation, Options, Received, Running,
+    Catalogue, Fault, FaultKind, MockMarketplace, Operation, Options, Received, Running, World,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::Installation;
+use crate::processes::Installation;
 use crate::support::app::Profile::{self, Embedded, Server};
 use crate::support::app::on;
 use crate::support::dice::Dice;
@@ -23,11 +23,12 @@ use crate::support::lock::Lock;
 use crate::support::process::Process;
 
 /// Of each profile.
-const KILLS: usize = 20;
+const KILLS: usize = 10;
 const SELLER: &str = "4321";
 const PRODUCTS: [&str; 3] = ["8680001", "8680002", "8680003"];
-/// A lease of the dead lasts for 4 seconds; what came of their requests is asked for later.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// A lease of the dead lasts for 4 seconds; what came of their requests is read back a minute
+/// later, and once more after another minute where a newer request is on its way by then.
+const PATIENCE: Duration = Duration::from_secs(200);
 /// Answers are held for so long where a process is to die before them: longer than it lives.
 const HELD: u64 = 1500;
 
@@ -151,17 +152,6 @@ impl Place {
             world.requests.iter().filter(of_kind).count()
         })
     }
-
-    /// The next answer to an operation is held; waits until it is asked for.
-    async fn hold(&self, operation: Operation) {
-        let before = self.came(operation);
-        let slow = FaultKind::Slow { delay_ms: HELD };
-        self.mock.fault(Fault::once(operation, slow));
-        let came = self.mock.wait_until(|world| {
-            world.requests.iter().filter(|it| is(it, operation)).count() > before
-        });
-        timeout(PATIENCE, came).await.expect("it is asked");
-    }
 }
 
 fn is(request: &Received, operation: Operation) -> bool {
@@ -272,6 +262,19 @@ impl Scene {
         self.ask(Method::POST, &path, &unit).await;
     }
 
+    /// The next answer of a marketplace to an operation is held; waits until it is asked for.
+    async fn hold(&self, place: usize, operation: Operation) {
+        let place = &self.places[place];
+        let before = place.came(operation);
+        let slow = FaultKind::Slow { delay_ms: HELD };
+        place.mock.fault(Fault::once(operation, slow));
+        let count = |world: &World| world.requests.iter().filter(|it| is(it, operation)).count();
+        let came = place.mock.wait_until(|world| count(world) > before);
+        if timeout(PATIENCE, came).await.is_err() {
+            panic!("{operation:?} never comes: {}", self.state().await);
+        }
+    }
+
     /// Kills the process at a step of a push, and starts the next one.
     async fn die_at(&mut self, step: Step, dice: &mut Dice) {
         let product = dice.below(PRODUCTS.len());
@@ -280,9 +283,9 @@ impl Scene {
         self.change(product).await;
         match step {
             Step::Enqueued => {}
-            Step::Sent => self.places[place].hold(Operation::Send).await,
+            Step::Sent => self.hold(place, Operation::Send).await,
             Step::Unwritten => {
-                self.places[place].hold(Operation::Send).await;
+                self.hold(place, Operation::Send).await;
                 lock = Some(self.lock().await);
                 let answered = self.places[place].mock.wait_until(|world| {
                     let mut sent = world.requests.iter().filter(|it| is(it, Operation::Send));
@@ -290,7 +293,7 @@ impl Scene {
                 });
                 timeout(PATIENCE, answered).await.expect("it is answered");
             }
-            Step::Asked => self.places[place].hold(Operation::Poll).await,
+            Step::Asked => self.hold(place, Operation::Poll).await,
             Step::Sometime => {
                 let some = u64::try_from(dice.below(2500)).unwrap();
                 sleep(Duration::from_millis(some)).await;
@@ -323,8 +326,8 @@ impl Scene {
             let on = self.installation.on;
             assert!(
                 Instant::now() < deadline,
-                "{on:?} has this left: {left:?}, {:#?}",
-                self.gates().await
+                "{on:?} has this left: {left:?}, {}",
+                self.state().await
             );
             sleep(Duration::from_millis(50)).await;
         }
@@ -334,11 +337,27 @@ impl Scene {
         }
     }
 
-    /// Why the marketplaces are told nothing, and until when.
-    async fn gates(&self) -> Vec<(Option<String>, Option<DateTime<Utc>>)> {
-        on!(&self.installation.db, pool => sqlx::query_as(
-            "SELECT backoff_reason, backoff_until FROM marketplace_rate_limits")
-            .fetch_all(pool).await.unwrap())
+    /// All that may explain why nothing goes on.
+    async fn state(&self) -> String {
+        let gates: Vec<(Option<String>, Option<DateTime<Utc>>, Option<DateTime<Utc>>)> = on!(
+            &self.installation.db, pool => sqlx::query_as(
+                "SELECT backoff_reason, backoff_until, lease_until FROM marketplace_rate_limits")
+                .fetch_all(pool).await.unwrap());
+        let rows: Vec<(i32, DateTime<Utc>, Option<String>)> = on!(
+            &self.installation.db, pool => sqlx::query_as(
+                "SELECT attempts, next_attempt_at, last_error FROM stock_update_queue
+                 WHERE processed_at IS NULL").fetch_all(pool).await.unwrap());
+        let pushes: Vec<(
+            String,
+            i32,
+            DateTime<Utc>,
+            Option<DateTime<Utc>>,
+            Option<String>,
+        )> = on!(
+            &self.installation.db, pool => sqlx::query_as(
+                "SELECT state, polls, created_at, next_poll_at, error FROM stock_pushes
+                 ORDER BY created_at").fetch_all(pool).await.unwrap());
+        format!("gates {gates:#?}\nrows {rows:#?}\npushes {pushes:#?}")
     }
 
     /// The arrival log of the marketplaces, of all products.
