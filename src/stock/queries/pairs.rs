@@ -2,6 +2,9 @@
 //!
 //! Pairs are locked in the order in which they are given; who gives them sorted by product waits
 //! for nobody who does the same.
+//!
+//! SQLite is told by which index pairs are found: it would rather go through all pairs of the store,
+//! and read the whole list for each of them.
 
 use std::collections::HashSet;
 
@@ -47,7 +50,7 @@ pub(crate) async fn mark_sending(
              ) AS t
              WHERE ps.store_id = $1 AND ps.product_id = t.product_id"),
         sql!(sqlite:
-            "UPDATE product_stores
+            "UPDATE product_stores INDEXED BY product_stores_product_id_idx
              SET last_confirmed_quantity = NULL, last_pushed_quantity = t.quantity,
                  last_pushed_at = $3, in_flight_push_id = $4, updated_at = $3
              FROM (
@@ -102,7 +105,7 @@ pub(crate) async fn take_back(
              ) AS b
              WHERE ps.store_id = $1 AND ps.product_id = b.product_id"),
         sql!(sqlite:
-            "UPDATE product_stores
+            "UPDATE product_stores INDEXED BY product_stores_product_id_idx
              SET last_confirmed_quantity = b.last_confirmed_quantity,
                  last_pushed_quantity = b.last_pushed_quantity,
                  last_pushed_at = b.last_pushed_at, in_flight_push_id = NULL, updated_at = $3
@@ -172,7 +175,7 @@ pub(crate) async fn end_pairs(
              WHERE ps.store_id = $1 AND ps.product_id = e.product_id
              RETURNING ps.product_id"),
         sql!(sqlite:
-            "UPDATE product_stores
+            "UPDATE product_stores INDEXED BY product_stores_product_id_idx
              SET last_confirmed_quantity = e.confirmed,
                  last_confirmed_at = CASE WHEN e.confirmed IS NULL
                                           THEN product_stores.last_confirmed_at ELSE $3 END,
@@ -317,7 +320,7 @@ pub(crate) async fn observe(
              WHERE ps.store_id = $1 AND ps.product_id = o.product_id
              RETURNING ps.product_id"),
         sql!(sqlite:
-            "UPDATE product_stores
+            "UPDATE product_stores INDEXED BY product_stores_product_id_idx
              SET last_confirmed_quantity = o.shown, last_confirmed_at = $3,
                  in_flight_push_id = NULL,
                  push_state = COALESCE(o.push_state, product_stores.push_state),

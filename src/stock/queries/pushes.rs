@@ -238,6 +238,7 @@ pub(crate) struct ItemEnd {
 
 /// Writes what became of items.
 pub(crate) async fn end_items(tx: &mut Tx, push_id: PushId, items: &[ItemEnd]) -> sqlx::Result<()> {
+    // SQLite would read the list again for each item of the push.
     let sql = tx.pick(
         sql!(postgres:
             "UPDATE stock_push_items AS i
@@ -245,13 +246,14 @@ pub(crate) async fn end_items(tx: &mut Tx, push_id: PushId, items: &[ItemEnd]) -
              FROM jsonb_to_recordset($2) AS e (element_no INTEGER, state TEXT, errors JSONB)
              WHERE i.push_id = $1 AND i.element_no = e.element_no"),
         sql!(sqlite:
-            "UPDATE stock_push_items
-             SET state = e.state, errors = e.errors
-             FROM (
+            "WITH e AS MATERIALIZED (
                  SELECT value ->> 'element_no' AS element_no, value ->> 'state' AS state,
                      value ->> 'errors' AS errors
                  FROM json_each($2)
-             ) AS e
+             )
+             UPDATE stock_push_items
+             SET state = e.state, errors = e.errors
+             FROM e
              WHERE stock_push_items.push_id = $1 AND stock_push_items.element_no = e.element_no"),
     );
     on!(tx, conn => query(sql).bind(push_id).bind(Json(items)).execute(conn).await.map(|_| ()))

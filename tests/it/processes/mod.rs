@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "figures to read, never to assert")]
 
 mod backlog;
+mod bench;
 mod commands;
 mod crash;
 mod demo;

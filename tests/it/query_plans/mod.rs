@@ -18,7 +18,7 @@ mod webhooks;
 
 use std::collections::BTreeSet;
 
-use marketplace_sync::db::{Db, Dialect};
+use marketplace_sync::db::{Db, Dialect, Statement};
 use rstest::rstest;
 use sqlx::{AssertSqlSafe, Row};
 
@@ -234,4 +234,41 @@ async fn faults_on_sqlite(hot: &'static [Hot], pool: &sqlx::SqlitePool, way: &st
         faults.extend(hot.fault(way, hot.sqlite, &plan));
     }
     faults
+}
+
+/// A list that a statement is given is read once, and not again for each row of a table: SQLite,
+/// which has no statistics of lists, may think that nothing is cheaper than that.
+#[tokio::test]
+async fn sqlite_reads_no_list_for_each_row_of_a_table() {
+    let database = TestDatabase::create(Embedded).await;
+    let db = Db::connect(database.url(), 2).await.unwrap();
+    db.migrate().await.unwrap();
+    let Db::Sqlite { writer, .. } = &db else {
+        panic!("the embedded profile is on SQLite")
+    };
+    let mut lists = 0;
+    let mut faults = Vec::new();
+    for Statement {
+        text, file, line, ..
+    } in statements(Dialect::Sqlite)
+    {
+        let explain = format!("EXPLAIN QUERY PLAN {text}");
+        let plan = sqlx::query(AssertSqlSafe(explain))
+            .fetch_all(writer)
+            .await
+            .unwrap_or_else(|error| panic!("{file}:{line}: {error}"));
+        let mut has_table = BTreeSet::new();
+        for step in plan {
+            let (parent, detail): (i64, String) = (step.get("parent"), step.get("detail"));
+            let is_list = detail.contains(" VIRTUAL TABLE ");
+            lists += usize::from(is_list);
+            if is_list && has_table.contains(&parent) {
+                faults.push(format!("{file}:{line}: {detail}"));
+            } else if !is_list && (detail.starts_with("SEARCH ") || detail.starts_with("SCAN ")) {
+                has_table.insert(parent);
+            }
+        }
+    }
+    assert!(lists > 30, "only {lists} lists are read");
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }

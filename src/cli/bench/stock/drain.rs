@@ -2,24 +2,20 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
-use jobs::PushStock;
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use sqlx::query_scalar;
-use tokio::time::{Instant, sleep};
 
 use super::super::place::Place;
 use super::super::report::{Report, Round};
 use super::super::subject::Subject;
 use super::super::usage::{Watch, rss_mib};
-use super::market::Market;
+use super::market::{LATENCY, Market, Told};
+use super::queue::{await_results, drain};
 use super::seed::{Merchant, Shop};
 use crate::App;
-use crate::db::{on, sql};
 
-/// Nothing takes as long as that.
-const PATIENCE: Duration = Duration::from_mins(30);
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// How often runs begin, besides those that follow each other.
+const TICK: Duration = Duration::from_mins(1);
 
 /// All that takes part.
 #[derive(Clone, Copy)]
@@ -30,16 +26,10 @@ pub(super) struct Scene<'a> {
     pub(super) subject: &'a Subject,
 }
 
-/// Requests, and the quantities in them.
-#[derive(Clone, Copy, Default)]
-struct Sum {
-    requests: u64,
-    items: usize,
-}
-
 /// What draining came to.
 struct Drained {
     round: Round,
+    took: Duration,
     /// What the service held at the beginning, in the middle, at the end.
     memory: Value,
 }
@@ -53,36 +43,35 @@ impl Scene<'_> {
         let (first, others) = shops.split_at(1);
         let one = self.drain(first).await?;
         let all = self.drain(others).await?;
-        let started = Instant::now();
-        while is_any(self.app, Wait::Results).await? {
-            be_patient(started)?;
-            sleep(LOOK_AGAIN).await;
-        }
-        let last_results = started.elapsed();
+        let results = await_results(self.app, &self.merchant.organization_id).await?;
         let told = self.told();
+        let everything = usize::try_from(self.merchant.products)? * shops.len();
+        ensure!(
+            told.items >= everything,
+            "{everything} rows were closed, but {} quantities were told",
+            told.items
+        );
         for shop in first {
             let all = (1, self.merchant.products);
             self.merchant.owe(self.app, shop.id, all).await?;
         }
         let unchanged = self.drain(first).await?;
+        let needless = self.told().requests - told.requests;
         let processes = watch.stop();
         let setup = json!({
-            "pairs": self.merchant.products * shops.len() as u64,
+            "pairs": everything,
             "stores": shops.len(),
-            "marketplaceLatencyMs": 5,
+            "marketplaceLatencyMs": millis(LATENCY)?,
+            // Fifty requests in ten seconds, of a thousand each.
+            "mostRowsOfAStoreASecond": 5000,
         });
         let counts = [
+            ("allRowsTookMs", json!(millis(one.took + all.took)?)),
             ("requests", json!(told.requests)),
             ("itemsInThem", json!(told.items)),
-            (
-                "requestsForUnchangedRows",
-                json!(self.told().requests - told.requests),
-            ),
-            ("statementsOfABatchByItsItems", statements),
-            (
-                "lastResultsAfterMs",
-                json!(u64::try_from(last_results.as_millis())?),
-            ),
+            ("requestsForUnchangedRows", json!(needless)),
+            ("ofABatchByItsItems", statements),
+            ("lastResultsAfterMs", json!(millis(results)?)),
             ("serviceMibWhileOneStoreWasDrained", one.memory),
             ("serviceMibWhileTheOthersWere", all.memory),
         ];
@@ -96,81 +85,33 @@ impl Scene<'_> {
     }
 
     /// What the stores have told together.
-    fn told(self) -> Sum {
-        let mut sum = Sum::default();
+    fn told(self) -> Told {
+        let mut sum = Told::default();
         for shop in &self.merchant.shops {
-            if let Some(told) = self.market.told_by(&shop.seller) {
-                sum.requests += told.requests;
-                sum.items += told.items;
-            }
+            let told = self.market.told_by(&shop.seller);
+            sum.requests += told.requests;
+            sum.items += told.items;
         }
         sum
     }
 
     async fn drain(self, shops: &[Shop]) -> Result<Drained> {
-        let job = |shop: &Shop| PushStock { store_id: shop.id };
-        let jobs: Vec<PushStock> = shops.iter().map(job).collect();
-        let done = usize::try_from(self.merchant.products)? * shops.len();
         let mut memory = Vec::new();
-        let started = Instant::now();
-        self.app.queue.push(&jobs).await?;
-        for shop in shops {
-            while is_any(self.app, Wait::Rows(shop)).await? {
-                memory.extend(rss_mib(self.subject.pid()));
-                be_patient(started)?;
-                sleep(LOOK_AGAIN).await;
-            }
-        }
-        let took = started.elapsed();
-        let told = shops
-            .iter()
-            .filter_map(|shop| self.market.told_by(&shop.seller));
-        let items: usize = told.map(|told| told.items).sum();
-        if items < done {
-            bail!("{done} rows were closed, but {items} quantities were told");
-        }
-        let at = |part: usize| memory.get(memory.len() * part / 10).or(memory.last());
+        let look = || memory.extend(rss_mib(self.subject.pid()));
+        let took = drain(self.app, shops, TICK, look).await?;
+        let at = |tenths: usize| memory.get(memory.len() * tenths / 10).or(memory.last());
         Ok(Drained {
             round: Round {
-                done,
+                done: usize::try_from(self.merchant.products)? * shops.len(),
                 took: Some(took),
                 latencies: Vec::new(),
             },
+            took,
             memory: json!([at(1), at(5), at(10)]),
         })
     }
 }
 
-fn be_patient(started: Instant) -> Result<()> {
-    if started.elapsed() > PATIENCE {
-        bail!(
-            "the stores are not drained after {} minutes",
-            PATIENCE.as_secs() / 60
-        );
-    }
-    Ok(())
-}
-
-/// What is waited for.
-#[derive(Clone, Copy)]
-enum Wait<'a> {
-    /// That nothing of a store has to be told any more.
-    Rows(&'a Shop),
-    /// That the marketplace has said of every push what became of it.
-    Results,
-}
-
-async fn is_any(app: &App, wait: Wait<'_>) -> Result<bool> {
-    let mut tx = app.db.read().await?;
-    let found: Option<i32> = match wait {
-        Wait::Rows(shop) => on!(&mut tx, conn => query_scalar(sql!(
-            "SELECT 1 FROM stock_update_queue WHERE store_id = $1 AND processed_at IS NULL LIMIT 1"))
-            .bind(shop.id)
-            .fetch_optional(conn).await)?,
-        Wait::Results => on!(&mut tx, conn => query_scalar(sql!(
-            "SELECT 1 FROM stock_pushes WHERE state IN ('SENDING', 'ACCEPTED', 'UNKNOWN') LIMIT 1"))
-            .fetch_optional(conn).await)?,
-    };
-    tx.save().await?;
-    Ok(found.is_some())
+fn millis(duration: Duration) -> Result<u64> {
+    Ok(u64::try_from(duration.as_millis())?)
 }

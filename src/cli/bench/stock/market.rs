@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 /// How long an answer takes.
-const LATENCY: Duration = Duration::from_millis(5);
+pub(super) const LATENCY: Duration = Duration::from_millis(5);
 /// No request is waited for longer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -36,12 +36,12 @@ pub(super) struct Market {
 }
 
 /// What a seller has told.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Told {
     pub(super) requests: u64,
     pub(super) items: usize,
     /// When the last request came.
-    pub(super) last: Instant,
+    last: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -107,9 +107,12 @@ impl Market {
         format!("http://{}", self.address)
     }
 
-    /// What a seller has told so far; nothing if it has not.
-    pub(super) fn told_by(&self, seller: &str) -> Option<Told> {
-        locked(&self.books.sellers).get(seller).copied()
+    /// What a seller has told so far.
+    pub(super) fn told_by(&self, seller: &str) -> Told {
+        locked(&self.books.sellers)
+            .get(seller)
+            .copied()
+            .unwrap_or_default()
     }
 
     /// Waits until a seller has made more than so many requests; tells when the last came.
@@ -117,9 +120,9 @@ impl Market {
         let come = async {
             loop {
                 let arrived = self.books.arrived.notified();
-                let told = self.told_by(seller).filter(|told| told.requests > requests);
-                if let Some(told) = told {
-                    return told.last;
+                let told = self.told_by(seller);
+                if let (true, Some(last)) = (told.requests > requests, told.last) {
+                    return last;
                 }
                 arrived.await;
             }
@@ -141,14 +144,10 @@ impl Books {
         let now = Instant::now();
         let items = serde_json::from_slice::<Inventory<'_>>(&body)?.items.len();
         let mut sellers = locked(&self.sellers);
-        let told = sellers.entry(seller.to_owned()).or_insert(Told {
-            requests: 0,
-            items: 0,
-            last: now,
-        });
+        let told = sellers.entry(seller.to_owned()).or_default();
         told.requests += 1;
         told.items += items;
-        told.last = now;
+        told.last = Some(now);
         let id = format!("{seller}-{}", told.requests);
         drop(sellers);
         locked(&self.batches).insert(id.clone(), body);

@@ -8,11 +8,13 @@
 //! | [`api`] | how the merchant calls the service |
 //! | [`lookups`], [`reserve`], [`drain`], [`trigger`] | what is measured |
 //! | [`statements`] | how many statements a batch takes |
+//! | [`queue`] | waits until nothing has to be told any more |
 
 mod api;
 mod drain;
 mod lookups;
 mod market;
+mod queue;
 mod reserve;
 mod seed;
 mod statements;
@@ -23,10 +25,12 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use serde_json::json;
+use jobs::schedule::{STOCK_PUSH, STOCK_RECONCILE};
+use serde_json::{Value, json};
 use sqlx::query;
 
 use self::api::Api;
+use self::drain::Scene;
 use self::market::Market;
 use self::seed::{Merchant, go_live};
 use super::place::Place;
@@ -35,6 +39,7 @@ use super::subject::{KEY, Subject};
 use crate::App;
 use crate::cli::output::{complain, say};
 use crate::db::{on, sql};
+use crate::schedule::claim_tick;
 
 /// Products of which everything that is measured has enough.
 const FEWEST_PRODUCTS: u64 = 200;
@@ -57,6 +62,9 @@ pub(super) struct Stock {
     /// Clients that order, each one order at a time.
     #[arg(long, default_value_t = 32)]
     clients: usize,
+    /// Orders whose way to the marketplace is measured.
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u8).range(1..=50))]
+    orders: u8,
 }
 
 impl Stock {
@@ -68,8 +76,8 @@ impl Stock {
             "there must be a store, and {FEWEST_PRODUCTS} products in each"
         );
         let market = Market::start().await?;
-        let settings = settings(place, &market)?;
-        let app = place.app(&settings).await?;
+        let service = Service::new(place, &market)?;
+        let app = place.app(&service.settings).await?;
         let mut merchant = Merchant::new(&app, products).await?;
         let mut reports = Vec::new();
         let mut tell = |report: Report| {
@@ -79,24 +87,20 @@ impl Stock {
         };
         tell(self.fill(&app, place, &mut merchant).await?);
         tell(lookups::measure(&app, place, &merchant, self.rounds).await?);
-        let subject = Subject::start(&settings, "api", market.address()).await?;
-        tell(reserve::measure(&self, &app, place, &mut merchant, &subject).await?);
-        let api = Api::new(&subject, &merchant)?;
-        let statements = statements::count(place, &settings, &mut merchant, &api).await?;
-        for shop in &merchant.shops {
-            api.configure(shop).await?;
-            go_live(&app, shop).await?;
-        }
-        subject.stop();
-        let subject = Subject::start(&settings, "api,worker,scheduler", market.address()).await?;
-        let scene = drain::Scene {
+        tell(reserve::measure(&self, &app, place, &mut merchant, &service).await?);
+        let statements = service.prepare(&app, place, &mut merchant).await?;
+        let subject = service.start("api,worker,scheduler").await?;
+        // It comes first, so that nothing of the drain is a beginning.
+        let orders = usize::from(self.orders);
+        let triggered = trigger::measure(orders, &app, place, &mut merchant, &market, &subject);
+        tell(triggered.await?);
+        let scene = Scene {
             app: &app,
             merchant: &merchant,
             market: &market,
             subject: &subject,
         };
         tell(scene.measure(place, statements).await?);
-        tell(trigger::measure(&app, place, &mut merchant, &market, &subject).await?);
         subject.stop();
         Ok(reports)
     }
@@ -136,19 +140,49 @@ impl Stock {
     }
 }
 
-/// Of services that push to this marketplace when they are told to, and ask it for results each
-/// second.
-fn settings(place: &Place, market: &Market) -> Result<BTreeMap<String, String>> {
-    let mut settings = place.environment()?;
-    for (name, value) in [
-        ("STOCK_CONFIRM_CRON", "* * * * * *"),
-        ("STOCK_PUSH_CRON", "0 0 0 1 1 *"),
-        // What is measured is the service, and not what a marketplace publishes.
-        ("STOCK_RATE_TARGET_PCT", "100"),
-        ("TOKEN_ENCRYPTION_KEY", KEY),
-        ("TRENDYOL_BASE_URL", &market.base_url()),
-    ] {
-        settings.insert(name.to_owned(), value.to_owned());
+/// The service that is measured, before it is started.
+struct Service<'a> {
+    settings: BTreeMap<String, String>,
+    market: &'a Market,
+}
+
+impl<'a> Service<'a> {
+    /// One that pushes to this marketplace when it is told to, and asks it for results each second.
+    fn new(place: &Place, market: &'a Market) -> Result<Self> {
+        let mut settings = place.environment()?;
+        for (name, value) in [
+            ("STOCK_CONFIRM_CRON", "* * * * * *"),
+            ("STOCK_PUSH_CRON", "0 0 0 1 1 *"),
+            // What is measured is the service, and not what a marketplace publishes.
+            ("STOCK_RATE_TARGET_PCT", "100"),
+            ("TOKEN_ENCRYPTION_KEY", KEY),
+            ("TRENDYOL_BASE_URL", &market.base_url()),
+        ] {
+            settings.insert(name.to_owned(), value.to_owned());
+        }
+        Ok(Self { settings, market })
     }
-    Ok(settings)
+
+    async fn start(&self, roles: &str) -> Result<Subject> {
+        Subject::start(&self.settings, roles, self.market.address()).await
+    }
+
+    /// Counts the statements of a batch, and gives all stores what they need to be pushed to by who
+    /// is told to.
+    async fn prepare(&self, app: &App, place: &Place, merchant: &mut Merchant) -> Result<Value> {
+        let subject = self.start("api").await?;
+        let api = Api::new(&subject, merchant)?;
+        let statements = statements::count(place, &self.settings, merchant, &api).await?;
+        for shop in &merchant.shops {
+            api.configure(shop).await?;
+            go_live(app, shop).await?;
+        }
+        subject.stop();
+        // Who starts makes up for the ticks that were missed: these were not.
+        let now = app.clock.now();
+        for tick in [STOCK_PUSH, STOCK_RECONCILE] {
+            claim_tick(&app.db, tick.name, now, now).await?;
+        }
+        Ok(statements)
+    }
 }

@@ -216,6 +216,11 @@ pub(super) async fn go_live(app: &App, shop: &Shop) -> Result<()> {
     Ok(())
 }
 
+/// Whether a set is made of the product of a number, or it is one.
+pub(super) fn is_in_a_set(number: u64) -> bool {
+    number % 100 == 5 || matches!(number % 10, 0 | 3 | 7 | 9)
+}
+
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

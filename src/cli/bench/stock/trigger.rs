@@ -3,10 +3,8 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use jobs::PushStock;
+use anyhow::Result;
 use serde_json::json;
-use sqlx::query_scalar;
 use tokio::time::{Instant, sleep};
 
 use super::super::place::Place;
@@ -14,28 +12,28 @@ use super::super::report::Report;
 use super::super::subject::Subject;
 use super::api::Api;
 use super::market::Market;
-use super::seed::{Merchant, Shop, go_live};
+use super::queue::drain;
+use super::seed::{Merchant, Shop, go_live, is_in_a_set};
 use crate::App;
-use crate::db::{on, sql};
 use crate::ids::split_mix;
 use crate::stock::enqueue;
 use crate::stock::model::Reason;
 
-/// Orders, each of a product of its own: a marketplace that works on a product is not told of it
-/// again before it is done.
-const ORDERS: usize = 40;
 /// Products that the store lists.
-const PRODUCTS: u64 = 60;
-/// The one that changes again and again; no set has it.
-const CHANGED: u64 = 51;
+const PRODUCTS: u64 = 100;
+/// The one that changes again and again; nobody orders it, and no set has it.
+const CHANGED: u64 = 91;
 /// Changes of one product that are one item.
 const CHANGES: usize = 100;
-/// Nothing takes as long as that.
-const PATIENCE: Duration = Duration::from_mins(1);
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How often what is left is pushed.
+const TICK: Duration = Duration::from_secs(5);
 
 /// Reserves a product by the API and asks for a push, order by order.
+///
+/// Each order is of a product of its own and in no set: a marketplace that works on a product is
+/// not told of it again before it is done, and so each order is one request.
 pub(super) async fn measure(
+    orders: usize,
     app: &App,
     place: &Place,
     merchant: &mut Merchant,
@@ -49,9 +47,9 @@ pub(super) async fn measure(
     go_live(app, &shop).await?;
     let mut latencies = Vec::new();
     let mut chance = 1;
-    let simple = (1..PRODUCTS).filter(|number| number % 10 > 0);
-    for number in simple.take(ORDERS) {
-        let told = market.told_by(&shop.seller).map_or(0, |told| told.requests);
+    let alone = (1..CHANGED).filter(|number| !is_in_a_set(*number));
+    for number in alone.take(orders) {
+        let told = market.told_by(&shop.seller).requests;
         let started = Instant::now();
         api.order(merchant, &shop, number).await?;
         api.trigger(&shop).await?;
@@ -61,7 +59,7 @@ pub(super) async fn measure(
     }
     let coalesced = coalesce(app, merchant, market, &shop).await?;
     let setup = json!({
-        "orders": ORDERS,
+        "orders": orders,
         "load": "one order at a time, and a request to push",
     });
     let measured = vec![("from the order to the request", vec![latencies.into()])];
@@ -74,7 +72,10 @@ pub(super) async fn measure(
 
 /// Changes a product again and again before it is pushed; tells how many items that came to.
 async fn coalesce(app: &App, merchant: &Merchant, market: &Market, shop: &Shop) -> Result<usize> {
-    let before = market.told_by(&shop.seller).map_or(0, |told| told.items);
+    let shops = std::slice::from_ref(shop);
+    // Nothing of the orders is left, so that what is told next is told for the changes.
+    drain(app, shops, TICK, || ()).await?;
+    let before = market.told_by(&shop.seller).items;
     let product = merchant.product(CHANGED);
     for _ in 0..CHANGES {
         let now = app.clock.now();
@@ -82,21 +83,6 @@ async fn coalesce(app: &App, merchant: &Merchant, market: &Market, shop: &Shop) 
         enqueue(&mut tx, shop.id, &[product], Reason::StockAdded, false, now).await?;
         tx.save().await?;
     }
-    app.queue.push(&[PushStock { store_id: shop.id }]).await?;
-    let started = Instant::now();
-    while is_owed(app, shop).await? {
-        ensure!(started.elapsed() < PATIENCE, "the product is not told");
-        sleep(LOOK_AGAIN).await;
-    }
-    Ok(market.told_by(&shop.seller).map_or(0, |told| told.items) - before)
-}
-
-async fn is_owed(app: &App, shop: &Shop) -> Result<bool> {
-    let mut tx = app.db.read().await?;
-    let found: Option<i32> = on!(&mut tx, conn => query_scalar(sql!(
-        "SELECT 1 FROM stock_update_queue WHERE store_id = $1 AND processed_at IS NULL LIMIT 1"))
-        .bind(shop.id)
-        .fetch_optional(conn).await)?;
-    tx.save().await?;
-    Ok(found.is_some())
+    drain(app, shops, TICK, || ()).await?;
+    Ok(market.told_by(&shop.seller).items - before)
 }
