@@ -125,12 +125,23 @@ pub(super) struct Closed {
 
 impl Closed {
     /// The closed gate that opens last; none when the marketplace may be asked now.
-    pub(super) fn now(app: &App, gate: &GateRow, now: DateTime<Utc>) -> Option<Self> {
-        if !app.settings.stock.enabled {
-            return Some(Self {
-                reason: GateReason::Disabled,
+    pub(super) fn now(
+        app: &App,
+        marketplace: Marketplace,
+        gate: &GateRow,
+        now: DateTime<Utc>,
+    ) -> Option<Self> {
+        let for_ever = |reason| {
+            Some(Self {
+                reason,
                 opens_at: None,
-            });
+            })
+        };
+        if !app.settings.stock.enabled {
+            return for_ever(GateReason::Disabled);
+        }
+        if app.adapters.get(marketplace).is_none() {
+            return for_ever(GateReason::AdapterMissing);
         }
         let is_ahead = |at: Option<DateTime<Utc>>| at.filter(|at| *at > now);
         let backoff = is_ahead(gate.backoff_until).map(|until| {
@@ -172,7 +183,7 @@ pub(super) async fn get_settings(
 
 async fn with_gate(app: &App, tx: &mut Tx, store: StoreRow) -> Result<StockSettings, Error> {
     let gate = queries::gate_row(tx, store.id).await?.unwrap_or_default();
-    let closed = Closed::now(app, &gate, app.clock.now());
+    let closed = Closed::now(app, store.marketplace, &gate, app.clock.now());
     Ok(StockSettings {
         store,
         gate,
