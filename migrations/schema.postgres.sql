@@ -93,7 +93,7 @@ CREATE TABLE callback_outbox (
     enqueued_until timestamp with time zone,
     traceparent text,
     CONSTRAINT callback_outbox_attempt_check CHECK ((attempt >= 0)),
-    CONSTRAINT callback_outbox_event_check CHECK ((event = ANY (ARRAY['sync.started'::text, 'sync.completed'::text, 'sync.failed'::text, 'stock.push.completed'::text, 'stock.push.failed'::text, 'stock.push.delayed'::text, 'stock.push.auth_failed'::text, 'stock.item.blocked'::text, 'stock.oversold'::text, 'stock.deficit'::text, 'stock.order.unmatched'::text]))) NOT VALID,
+    CONSTRAINT callback_outbox_event_check CHECK ((event = ANY (ARRAY['sync.started'::text, 'sync.completed'::text, 'sync.failed'::text, 'stock.push.completed'::text, 'stock.push.failed'::text, 'stock.push.delayed'::text, 'stock.push.auth_failed'::text, 'stock.item.blocked'::text, 'stock.oversold'::text, 'stock.deficit'::text, 'stock.order.unmatched'::text]))),
     CONSTRAINT callback_outbox_pkey PRIMARY KEY (id),
     CONSTRAINT callback_outbox_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'success'::text, 'failed'::text])))
 );

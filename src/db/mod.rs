@@ -10,6 +10,8 @@
 //! |---|---|---|
 //! | `Uuid` and its newtypes | UUID | BLOB |
 //! | `DateTime<Utc>`, whole milliseconds | TIMESTAMPTZ | TEXT, RFC 3339 (never `datetime('now')`) |
+//! | `NaiveDate` | DATE | TEXT |
+//! | `f64`, where a fraction is meant | DOUBLE PRECISION | REAL |
 //! | JSON | JSONB | TEXT |
 //! | enums | TEXT with CHECK | TEXT with CHECK |
 //! | `bool` | BOOLEAN | INTEGER |

@@ -377,6 +377,9 @@ impl PushesApi {
     async fn trigger_stock_sync(
         &self,
         caller: Caller,
+        /// A key of yours: the same request with it has one effect and, for 24 hours, one answer.
+        #[oai(name = "Idempotency-Key")]
+        once: Once,
         /// The store.
         #[oai(name = "storeId", example = "example_id")]
         store_id: Path<String>,
@@ -385,15 +388,21 @@ impl PushesApi {
         organization_id: Query<Option<String>>,
     ) -> Result<Accepted, Problem> {
         let (organization_id, id) = named::store(&caller, organization_id.as_deref(), &store_id)?;
+        once.begin(&self.app, Scope::organization(&organization_id))
+            .await?;
         let store = own_store(&self.app, &organization_id, id).await?;
         let obstacles = obstacles(&self.app, &store);
         if !obstacles.is_empty() {
             return Err(Error::StoreNotEligible(obstacles).into());
         }
+        let job_id = PushStock { store_id: id }.identity();
+        let enqueued = Enqueued { job_id };
+        let tx = self.app.db.write().await.map_err(Error::from)?;
+        let answer = Answer::json(&enqueued).with_status(StatusCode::ACCEPTED);
+        once.save(tx, answer).await?;
         enqueue_again(&self.app, id).await;
         caller.has_done("trigger", "stock_sync", id);
-        let job_id = PushStock { store_id: id }.identity();
-        Ok(Accepted::Enqueued(Json(Enqueued { job_id })))
+        Ok(Accepted::Enqueued(Json(enqueued)))
     }
 
     /// Compare a store with its marketplace

@@ -1,9 +1,10 @@
 //! What [`ResyncStore`] does: it puts the products of a store into its queue.
 //!
 //! That it was asked for, what is to be told and how far it came stands in one row. A page of
-//! products is enqueued, and the row moved on, in one transaction that holds the row: however many
-//! jobs there are, they take turns, and one that dies is gone on with where it was. A product that
-//! is enqueued twice has one row in the queue all the same.
+//! products is enqueued, and the row moved on, in one transaction: if somebody else moved it
+//! meanwhile, the page counts for nothing, and one job that dies is gone on with where it was. The
+//! row is written last, as everybody does: a run of the store holds it for moments only. A product
+//! that is enqueued twice has one row in the queue all the same.
 
 use std::collections::HashSet;
 
@@ -131,7 +132,7 @@ async fn page(app: &App, store_id: StoreId) -> Result<Page, Error> {
     let now = app.clock.now();
     // A page may have as many sets as it has products.
     let mut tx = app.db.write_at_length().await?;
-    let Some(request) = queries::lock_request(&mut tx, store_id).await? else {
+    let Some(request) = queries::request_of(&mut tx, store_id).await? else {
         return Ok(Page::Idle);
     };
     let after = request.after.unwrap_or(Uuid::nil());
@@ -145,10 +146,13 @@ async fn page(app: &App, store_id: StoreId) -> Result<Page, Error> {
     let force = !request.only_differing;
     let rows = enqueue_alone(&mut tx, store_id, &told, Reason::Resync, force, now).await?;
     let last = listed.last().filter(|_| listed.len() == PAGE);
-    if let Some(last) = last {
-        queries::advance(&mut tx, store_id, *last, now).await?;
+    let is_ours = if let Some(last) = last {
+        queries::advance(&mut tx, store_id, request, *last, now).await?
     } else {
-        queries::finish(&mut tx, store_id, now).await?;
+        queries::finish(&mut tx, store_id, request, now).await?
+    };
+    if !is_ours {
+        return Ok(Page::More(0));
     }
     let page = last.map_or(Page::Last(rows), |_| Page::More(rows));
     tx.save().await?;

@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use super::connector::Shop;
 use super::error::Error;
 use super::model::{GateReason, ListingTier, MarketplaceEnv, PushMode, RateMode, StockSource};
+use super::queries::gates::open_auth;
 use super::queries::settings::{
     self as queries, API_KEY, API_SECRET, GateRow, StoreRow, StoredCredential,
 };
@@ -234,6 +235,9 @@ pub(super) async fn change_settings(
     if is_elsewhere {
         queries::forget_confirmed(&mut tx, id, now).await?;
     }
+    if calls_otherwise(&store, &before) {
+        open_auth(&mut tx, id).await?;
+    }
     let needs_resync = store.is_live() && (is_elsewhere || !before.is_live());
     if needs_resync {
         request_resync(&mut tx, id, true, now).await?;
@@ -241,6 +245,20 @@ pub(super) async fn change_settings(
     let settings = with_gate(app, &mut tx, store).await?;
     tx.save().await?;
     Ok((settings, needs_resync))
+}
+
+/// Whether the marketplace may let a store in that it did not let in before.
+fn calls_otherwise(store: &StoreRow, before: &StoreRow) -> bool {
+    let caller = |store: &StoreRow| {
+        let credentials =
+            [&store.api_key, &store.api_secret].map(|it| it.text().map(str::to_owned));
+        (
+            credentials,
+            store.integrator_name.clone(),
+            store.marketplace_env,
+        )
+    };
+    caller(store) != caller(before)
 }
 
 async fn seal_credentials(

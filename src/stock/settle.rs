@@ -8,7 +8,7 @@
 //! A run that lost its lease can write nothing of this; what it leaves behind instead is in
 //! [`abandon`](super::abandon).
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 use tracing::info;
 
@@ -27,6 +27,9 @@ use super::send::Push;
 use crate::db::{self, Tx};
 use crate::metrics::Phase;
 use crate::webhooks::Recorded;
+
+/// How long ago a first copy is looked for; longer than any marketplace remembers one.
+const FIRST_COPY: TimeDelta = TimeDelta::hours(1);
 
 /// Writes what came of a request; tells what closes the gate after it, if something does.
 pub(super) async fn settle(
@@ -149,9 +152,9 @@ async fn find_first_copy(
     push: &Push,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
-    let window = run.app.settings.stock.identical_window;
     let hash = &push.body.sha256;
-    let first = lost::unknown_push(tx, run.store.id, hash, push.id, now - window).await?;
+    let since = now - FIRST_COPY;
+    let first = lost::unknown_push(tx, run.store.id, hash, push.id, since).await?;
     let Some(first) = first else {
         return Ok(());
     };

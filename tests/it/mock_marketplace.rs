@@ -269,7 +269,7 @@ async fn the_document_tells_how_to_ask() {
     let schemas = &document["components"]["schemas"];
     assert_eq!(
         schemas["Marketplace"]["enum"],
-        json!(["etsy", "shopify", "amazon"])
+        json!(["etsy", "shopify", "amazon", "trendyol", "hepsiburada"])
     );
     assert_eq!(schemas["MockReceipt"]["example"]["receipt"], "test1");
     assert_eq!(

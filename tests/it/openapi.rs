@@ -134,9 +134,28 @@ fn the_committed_document_is_what_the_code_says() {
 fn every_operation_has_a_name_a_summary_and_one_chapter() {
     let document = document();
     let verbs = [
-        "get", "list", "register", "import", "validate", "create", "update", "delete", "requeue",
-        "rotate", "test", "recover", "replace", "unblock", "enqueue", "resync", "add", "remove",
-        "fulfil", "release",
+        "get",
+        "list",
+        "register",
+        "import",
+        "validate",
+        "create",
+        "update",
+        "delete",
+        "requeue",
+        "rotate",
+        "test",
+        "recover",
+        "trigger",
+        "reconcile",
+        "replace",
+        "unblock",
+        "enqueue",
+        "resync",
+        "add",
+        "remove",
+        "fulfil",
+        "release",
     ];
     let chapters: Vec<&Value> = document["tags"]
         .as_array()
@@ -359,6 +378,7 @@ async fn every_example_can_be_sent(#[values(Embedded, Server)] on: Profile) {
     }
     // The example token is nobody's; the mock wants credentials.
     let expected = [
+        "list_api_logs 200",
         "list_callbacks 200",
         "list_failed_callbacks 200",
         "get_callback 404",
@@ -379,9 +399,13 @@ async fn every_example_can_be_sent(#[values(Embedded, Server)] on: Profile) {
         "list_shelf_stock 404",
         "add_shelf_stock 404",
         "remove_shelf_stock 404",
+        "list_stock_pushes 200",
+        "get_stock_push 404",
+        "list_stock_push_items 404",
         "list_stock_queue 200",
         "enqueue_products 404",
         "get_stock_queue_summary 200",
+        "get_stock_rollout 200",
         "register_store 200",
         "get_sync_status 404",
         "update_listing 404",
@@ -395,7 +419,9 @@ async fn every_example_can_be_sent(#[values(Embedded, Server)] on: Profile) {
         "list_store_stock 404",
         "get_stock_settings 404",
         "update_stock_settings 404",
+        "reconcile_stock 404",
         "resync_store 404",
+        "trigger_stock_sync 404",
         "list_warehouses 200",
         "create_warehouse 201",
         "list_shelves 404",

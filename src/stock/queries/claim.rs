@@ -127,7 +127,8 @@ pub(crate) async fn end_rows(
     let sql = tx.pick(
         sql!(postgres:
             "UPDATE stock_update_queue AS q
-             SET processed_at = CASE WHEN e.outcome IS NOT NULL THEN $2 END, outcome = e.outcome,
+             SET processed_at = CASE WHEN e.outcome IS NOT NULL THEN CAST($2 AS TIMESTAMPTZ) END,
+                 outcome = e.outcome,
                  next_attempt_at = COALESCE(e.next_attempt_at, q.next_attempt_at),
                  attempts = CASE WHEN e.push_id IS NULL THEN q.attempts ELSE q.attempts + 1 END,
                  push_id = COALESCE(e.push_id, q.push_id), last_error = e.last_error,

@@ -136,6 +136,16 @@ pub(crate) async fn back_off_all(
         .execute(conn).await.map(|done| done.rows_affected()))
 }
 
+/// Opens the gate of a store that its marketplace did not let in.
+pub(crate) async fn open_auth(tx: &mut Tx, store_id: StoreId) -> sqlx::Result<()> {
+    on!(tx, conn => query(sql!(
+        "UPDATE marketplace_rate_limits
+         SET backoff_until = NULL, backoff_reason = NULL
+         WHERE store_id = $1 AND backoff_reason = 'AUTH'"))
+        .bind(store_id)
+        .execute(conn).await.map(|_| ()))
+}
+
 /// A bucket to take a token of: how many it holds, and how many come back in a second.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Spent {

@@ -34,28 +34,22 @@ pub(crate) async fn request(
 /// A resync that was asked for.
 #[derive(Clone, Copy, Debug, FromRow)]
 pub(crate) struct Request {
+    pub(crate) requested_at: DateTime<Utc>,
     /// Whether only what may differ is told.
     pub(crate) only_differing: bool,
     /// Behind which product it goes on; none: from the first on.
     pub(crate) after: Option<Uuid>,
 }
 
-/// What is left to do of a store's resync, if one was asked for; nobody else goes on with it until
-/// the transaction ends.
-pub(crate) async fn lock_request(tx: &mut Tx, store_id: StoreId) -> sqlx::Result<Option<Request>> {
-    // SQLite has one writer anyway.
-    let sql = tx.pick(
-        sql!(postgres:
-            "SELECT resync_only_differing AS only_differing, resync_after AS after
-             FROM marketplace_rate_limits
-             WHERE store_id = $1 AND resync_requested_at IS NOT NULL
-             FOR UPDATE"),
-        sql!(sqlite:
-            "SELECT resync_only_differing AS only_differing, resync_after AS after
-             FROM marketplace_rate_limits
-             WHERE store_id = $1 AND resync_requested_at IS NOT NULL"),
-    );
-    on!(tx, conn => query_as(sql).bind(store_id).fetch_optional(conn).await)
+/// What is left to do of a store's resync, if one was asked for.
+pub(crate) async fn request_of(tx: &mut Tx, store_id: StoreId) -> sqlx::Result<Option<Request>> {
+    on!(tx, conn => query_as(sql!(
+        "SELECT resync_requested_at AS requested_at, resync_only_differing AS only_differing,
+             resync_after AS after
+         FROM marketplace_rate_limits
+         WHERE store_id = $1 AND resync_requested_at IS NOT NULL"))
+        .bind(store_id)
+        .fetch_optional(conn).await)
 }
 
 /// The products that a store lists, behind one, in their order.
@@ -75,30 +69,41 @@ pub(crate) async fn listed_products(
         .fetch_all(conn).await)
 }
 
-/// Notes how far a resync came.
+/// Notes how far a resync came; tells whether it is still the one that was asked for, at the place
+/// where this page began.
 pub(crate) async fn advance(
     tx: &mut Tx,
     store_id: StoreId,
+    request: Request,
     after: ProductId,
     now: DateTime<Utc>,
-) -> sqlx::Result<()> {
+) -> sqlx::Result<bool> {
     on!(tx, conn => query(sql!(
         "UPDATE marketplace_rate_limits
-         SET resync_after = $2, updated_at = $3
-         WHERE store_id = $1"))
-        .bind(store_id).bind(after).bind(now)
-        .execute(conn).await.map(|_| ()))
+         SET resync_after = $5, updated_at = $6
+         WHERE store_id = $1 AND resync_requested_at = $2 AND resync_only_differing = $3
+           AND resync_after IS NOT DISTINCT FROM $4"))
+        .bind(store_id).bind(request.requested_at).bind(request.only_differing)
+        .bind(request.after).bind(after).bind(now)
+        .execute(conn).await.map(|done| done.rows_affected() == 1))
 }
 
-/// Notes that a resync is done, and frees its slot.
-pub(crate) async fn finish(tx: &mut Tx, store_id: StoreId, now: DateTime<Utc>) -> sqlx::Result<()> {
+/// Notes that a resync is done, and frees its slot; tells the same.
+pub(crate) async fn finish(
+    tx: &mut Tx,
+    store_id: StoreId,
+    request: Request,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
     on!(tx, conn => query(sql!(
         "UPDATE marketplace_rate_limits
          SET resync_requested_at = NULL, resync_only_differing = TRUE, resync_after = NULL,
-             resync_enqueued_until = NULL, updated_at = $2
-         WHERE store_id = $1"))
-        .bind(store_id).bind(now)
-        .execute(conn).await.map(|_| ()))
+             resync_enqueued_until = NULL, updated_at = $5
+         WHERE store_id = $1 AND resync_requested_at = $2 AND resync_only_differing = $3
+           AND resync_after IS NOT DISTINCT FROM $4"))
+        .bind(store_id).bind(request.requested_at).bind(request.only_differing)
+        .bind(request.after).bind(now)
+        .execute(conn).await.map(|done| done.rows_affected() == 1))
 }
 
 /// Stores whose resync was asked for and whose job neither waits nor runs, the longest first.

@@ -50,7 +50,7 @@ impl From<Option<String>> for StoredCredential {
 }
 
 impl StoredCredential {
-    fn text(&self) -> Option<&str> {
+    pub(crate) fn text(&self) -> Option<&str> {
         self.0.as_ref().map(Sealed::text)
     }
 }

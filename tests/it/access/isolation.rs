@@ -380,13 +380,7 @@ const TABLES: &[(&str, Option<&str>)] = &[
 const OF_STORE: &str = "store_id IN (SELECT id FROM stores WHERE organization_id = 'org-1')";
 
 /// Those that nothing has been written to.
-const EMPTY: &[&str] = &[
-    "callback_attempts",
-    "encryption_keys",
-    "stock_pushes",
-    "stock_push_items",
-    "api_logs",
-];
+const EMPTY: &[&str] = &["callback_attempts", "encryption_keys"];
 
 /// The tables of the schema.
 async fn tables(db: &Db) -> BTreeSet<String> {

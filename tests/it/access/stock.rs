@@ -3,8 +3,10 @@
 use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::isolation::{Attempt, World, attempt, sent};
+use crate::support::app::on;
 
 /// A coat and a set with two coats, listed in the store of `org-1`; a shelf with coats; an order.
 #[derive(Default)]
@@ -59,6 +61,7 @@ impl Goods {
         let shelf = json!({ "code": "S" });
         let shelf = id(&post(format!("/warehouses/{warehouse}/shelves"), shelf).await);
         post(format!("/shelves/{shelf}/stock/add"), goods(&coat)).await;
+        world.push(&coat).await;
         world.become_live(&world.own).await;
         Self {
             coat,
@@ -76,7 +79,40 @@ impl Goods {
     }
 }
 
+/// A push of `org-1`.
+const PUSH: Uuid = Uuid::from_u128(0x018c_c251_f400_7000_8000_0000_0000_0077);
+
 impl World {
+    /// A marketplace was told something, and the log has it.
+    pub(super) async fn push(&self, product: &str) {
+        let now = self.app.app.clock.now();
+        let store = self.store.id.0;
+        let product: Uuid = product.parse().unwrap();
+        let db = &self.app.app.db;
+        on!(db, pool => sqlx::query(
+            "INSERT INTO stock_pushes (id, store_id, organization_id, state, body_sha256, body,
+                 item_count, created_at, updated_at)
+             VALUES ($1, $2, 'org-1', 'DRY_RUN', 'of-org-1', 'of-org-1', 1, $3, $3)")
+            .bind(PUSH).bind(store).bind(now)
+            .execute(pool).await.map(|_| ()))
+        .unwrap();
+        on!(db, pool => sqlx::query(
+            "INSERT INTO stock_push_items (push_id, element_no, product_id, computed_quantity,
+                 sent_quantity, state, external_sku)
+             VALUES ($1, 1, $2, 1, 1, 'DRY_RUN', 'of-org-1')")
+            .bind(PUSH).bind(product)
+            .execute(pool).await.map(|_| ()))
+        .unwrap();
+        on!(db, pool => sqlx::query(
+            "INSERT INTO api_logs (id, organization_id, provider, type, store_id, method, url,
+                 truncated, is_success, duration_ms, created_at, updated_at)
+             VALUES ($1, 'org-1', 'ETSY', 'UPDATE_STOCK', $2, 'PUT', 'http://of-org-1', FALSE,
+                 TRUE, 1, $3, $3)")
+            .bind(PUSH).bind(store).bind(now)
+            .execute(pool).await.map(|_| ()))
+        .unwrap();
+    }
+
     /// A resync was asked for and done.
     async fn become_live(&self, key: &SecretString) {
         let store = self.store.id;
@@ -124,6 +160,26 @@ pub(super) fn attempts(world: &World, operation: &str) -> Option<Vec<Attempt>> {
     on_products(world, operation)
         .or_else(|| on_stores(world, operation))
         .or_else(|| on_warehouses(world, operation))
+        .or_else(|| on_pushes(world, operation))
+}
+
+fn on_pushes(world: &World, operation: &str) -> Option<Vec<Attempt>> {
+    let store = world.store.id;
+    let of_push = |tail: &str| of(&format!("/stock-pushes/{PUSH}{tail}"), &Value::Null);
+    let of_own_or = |path: &str| {
+        let mut attempts = list(path);
+        let path = format!("{path}?organizationId=org-2&storeId={store}");
+        attempts.push(attempt(path, 404));
+        attempts
+    };
+    Some(match operation {
+        "list_stock_pushes" => of_own_or("/stock-pushes"),
+        "list_api_logs" => of_own_or("/api-logs"),
+        "get_stock_push" => of_push(""),
+        "list_stock_push_items" => of_push("/items"),
+        "get_stock_rollout" => list("/stock-rollout"),
+        _ => return None,
+    })
 }
 
 fn on_products(world: &World, operation: &str) -> Option<Vec<Attempt>> {
@@ -183,9 +239,11 @@ fn on_stores(world: &World, operation: &str) -> Option<Vec<Attempt>> {
         "get_stock_settings" => of_store("/stock-settings", Value::Null),
         "update_stock_settings" => of_store(
             "/stock-settings",
-            json!({ "stockPushMode": "OFF", "apiKey": "theirs" }),
+            json!({ "stockPushMode": "DRY_RUN", "apiKey": "theirs" }),
         ),
         "resync_store" => of_store("/stock-sync/resync", Value::Null),
+        "reconcile_stock" => of_store("/stock-sync/reconcile", Value::Null),
+        "trigger_stock_sync" => of_store("/stock-sync/trigger", Value::Null),
         "update_listing" => of_pair("", json!({ "externalSku": "changed" })),
         "get_availability" => of_pair("/availability", Value::Null),
         "unblock_product" => of_pair("/unblock", Value::Null),

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::future::join_all;
-use jobs::{DeliverCallback, Job, Queue, QueueError, QueueOptions, SyncStore};
+use jobs::{
+    ConfirmStockPush, DeliverCallback, Job, PushStock, Queue, QueueError, QueueOptions,
+    ReconcileStock, ResyncStore, SyncStore,
+};
 use rstest::rstest;
 
 use crate::support::queues::{
@@ -24,7 +27,15 @@ fn now() -> DateTime<Utc> {
 
 #[test]
 fn every_job_has_its_queue_in_the_list() {
-    assert_eq!(Queue::queues(), [SyncStore::QUEUE, DeliverCallback::QUEUE]);
+    let all = [
+        SyncStore::QUEUE,
+        DeliverCallback::QUEUE,
+        PushStock::QUEUE,
+        ConfirmStockPush::QUEUE,
+        ResyncStore::QUEUE,
+        ReconcileStock::QUEUE,
+    ];
+    assert_eq!(Queue::queues(), all);
 }
 
 #[rstest]

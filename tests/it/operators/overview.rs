@@ -87,12 +87,23 @@ async fn the_overview_counts_what_is_stuck(#[values(Embedded, Server)] on: Profi
         seen["ticks"].take(),
         json!([{ "schedule": "sync", "lastTickAt": ago(0) },
             { "schedule": "callback", "lastTickAt": null },
-            { "schedule": "housekeeping", "lastTickAt": null }])
+            { "schedule": "housekeeping", "lastTickAt": null },
+            { "schedule": "stock-push", "lastTickAt": null },
+            { "schedule": "stock-confirm", "lastTickAt": null },
+            { "schedule": "stock-reconcile", "lastTickAt": null },
+            { "schedule": "stock-janitor", "lastTickAt": null }])
     );
     let waiting = |name| json!({ "name": name, "waiting": 0 });
     assert_eq!(
         seen["queues"].take(),
-        json!([waiting("sync-store-queue"), waiting("callback-queue")])
+        json!([
+            waiting("sync-store-queue"),
+            waiting("callback-queue"),
+            waiting("push-stock-queue"),
+            waiting("confirm-stock-push-queue"),
+            waiting("resync-store-queue"),
+            waiting("reconcile-stock-queue"),
+        ])
     );
 }
 

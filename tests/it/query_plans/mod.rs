@@ -13,7 +13,6 @@ mod keys;
 mod marketplace;
 mod movements;
 mod operators;
-mod stock_catalogue;
 mod webhooks;
 
 use std::collections::BTreeSet;
@@ -147,8 +146,7 @@ async fn what_runs_all_the_time_runs_by_an_index(
         keys::DOMAIN,
         idempotency::DOMAIN,
         operators::DOMAIN,
-        movements::DOMAIN,
-        stock_catalogue::DOMAIN
+        movements::DOMAIN
     )]
     domain: Domain,
 ) {

@@ -113,13 +113,24 @@ fn no_update_forgets_updated_at() {
         "lease_token",
         "lease_expires_at",
         "enqueued_until",
+        "push_enqueued_until",
+        "resync_enqueued_until",
+        "reconcile_enqueued_until",
+        "lease_until",
+        "backoff_until",
+        "backoff_reason",
+        "pending_count",
         "paused_until",
         // An operator's, not a change of the store.
         "paused_at",
         "consecutive_failures",
+        // What is left to be worked out anew.
+        "stock_recount_at",
         "open_until",
         // The same token, encrypted with another key.
         "access_token",
+        "api_key",
+        "api_secret",
     ];
     let updates = Statement::all().filter(|it| {
         let text = it.text.trim_start();
@@ -128,6 +139,10 @@ fn no_update_forgets_updated_at() {
             "UPDATE webhook_secrets",
             "UPDATE idempotency_keys",
             "UPDATE api_keys",
+            // Buckets have a date of their own, and items that of their push.
+            "UPDATE rate_buckets",
+            "UPDATE stock_push_items",
+            "UPDATE sqlite_schema",
         ];
         text.starts_with("UPDATE ") && !has_none.iter().any(|start| text.starts_with(start))
     });
