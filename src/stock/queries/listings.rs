@@ -196,15 +196,15 @@ pub(crate) async fn levels_of_store(
 ) -> sqlx::Result<Vec<Level>> {
     on!(tx, conn => query_as(sql!(concat!(
         levels_of!(
-            "ps.store_id = $1 AND ps.product_id > $2
-             AND p.product_type = COALESCE($3, p.product_type)
-             AND ps.push_state = COALESCE($4, ps.push_state)"
+            "(ps.store_id, ps.product_id) > ($1, $2) AND ps.store_id <= $1
+             AND (CAST($3 AS TEXT) IS NULL OR p.product_type = $3)
+             AND (CAST($4 AS TEXT) IS NULL OR ps.push_state = $4)"
         ),
         " WHERE CAST($5 AS BOOLEAN) IS NULL OR $5 = (
               is_listed AND last_confirmed_quantity IS DISTINCT FROM
                   CASE WHEN effective_quantity > $6 THEN $6 ELSE effective_quantity END
           )
-          ORDER BY product_id
+          ORDER BY store_id, product_id
           LIMIT $7")))
         .bind(store_id).bind(after).bind(filter.product_type).bind(filter.push_state)
         .bind(filter.is_differing).bind(cap).bind(limit)

@@ -74,7 +74,7 @@ pub(crate) async fn products_of(
         "SELECT id, organization_id, name, sku, barcode, product_type, created_at, updated_at
          FROM products
          WHERE organization_id = $1 AND (created_at, id) > ($2, $3)
-           AND product_type = COALESCE($4, product_type)
+           AND (CAST($4 AS TEXT) IS NULL OR product_type = $4)
            AND (CAST($5 AS TEXT) IS NULL
                 OR LOWER(name) LIKE LOWER($5) ESCAPE '\\'
                 OR LOWER(sku) LIKE LOWER($5) ESCAPE '\\'

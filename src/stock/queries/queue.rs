@@ -32,7 +32,8 @@ pub(crate) struct Entry<'a> {
 /// exceptions. One of a blocked pair that was tried within the pause, which is when it was sent
 /// last or when it was blocked, is due after the pause. And one of a pair whose last push has no
 /// results yet is held by the store's run: it stays held, unless it has become more urgent, for
-/// the run holds the urgent ones less long.
+/// the run holds the urgent ones less long. (That is asked for by the key of the pair: `EXISTS`
+/// would read the index of everything that is on the way.)
 macro_rules! upsert_of {
     ($id:literal, $now:literal, $pairs:literal) => {
         concat!(
@@ -60,12 +61,11 @@ macro_rules! upsert_of {
                  last_enqueued_at = excluded.last_enqueued_at,
                  next_attempt_at = CASE
                      WHEN q.next_attempt_at <= excluded.next_attempt_at THEN q.next_attempt_at
-                     WHEN excluded.priority <= q.priority AND EXISTS (
-                         SELECT 1
+                     WHEN excluded.priority <= q.priority AND (
+                         SELECT held.in_flight_push_id
                          FROM product_stores AS held
                          WHERE held.store_id = q.store_id AND held.product_id = q.product_id
-                           AND held.in_flight_push_id IS NOT NULL
-                     ) THEN q.next_attempt_at
+                     ) IS NOT NULL THEN q.next_attempt_at
                      ELSE excluded.next_attempt_at END,
                  updated_at = excluded.updated_at"
         )
@@ -171,7 +171,8 @@ macro_rules! rows_of {
              WHERE store_id = $1 AND processed_at IS ",
             $which,
             " AND (created_at, id) < ($2, $3)
-               AND product_id = COALESCE($4, product_id) AND reason = COALESCE($5, reason)
+               AND (CAST($4 AS UUID) IS NULL OR product_id = $4)
+               AND (CAST($5 AS TEXT) IS NULL OR reason = $5)
                AND created_at >= $6 AND created_at < $7
              ORDER BY created_at DESC, id DESC
              LIMIT $8"

@@ -13,6 +13,7 @@ mod keys;
 mod marketplace;
 mod movements;
 mod operators;
+mod stock_catalogue;
 mod webhooks;
 
 use std::collections::BTreeSet;
@@ -108,6 +109,7 @@ fn is_scan(line: &str) -> bool {
         || line.starts_with("SCAN ")
             && line != "SCAN head"
             && line != "SCAN waiting"
+            && line != "SCAN affected"
             && line != "SCAN CONSTANT ROW"
             && !line.contains("json_each")
             && !line.contains("VIRTUAL")
@@ -145,6 +147,7 @@ async fn what_runs_all_the_time_runs_by_an_index(
         webhooks::DOMAIN,
         keys::DOMAIN,
         idempotency::DOMAIN,
+        stock_catalogue::DOMAIN,
         operators::DOMAIN,
         movements::DOMAIN
     )]
