@@ -159,10 +159,18 @@ pub(crate) struct RowFilter {
     pub(crate) from: DateTime<Utc>,
 }
 
-/// The rows of a store before the cursor, the newest first; those that are done, or those that
-/// are not.
+impl RowFilter {
+    fn is_for_all(&self) -> bool {
+        self.product_id.is_none() && self.reason.is_none()
+    }
+}
+
+/// The rows of a store before the cursor, the newest first: those that are done, or those that are
+/// not; of a product or for a reason, or all. Those that want all say so in another text:
+/// PostgreSQL believes that hardly a row passes a filter that may be absent, and would read and
+/// sort everything.
 macro_rules! rows_of {
-    ($which:literal) => {
+    ($which:literal, $filter:literal) => {
         concat!(
             "SELECT id, product_id, store_id, reason, priority, version, force, attempts,
                  created_at, last_enqueued_at, next_attempt_at, processed_at, outcome, push_id,
@@ -170,12 +178,19 @@ macro_rules! rows_of {
              FROM stock_update_queue
              WHERE store_id = $1 AND processed_at IS ",
             $which,
-            " AND (created_at, id) < ($2, $3)
-               AND (CAST($4 AS UUID) IS NULL OR product_id = $4)
-               AND (CAST($5 AS TEXT) IS NULL OR reason = $5)
-               AND created_at >= $6 AND created_at < $7
+            " AND (created_at, id) < ($2, $3) AND created_at >= $4 AND created_at < $5",
+            $filter,
+            "
              ORDER BY created_at DESC, id DESC
-             LIMIT $8"
+             LIMIT $6"
+        )
+    };
+    ($which:literal) => {
+        rows_of!(
+            $which,
+            "
+               AND (CAST($7 AS UUID) IS NULL OR product_id = $7)
+               AND (CAST($8 AS TEXT) IS NULL OR reason = $8)"
         )
     };
 }
@@ -188,9 +203,15 @@ pub(crate) async fn pending_rows(
     filter: RowFilter,
     limit: i64,
 ) -> sqlx::Result<Vec<QueueRow>> {
+    if filter.is_for_all() {
+        return on!(tx, conn => query_as(sql!(rows_of!("NULL", "")))
+            .bind(store_id).bind(cursor.at).bind(cursor.id).bind(filter.from)
+            .bind(filter.before).bind(limit)
+            .fetch_all(conn).await);
+    }
     on!(tx, conn => query_as(sql!(rows_of!("NULL")))
-        .bind(store_id).bind(cursor.at).bind(cursor.id).bind(filter.product_id)
-        .bind(filter.reason).bind(filter.from).bind(filter.before).bind(limit)
+        .bind(store_id).bind(cursor.at).bind(cursor.id).bind(filter.from).bind(filter.before)
+        .bind(limit).bind(filter.product_id).bind(filter.reason)
         .fetch_all(conn).await)
 }
 
@@ -202,9 +223,15 @@ pub(crate) async fn processed_rows(
     filter: RowFilter,
     limit: i64,
 ) -> sqlx::Result<Vec<QueueRow>> {
+    if filter.is_for_all() {
+        return on!(tx, conn => query_as(sql!(rows_of!("NOT NULL", "")))
+            .bind(store_id).bind(cursor.at).bind(cursor.id).bind(filter.from)
+            .bind(filter.before).bind(limit)
+            .fetch_all(conn).await);
+    }
     on!(tx, conn => query_as(sql!(rows_of!("NOT NULL")))
-        .bind(store_id).bind(cursor.at).bind(cursor.id).bind(filter.product_id)
-        .bind(filter.reason).bind(filter.from).bind(filter.before).bind(limit)
+        .bind(store_id).bind(cursor.at).bind(cursor.id).bind(filter.from).bind(filter.before)
+        .bind(limit).bind(filter.product_id).bind(filter.reason)
         .fetch_all(conn).await)
 }
 

@@ -18,7 +18,7 @@ const HOT: &[Hot] = &[
         arguments: r#"STORE, '["00000000000000000000000000000001"]', 'STOCK_ADDED', 70, FALSE, NOW, '018cc251f4007', TRUE, NOW, NOW, NOW"#,
         postgres: &[
             "product_set_items_component_idx",
-            "product_stores_pkey",
+            "product_stores_product_id_idx",
             "stock_update_queue_pending_key",
         ],
         sqlite: &[
@@ -33,7 +33,7 @@ const HOT: &[Hot] = &[
         arguments: r#"STORE, '["00000000000000000000000000000001"]'"#,
         postgres: &[
             "product_set_items_pkey",
-            "product_stores_pkey",
+            "product_stores_product_id_idx",
             "products_pkey",
         ],
         sqlite: &[
@@ -46,7 +46,7 @@ const HOT: &[Hot] = &[
     Hot {
         name: "listed_products",
         part: "(store_id, product_id) > ($1, $2) AND store_id <= $1",
-        arguments: "STORE, OTHER, 2000",
+        arguments: "STORE, OTHER, 200",
         postgres: &["product_stores_pkey"],
         sqlite: &["sqlite_autoindex_product_stores_1"],
         sorts: false,
@@ -60,27 +60,45 @@ const HOT: &[Hot] = &[
         sorts: true,
     },
     Hot {
-        name: "level",
-        part: "WHERE ps.store_id = $1 AND ps.product_id = $2) AS level",
-        arguments: "STORE, OTHER",
-        postgres: &[],
-        sqlite: &[],
-        sorts: false,
-    },
-    Hot {
         name: "levels_of_store",
         part: "(ps.store_id, ps.product_id) > ($1, $2)",
         arguments: "STORE, OTHER, NULL, NULL, NULL, 20000, 51",
-        postgres: &[],
-        sqlite: &[],
+        postgres: &[
+            "product_set_items_pkey",
+            "product_stores_pkey",
+            "product_stores_product_id_idx",
+            "products_pkey",
+            "stock_update_queue_pending_key",
+            "stores_pkey",
+        ],
+        sqlite: &[
+            "sqlite_autoindex_product_set_items_1",
+            "sqlite_autoindex_product_stores_1",
+            "sqlite_autoindex_products_1",
+            "sqlite_autoindex_stores_1",
+            "stock_update_queue_pending_key",
+        ],
         sorts: false,
     },
     Hot {
         name: "levels_of_product",
         part: "WHERE ps.product_id = $1 AND ps.store_id > $2",
         arguments: "OTHER, STORE, 51",
-        postgres: &[],
-        sqlite: &[],
+        postgres: &[
+            "product_set_items_pkey",
+            "product_stores_product_id_idx",
+            "products_pkey",
+            "stock_update_queue_pending_key",
+            "stores_pkey",
+        ],
+        sqlite: &[
+            "product_stores_product_id_idx",
+            "sqlite_autoindex_product_set_items_1",
+            "sqlite_autoindex_product_stores_1",
+            "sqlite_autoindex_products_1",
+            "sqlite_autoindex_stores_1",
+            "stock_update_queue_pending_key",
+        ],
         sorts: false,
     },
     Hot {
@@ -95,8 +113,16 @@ const HOT: &[Hot] = &[
         name: "products_by_barcode",
         part: "SELECT product_id FROM product_barcodes WHERE organization_id = $1 AND barcode = $2",
         arguments: "'org-1', '8680000000001'",
-        postgres: &[],
-        sqlite: &[],
+        postgres: &[
+            "product_barcodes_pkey",
+            "products_barcode_key",
+            "products_pkey",
+        ],
+        sqlite: &[
+            "products_barcode_key",
+            "sqlite_autoindex_product_barcodes_1",
+            "sqlite_autoindex_products_1",
+        ],
         sorts: true,
     },
     Hot {
@@ -109,8 +135,8 @@ const HOT: &[Hot] = &[
     },
     Hot {
         name: "processed_rows",
-        part: "processed_at IS NOT NULL AND (created_at, id) < ($2, $3)",
-        arguments: "STORE, NOW, OTHER, NULL, NULL, '1970-01-01T00:00:00Z', NOW, 51",
+        part: "processed_at IS NOT NULL AND (created_at, id) < ($2, $3) AND created_at >= $4 AND created_at < $5 ORDER BY",
+        arguments: "STORE, NOW, OTHER, '1970-01-01T00:00:00Z', NOW, 51",
         postgres: &["stock_update_queue_store_idx"],
         sqlite: &["stock_update_queue_store_idx"],
         sorts: false,
