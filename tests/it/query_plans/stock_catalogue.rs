@@ -146,7 +146,7 @@ const HOT: &[Hot] = &[
 const SEED_POSTGRES: &str = "
     INSERT INTO stores (id, organization_id, marketplace, external_store_id, store_name,
         access_token, currency, sync_token, sync_status, created_at, updated_at)
-    SELECT CAST(lpad(to_hex(n), 32, '0') AS UUID), CASE WHEN n > 20 THEN 'other' ELSE 'org-' || n % 10 END, 'trendyol', 'shop-' || n,
+    SELECT CAST(lpad(to_hex(n), 32, '0') AS UUID), CASE WHEN n > 20 THEN 'other' ELSE 'org-' || (n % 10) END, 'trendyol', 'shop-' || n,
         'Shop', 'token', 'TRY', CAST(lpad(to_hex(n), 32, '0') AS UUID), 'pending',
         TIMESTAMPTZ '2023-01-01 12:00:00Z', TIMESTAMPTZ '2023-01-01 12:00:00Z'
     FROM generate_series(1, 2020) AS n;
@@ -155,7 +155,7 @@ const SEED_POSTGRES: &str = "
     FROM stores;
     INSERT INTO products (id, organization_id, name, sku, barcode, product_type, created_at,
         updated_at)
-    SELECT CAST(lpad(to_hex(n), 32, '0') AS UUID), 'org-' || n % 10, 'Product ' || n,
+    SELECT CAST(lpad(to_hex(n), 32, '0') AS UUID), 'org-' || (n % 10), 'Product ' || n,
         'SKU-' || n, '868' || n, CASE WHEN n / 10 % 10 = 0 THEN 'SET' ELSE 'SIMPLE' END,
         TIMESTAMPTZ '2023-01-01 12:00:00Z' + n * INTERVAL '1 second',
         TIMESTAMPTZ '2023-01-01 12:00:00Z' + n * INTERVAL '1 second'
@@ -187,7 +187,7 @@ const SEED_SQLITE: &str = "
     WITH RECURSIVE series (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < 2020)
     INSERT INTO stores (id, organization_id, marketplace, external_store_id, store_name,
         access_token, currency, sync_token, sync_status, created_at, updated_at)
-    SELECT unhex(printf('%032x', n)), CASE WHEN n > 20 THEN 'other' ELSE 'org-' || n % 10 END, 'trendyol', 'shop-' || n,
+    SELECT unhex(printf('%032x', n)), CASE WHEN n > 20 THEN 'other' ELSE 'org-' || (n % 10) END, 'trendyol', 'shop-' || n,
         'Shop', 'token', 'TRY', unhex(printf('%032x', n)), 'pending',
         '2023-01-01T12:00:00+00:00', '2023-01-01T12:00:00+00:00'
     FROM series;
@@ -197,7 +197,7 @@ const SEED_SQLITE: &str = "
     WITH RECURSIVE series (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < 30000)
     INSERT INTO products (id, organization_id, name, sku, barcode, product_type, created_at,
         updated_at)
-    SELECT unhex(printf('%032x', n)), 'org-' || n % 10, 'Product ' || n, 'SKU-' || n, '868' || n,
+    SELECT unhex(printf('%032x', n)), 'org-' || (n % 10), 'Product ' || n, 'SKU-' || n, '868' || n,
         CASE WHEN n / 10 % 10 = 0 THEN 'SET' ELSE 'SIMPLE' END,
         strftime('%Y-%m-%dT%H:%M:%S+00:00', 1672574400 + n, 'unixepoch'),
         strftime('%Y-%m-%dT%H:%M:%S+00:00', 1672574400 + n, 'unixepoch')
