@@ -51,7 +51,7 @@ async fn every_statement_can_be_prepared(#[values(Embedded, Server)] on: Profile
 }
 
 /// How many statements have a text for each database.
-const SPLITS: usize = 104;
+const SPLITS: usize = 16;
 
 #[test]
 fn few_statements_have_two_texts() {

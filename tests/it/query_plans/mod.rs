@@ -14,6 +14,7 @@ mod marketplace;
 mod movements;
 mod operators;
 mod stock_catalogue;
+mod stock_history;
 mod stock_push;
 mod webhooks;
 

@@ -333,7 +333,6 @@ async fn a_batch_is_at_most_ten_statements_however_many_items_it_has() {
         shops.app.execute("DELETE FROM products").await;
         let products = shops.list_many(store, items).await;
         shops.enqueue(store, &products, Reason::StockAdded).await;
-        // What a connection learns of types it learns once.
         let log = Log::start("sqlx::query=debug");
         shops.push(store).await;
         let statements: Vec<String> = log
@@ -342,6 +341,8 @@ async fn a_batch_is_at_most_ten_statements_however_many_items_it_has() {
             .filter(|line| line["target"] == "sqlx::query")
             .filter_map(|line| line["summary"].as_str().map(str::to_owned))
             .filter(|text| !text.starts_with("BEGIN") && !text.starts_with("COMMIT"))
+            // What a connection learns of types it learns once, whichever of the pool it is.
+            .filter(|text| !text.starts_with("SELECT pg_type."))
             .collect();
         assert_eq!(shops.outcomes(store).await["SENT"], items);
         counts.push(statements);
