@@ -4,7 +4,9 @@
 //! ([`Db::read`], [`Db::write`]) and ended by [`Tx::save`]; a `Tx` that is dropped is rolled
 //! back. Never hold one across an HTTP call. [`on!`] runs one query expression on either
 //! driver; [`sql!`] marks a literal, so that one test can prepare every statement on both
-//! schemas; where the dialects really differ, [`Tx::pick`] shows it at the place.
+//! schemas; where the dialects say the same in different words, [`both!`] puts one text together
+//! from what they share and from pieces that are given the dialect; where they really differ,
+//! [`Tx::pick`] shows it at the place.
 //!
 //! | Rust | PostgreSQL | SQLite (STRICT) |
 //! |---|---|---|
@@ -31,6 +33,7 @@ pub(crate) mod json_uuid;
 mod migrate;
 mod persist;
 mod pg_tx;
+mod pieces;
 mod schema;
 mod statement;
 mod transaction;
@@ -40,6 +43,9 @@ pub use error::DbError;
 pub(crate) use error::Trouble;
 pub(crate) use persist::{AsTransient, is_collision, persist, persist_within};
 pub use pg_tx::PgTx;
+pub(crate) use pieces::{
+    both, ids, is_listed, is_one_of, look_up, only_postgres, only_sqlite, rows, texts,
+};
 pub use statement::Statement;
 pub(crate) use statement::sql;
 pub use transaction::Tx;

@@ -13,6 +13,9 @@ pub struct Statement {
     pub line: u32,
     /// The only dialect it is for; none when it is for both.
     pub only: Option<Dialect>,
+    /// Whether it is maintained for this dialect alone: false when it comes from pieces that are
+    /// written once for both.
+    pub is_written_apart: bool,
 }
 
 inventory::collect!(Statement);
@@ -24,16 +27,30 @@ impl Statement {
     }
 }
 
-/// Marks a literal as SQL of both dialects, or of one (`sql!(postgres: "…")`).
+/// Marks a literal as SQL of both dialects, or of one (`sql!(postgres: "…")`). What differs in
+/// few places is written once, with [`both!`](super::both).
 macro_rules! sql {
-    (@register $text:expr, $only:expr) => {{
+    (@register $text:expr, $only:expr, $is_written_apart:literal) => {{
         inventory::submit! {
-            $crate::db::Statement { text: $text, file: file!(), line: line!(), only: $only }
+            $crate::db::Statement {
+                text: $text,
+                file: file!(),
+                line: line!(),
+                only: $only,
+                is_written_apart: $is_written_apart,
+            }
         }
         $text
     }};
-    (postgres: $text:expr) => { $crate::db::sql!(@register $text, Some($crate::db::Dialect::Postgres)) };
-    (sqlite: $text:expr) => { $crate::db::sql!(@register $text, Some($crate::db::Dialect::Sqlite)) };
-    ($text:expr) => { $crate::db::sql!(@register $text, None) };
+    (@once $dialect:ident $text:expr) => {
+        $crate::db::sql!(@register $text, Some($crate::db::Dialect::$dialect), false)
+    };
+    (postgres: $text:expr) => {
+        $crate::db::sql!(@register $text, Some($crate::db::Dialect::Postgres), true)
+    };
+    (sqlite: $text:expr) => {
+        $crate::db::sql!(@register $text, Some($crate::db::Dialect::Sqlite), true)
+    };
+    ($text:expr) => { $crate::db::sql!(@register $text, None, false) };
 }
 pub(crate) use sql;

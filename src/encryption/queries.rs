@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{query, query_scalar};
 
 use super::keyring::KeyId;
-use crate::db::{Tx, on, sql};
+use crate::db::{Tx, both, on, only_postgres, sql};
 
 /// The keys that values may be sealed with.
 pub(super) async fn keys_in_use(tx: &mut Tx) -> sqlx::Result<Vec<KeyId>> {
@@ -15,9 +15,10 @@ pub(super) async fn keys_in_use(tx: &mut Tx) -> sqlx::Result<Vec<KeyId>> {
 /// Keeps a key from being freed until the transaction ends; tells whether it is in use.
 pub(super) async fn share_key(tx: &mut Tx, id: &KeyId) -> sqlx::Result<bool> {
     // SQLite has one writer anyway.
-    let sql = tx.pick(
-        sql!(postgres: "SELECT 1 FROM encryption_keys WHERE key_id = $1 FOR KEY SHARE"),
-        sql!(sqlite: "SELECT 1 FROM encryption_keys WHERE key_id = $1"),
+    let sql = both!(
+        tx,
+        "SELECT 1 FROM encryption_keys WHERE key_id = $1",
+        only_postgres!(" FOR KEY SHARE")
     );
     on!(tx, conn => query(sql).bind(id).fetch_optional(conn).await.map(|row| row.is_some()))
 }
@@ -33,9 +34,10 @@ pub(super) async fn note_key(tx: &mut Tx, id: &KeyId, now: DateTime<Utc>) -> sql
 
 /// Waits until nobody seals with a key any more, and lets nobody begin.
 pub(super) async fn lock_key(tx: &mut Tx, id: &KeyId) -> sqlx::Result<()> {
-    let sql = tx.pick(
-        sql!(postgres: "SELECT key_id FROM encryption_keys WHERE key_id = $1 FOR UPDATE"),
-        sql!(sqlite: "SELECT key_id FROM encryption_keys WHERE key_id = $1"),
+    let sql = both!(
+        tx,
+        "SELECT key_id FROM encryption_keys WHERE key_id = $1",
+        only_postgres!(" FOR UPDATE")
     );
     on!(tx, conn => query(sql).bind(id).execute(conn).await.map(|_| ()))
 }

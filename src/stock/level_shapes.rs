@@ -121,14 +121,14 @@ pub(super) fn level_filter(fields: &mut Fields<'_>) -> Option<LevelFilter> {
     })
 }
 
-/// How a store sells a product; what is absent stays.
+/// How a store sells a product.
 #[derive(Debug, Object)]
 #[oai(rename_all = "camelCase", example)]
 pub(super) struct UpdateListing {
-    /// Whether it does; true for a product that is new there, unless you say otherwise.
+    /// Whether it does; true unless you say otherwise.
     is_listed: Option<bool>,
-    /// What the marketplace calls the product, if it has a name of its own for it; null: it has
-    /// none.
+    /// What the marketplace calls the product, if it has a name of its own for it; absent: as
+    /// before; null: it has none.
     #[oai(validator(min_length = 1, max_length = 255))]
     external_sku: MaybeUndefined<String>,
     /// The same: the barcode there.

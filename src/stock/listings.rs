@@ -40,8 +40,7 @@ pub(super) async fn change_listing(
     require_store(&mut tx, &pair.organization_id, store_id).await?;
     let product = own_product(&mut tx, &pair.organization_id, product_id).await?;
     let before = listings::lock_listing(&mut tx, store_id, product_id).await?;
-    let is_new = before.is_none();
-    if is_new && product.product_type == ProductType::Simple {
+    if before.is_none() && product.product_type == ProductType::Simple {
         // With what lies in the warehouses that the store draws on.
         open_row(app, &mut tx, &pair.organization_id, (store_id, product_id)).await?;
     }
@@ -49,7 +48,7 @@ pub(super) async fn change_listing(
     let before = listings::lock_listing(&mut tx, store_id, product_id).await?;
     let before = before.ok_or(Error::PairNotFound(store_id, product_id))?;
     let mut listing = before.clone();
-    listing.is_listed = change.is_listed.unwrap_or(is_new || before.is_listed);
+    listing.is_listed = change.is_listed.unwrap_or(true);
     change.external_sku.update_to(&mut listing.external_sku);
     change
         .external_barcode

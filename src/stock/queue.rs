@@ -151,7 +151,7 @@ pub(super) async fn summary(app: &App, organization_id: &str) -> Result<Summary,
     }
     let of_store = |gate: StoreGate| StoreSummary {
         waiting: by_store.get(&gate.store_id).copied().unwrap_or_default(),
-        closed: Closed::now(app, &gate.gate, now),
+        closed: Closed::now(app, gate.marketplace, &gate.gate, now),
         gate,
     };
     Ok(Summary {

@@ -126,7 +126,23 @@ pub(crate) struct Closed {
 
 impl Closed {
     /// The closed gate that opens last; none when the marketplace may be asked now.
-    pub(crate) fn now(app: &App, gate: &GateRow, now: DateTime<Utc>) -> Option<Self> {
+    pub(crate) fn now(
+        app: &App,
+        marketplace: Marketplace,
+        gate: &GateRow,
+        now: DateTime<Utc>,
+    ) -> Option<Self> {
+        if app.adapters.get(marketplace).is_none() {
+            return Some(Self {
+                reason: GateReason::AdapterMissing,
+                opens_at: None,
+            });
+        }
+        Self::by_row(app, gate, now)
+    }
+
+    /// The same, as the last run has left it.
+    pub(crate) fn by_row(app: &App, gate: &GateRow, now: DateTime<Utc>) -> Option<Self> {
         if !app.settings.stock.enabled {
             return Some(Self {
                 reason: GateReason::Disabled,
@@ -173,7 +189,7 @@ pub(super) async fn get_settings(
 
 async fn with_gate(app: &App, tx: &mut Tx, store: StoreRow) -> Result<StockSettings, Error> {
     let gate = queries::gate_row(tx, store.id).await?.unwrap_or_default();
-    let closed = Closed::now(app, &gate, app.clock.now());
+    let closed = Closed::now(app, store.marketplace, &gate, app.clock.now());
     Ok(StockSettings {
         store,
         gate,

@@ -9,7 +9,9 @@ use sqlx::types::Json;
 use sqlx::{FromRow, query, query_as, query_scalar};
 use uuid::Uuid;
 
-use crate::db::{Tx, json_instant, json_uuid, on, sql};
+use crate::db::{
+    Tx, both, json_instant, json_uuid, look_up, on, only_postgres, only_sqlite, rows, sql,
+};
 use crate::http::page::Cursor;
 use crate::marketplace::dead_letters::DeadReceipt;
 use crate::marketplace::model::{
@@ -66,25 +68,18 @@ pub async fn claim_receipts(
     now: DateTime<Utc>,
 ) -> sqlx::Result<HashSet<SyncLogId>> {
     // In the order of receipts, so that two batches that share some cannot wait for each other.
-    let sql = tx.pick(
-        sql!(postgres:
-            "INSERT INTO sync_logs (id, store_id, receipt, status, attempt, failed_attempt,
-                 next_retry_at, created_at, updated_at)
-             SELECT c.id, c.store_id, c.receipt, 'pending', 0, 0, c.until, $2, $2
-             FROM jsonb_to_recordset($1) AS c (id UUID, store_id UUID, receipt TEXT,
-                 until TIMESTAMPTZ)
-             ORDER BY c.store_id, c.receipt
-             ON CONFLICT (store_id, receipt) DO NOTHING
-             RETURNING id"),
-        sql!(sqlite:
-            "INSERT INTO sync_logs (id, store_id, receipt, status, attempt, failed_attempt,
-                 next_retry_at, created_at, updated_at)
-             SELECT unhex(value ->> 'id'), unhex(value ->> 'store_id'), value ->> 'receipt',
-                 'pending', 0, 0, value ->> 'until', $2, $2
-             FROM json_each($1)
-             WHERE TRUE
-             ON CONFLICT (store_id, receipt) DO NOTHING
-             RETURNING id"),
+    let sql = both!(
+        tx,
+        "INSERT INTO sync_logs (id, store_id, receipt, status, attempt, failed_attempt,
+             next_retry_at, created_at, updated_at)
+         SELECT c.id, c.store_id, c.receipt, 'pending', 0, 0, c.until, $2, $2
+         FROM ",
+        rows!("$1", id UUID, store_id UUID, receipt TEXT, until TIMESTAMPTZ),
+        " AS c
+         WHERE TRUE
+         ORDER BY c.store_id, c.receipt
+         ON CONFLICT (store_id, receipt) DO NOTHING
+         RETURNING id"
     );
     let ids: Vec<SyncLogId> = on!(tx, conn => query_scalar(sql)
         .bind(Json(claims)).bind(now)
@@ -94,25 +89,16 @@ pub async fn claim_receipts(
 
 /// What is known of these receipts.
 pub async fn known_receipts(tx: &mut Tx, receipts: &[Receipt]) -> sqlx::Result<Vec<KnownReceipt>> {
-    // At most one row a receipt: so PostgreSQL looks each up, whatever it believes of the table.
-    let sql = tx.pick(
-        sql!(postgres:
-            "SELECT l.*
-             FROM jsonb_to_recordset($1) AS asked (store_id UUID, receipt TEXT)
-             CROSS JOIN LATERAL (
-                 SELECT store_id, id, receipt, status, order_id, amount_minor, currency,
-                     error_details, next_retry_at, imported_at
-                 FROM sync_logs
-                 WHERE store_id = asked.store_id AND receipt = asked.receipt
-                 LIMIT 1
-             ) AS l"),
-        sql!(sqlite:
-            "SELECT l.store_id, l.id, l.receipt, l.status, l.order_id, l.amount_minor, l.currency,
-                 l.error_details, l.next_retry_at, l.imported_at
-             FROM json_each($1) AS asked
-             CROSS JOIN sync_logs AS l
-                 ON l.store_id = unhex(asked.value ->> 'store_id')
-                 AND l.receipt = asked.value ->> 'receipt'"),
+    let sql = both!(
+        tx,
+        "SELECT l.store_id, l.id, l.receipt, l.status, l.order_id, l.amount_minor, l.currency,
+             l.error_details, l.next_retry_at, l.imported_at
+         FROM ",
+        rows!("$1", store_id UUID, receipt TEXT),
+        " AS asked ",
+        look_up!(
+            "sync_logs" as "l" on "l.store_id = asked.store_id AND l.receipt = asked.receipt"
+        )
     );
     on!(tx, conn => query_as(sql).bind(Json(receipts)).fetch_all(conn).await)
 }
@@ -140,48 +126,28 @@ pub async fn record_outcomes(
     now: DateTime<Utc>,
 ) -> sqlx::Result<HashSet<SyncLogId>> {
     // PostgreSQL would rather read all of some ten thousand rows than look up a hundred.
-    let sql = tx.pick(
-        sql!(postgres:
-            "UPDATE sync_logs AS l
-             SET status = o.status, order_id = o.order_id, amount_minor = o.amount_minor,
-                 currency = o.currency, imported_at = o.imported_at,
-                 error_details = o.error_details, attempt = o.attempt,
-                 failed_attempt = o.failed_attempt, next_retry_at = o.next_retry_at,
-                 dead_at = o.dead_at, updated_at = $2
-             FROM jsonb_to_recordset($1) AS o (id UUID, status TEXT, order_id TEXT,
-                 amount_minor BIGINT, currency TEXT, imported_at TIMESTAMPTZ, error_details TEXT,
-                 attempt INTEGER, failed_attempt INTEGER, next_retry_at TIMESTAMPTZ,
-                 dead_at TIMESTAMPTZ, claimed_until TIMESTAMPTZ)
-             WHERE l.id = o.id
-               AND l.id = ANY (ARRAY (
-                   SELECT CAST(value ->> 'id' AS UUID) FROM jsonb_array_elements($1)))
-               AND l.status <> 'success'
-               AND (o.claimed_until IS NULL
-                    OR (l.status = 'pending' AND l.next_retry_at = o.claimed_until))
-             RETURNING l.id"),
-        sql!(sqlite:
-            "UPDATE sync_logs
-             SET status = o.status, order_id = o.order_id, amount_minor = o.amount_minor,
-                 currency = o.currency, imported_at = o.imported_at,
-                 error_details = o.error_details, attempt = o.attempt,
-                 failed_attempt = o.failed_attempt, next_retry_at = o.next_retry_at,
-                 dead_at = o.dead_at, updated_at = $2
-             FROM (
-                 SELECT unhex(value ->> 'id') AS id, value ->> 'status' AS status,
-                     value ->> 'order_id' AS order_id, value ->> 'amount_minor' AS amount_minor,
-                     value ->> 'currency' AS currency, value ->> 'imported_at' AS imported_at,
-                     value ->> 'error_details' AS error_details, value ->> 'attempt' AS attempt,
-                     value ->> 'failed_attempt' AS failed_attempt,
-                     value ->> 'next_retry_at' AS next_retry_at, value ->> 'dead_at' AS dead_at,
-                     value ->> 'claimed_until' AS claimed_until
-                 FROM json_each($1)
-             ) AS o
-             WHERE sync_logs.id = o.id
-               AND sync_logs.status <> 'success'
-               AND (o.claimed_until IS NULL
-                    OR (sync_logs.status = 'pending'
-                        AND sync_logs.next_retry_at = o.claimed_until))
-             RETURNING id"),
+    let sql = both!(
+        tx,
+        "UPDATE sync_logs
+         SET status = o.status, order_id = o.order_id, amount_minor = o.amount_minor,
+             currency = o.currency, imported_at = o.imported_at,
+             error_details = o.error_details, attempt = o.attempt,
+             failed_attempt = o.failed_attempt, next_retry_at = o.next_retry_at,
+             dead_at = o.dead_at, updated_at = $2
+         FROM ",
+        rows!("$1", id UUID, status TEXT, order_id TEXT, amount_minor BIGINT, currency TEXT,
+            imported_at TIMESTAMPTZ, error_details TEXT, attempt INTEGER, failed_attempt INTEGER,
+            next_retry_at TIMESTAMPTZ, dead_at TIMESTAMPTZ, claimed_until TIMESTAMPTZ),
+        " AS o
+         WHERE sync_logs.id = o.id
+           AND sync_logs.status <> 'success'
+           AND (o.claimed_until IS NULL
+                OR (sync_logs.status = 'pending' AND sync_logs.next_retry_at = o.claimed_until))",
+        only_postgres!(
+            " AND sync_logs.id = ANY (ARRAY (
+                  SELECT CAST(value ->> 'id' AS UUID) FROM jsonb_array_elements($1)))"
+        ),
+        " RETURNING sync_logs.id"
     );
     let ids: Vec<SyncLogId> =
         on!(tx, conn => query_scalar(sql).bind(Json(outcomes)).bind(now).fetch_all(conn).await)?;
@@ -245,27 +211,18 @@ pub async fn due_rows(
     limit: u32,
 ) -> sqlx::Result<Vec<DueRow>> {
     // SQLite would rather look up what is due and sort all of it for each batch.
-    let sql = tx.pick(
-        sql!(postgres:
-            "SELECT id, receipt, created_at, attempt, failed_attempt
-             FROM sync_logs
-             WHERE store_id = $1
-               AND status <> 'success'
-               AND dead_at IS NULL
-               AND COALESCE(next_retry_at, created_at) <= $2
-               AND (created_at, id) > ($3, $4)
-             ORDER BY created_at, id
-             LIMIT $5"),
-        sql!(sqlite:
-            "SELECT id, receipt, created_at, attempt, failed_attempt
-             FROM sync_logs INDEXED BY sync_logs_batch_idx
-             WHERE store_id = $1
-               AND status <> 'success'
-               AND dead_at IS NULL
-               AND COALESCE(next_retry_at, created_at) <= $2
-               AND (created_at, id) > ($3, $4)
-             ORDER BY created_at, id
-             LIMIT $5"),
+    let sql = both!(
+        tx,
+        "SELECT id, receipt, created_at, attempt, failed_attempt
+         FROM sync_logs",
+        only_sqlite!(" INDEXED BY sync_logs_batch_idx"),
+        " WHERE store_id = $1
+           AND status <> 'success'
+           AND dead_at IS NULL
+           AND COALESCE(next_retry_at, created_at) <= $2
+           AND (created_at, id) > ($3, $4)
+         ORDER BY created_at, id
+         LIMIT $5"
     );
     on!(tx, conn => query_as(sql)
         .bind(store_id).bind(now).bind(cursor.created_at).bind(cursor.id).bind(i64::from(limit))

@@ -7,7 +7,7 @@ use jobs::StoreId;
 use sqlx::{FromRow, query, query_as, query_scalar};
 use uuid::Uuid;
 
-use crate::db::{Tx, json_uuid, on, sql};
+use crate::db::{Tx, both, is_listed, is_one_of, json_uuid, on, only_postgres, sql};
 
 /// A store that has something due.
 #[derive(Clone, Debug, FromRow)]
@@ -78,24 +78,19 @@ pub async fn claim_slots(
 ) -> sqlx::Result<HashSet<StoreId>> {
     // In the order of ids, so that two passes at once cannot wait for each other.
     // An array rather than `IN`, which PostgreSQL joins by reading all stores.
-    let sql = tx.pick(
-        sql!(postgres:
-            "UPDATE stores
-             SET enqueued_until = $2
-             WHERE id = ANY (ARRAY (
-                 SELECT id FROM stores
-                 WHERE id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
-                   AND (enqueued_until IS NULL OR enqueued_until <= $3)
-                 ORDER BY id
-                 FOR UPDATE
-             ))
-             RETURNING id"),
-        sql!(sqlite:
-            "UPDATE stores
-             SET enqueued_until = $2
-             WHERE id IN (SELECT unhex(value) FROM json_each($1))
-               AND (enqueued_until IS NULL OR enqueued_until <= $3)
-             RETURNING id"),
+    let sql = both!(
+        tx,
+        "UPDATE stores
+         SET enqueued_until = $2
+         WHERE id ",
+        is_one_of!(
+            "SELECT id FROM stores WHERE id ",
+            is_listed!("$1"),
+            " AND (enqueued_until IS NULL OR enqueued_until <= $3)
+             ORDER BY id",
+            only_postgres!(" FOR UPDATE")
+        ),
+        " RETURNING id"
     );
     let ids: Vec<StoreId> = on!(tx, conn => query_scalar(sql)
         .bind(json_uuid::list(stores)).bind(until).bind(now)
@@ -111,22 +106,18 @@ pub async fn move_slots(
     from: DateTime<Utc>,
     until: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let sql = tx.pick(
-        sql!(postgres:
-            "UPDATE stores
-             SET enqueued_until = $3
-             WHERE id = ANY (ARRAY (
-                 SELECT id FROM stores
-                 WHERE id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
-                   AND enqueued_until = $2
-                 ORDER BY id
-                 FOR UPDATE
-             ))"),
-        sql!(sqlite:
-            "UPDATE stores
-             SET enqueued_until = $3
-             WHERE id IN (SELECT unhex(value) FROM json_each($1))
-               AND enqueued_until = $2"),
+    let sql = both!(
+        tx,
+        "UPDATE stores
+         SET enqueued_until = $3
+         WHERE id ",
+        is_one_of!(
+            "SELECT id FROM stores WHERE id ",
+            is_listed!("$1"),
+            " AND enqueued_until = $2
+             ORDER BY id",
+            only_postgres!(" FOR UPDATE")
+        )
     );
     on!(tx, conn => query(sql).bind(json_uuid::list(stores)).bind(from).bind(until)
         .execute(conn).await.map(|_| ()))

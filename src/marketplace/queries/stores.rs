@@ -9,7 +9,7 @@ use sqlx::types::Json;
 use sqlx::{query, query_as, query_scalar};
 use uuid::Uuid;
 
-use crate::db::{Tx, json_uuid, on, sql};
+use crate::db::{Tx, both, is_listed, json_uuid, on, only_postgres, rows, sql};
 use crate::encryption::{Sealed, SealedColumn};
 use crate::lease::LeaseTable;
 use crate::marketplace::model::{
@@ -58,17 +58,13 @@ pub(crate) async fn set_access_token(
 
 /// The stores that these tokens open.
 pub async fn stores_by_tokens(tx: &mut Tx, tokens: &[SyncToken]) -> sqlx::Result<Vec<OpenStore>> {
-    let sql = tx.pick(
-        sql!(postgres:
-            "SELECT sync_token, id, organization_id, marketplace, access_token, currency,
-                 sync_status, last_sync_at, imported_success_count, paused_until
-             FROM stores
-             WHERE sync_token = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))"),
-        sql!(sqlite:
-            "SELECT sync_token, id, organization_id, marketplace, access_token, currency,
-                 sync_status, last_sync_at, imported_success_count, paused_until
-             FROM stores
-             WHERE sync_token IN (SELECT unhex(value) FROM json_each($1))"),
+    let sql = both!(
+        tx,
+        "SELECT sync_token, id, organization_id, marketplace, access_token, currency,
+             sync_status, last_sync_at, imported_success_count, paused_until
+         FROM stores
+         WHERE sync_token ",
+        is_listed!("$1")
     );
     on!(tx, conn => query_as(sql).bind(json_uuid::list(tokens)).fetch_all(conn).await)
 }
@@ -158,23 +154,21 @@ pub async fn store_by_name(
 /// written one after the other and each sees the ones before; tells whether it exists.
 pub async fn lock_store(tx: &mut Tx, id: StoreId) -> sqlx::Result<bool> {
     // SQLite has one writer anyway.
-    let sql = tx.pick(
-        sql!(postgres: "SELECT 1 FROM stores WHERE id = $1 FOR NO KEY UPDATE"),
-        sql!(sqlite: "SELECT 1 FROM stores WHERE id = $1"),
+    let sql = both!(
+        tx,
+        "SELECT 1 FROM stores WHERE id = $1",
+        only_postgres!(" FOR NO KEY UPDATE")
     );
     on!(tx, conn => query(sql).bind(id).fetch_optional(conn).await.map(|row| row.is_some()))
 }
 
 /// Locks stores, always in the same order; tells which of them exist.
 pub async fn lock_stores(tx: &mut Tx, ids: &[StoreId]) -> sqlx::Result<HashSet<StoreId>> {
-    let sql = tx.pick(
-        sql!(postgres:
-            "SELECT stores.id
-             FROM stores
-             WHERE id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
-             ORDER BY id
-             FOR NO KEY UPDATE"),
-        sql!(sqlite: "SELECT stores.id FROM stores WHERE id IN (SELECT unhex(value) FROM json_each($1))"),
+    let sql = both!(
+        tx,
+        "SELECT stores.id FROM stores WHERE id ",
+        is_listed!("$1"),
+        only_postgres!(" ORDER BY id FOR NO KEY UPDATE")
     );
     let there: Vec<StoreId> =
         on!(tx, conn => query_scalar(sql).bind(json_uuid::list(ids)).fetch_all(conn).await)?;
@@ -188,16 +182,10 @@ pub async fn lock_leased_store(
     id: StoreId,
     lease: Uuid,
 ) -> sqlx::Result<Option<bool>> {
-    let sql = tx.pick(
-        sql!(postgres:
-            "SELECT paused_at IS NOT NULL
-             FROM stores
-             WHERE id = $1 AND lease_token = $2
-             FOR NO KEY UPDATE"),
-        sql!(sqlite:
-            "SELECT paused_at IS NOT NULL
-             FROM stores
-             WHERE id = $1 AND lease_token = $2"),
+    let sql = both!(
+        tx,
+        "SELECT paused_at IS NOT NULL FROM stores WHERE id = $1 AND lease_token = $2",
+        only_postgres!(" FOR NO KEY UPDATE")
     );
     on!(tx, conn => query_scalar(sql).bind(id).bind(lease).fetch_optional(conn).await)
 }
@@ -222,31 +210,20 @@ pub async fn record_attempts(
     now: DateTime<Utc>,
 ) -> sqlx::Result<HashMap<StoreId, i64>> {
     // PostgreSQL would rather read all of a few thousand stores than look some up.
-    let sql = tx.pick(
-        sql!(postgres:
-            "UPDATE stores AS s
-             SET imported_success_count = s.imported_success_count + o.successes,
-                 sync_status = o.status,
-                 last_sync_at = $2,
-                 updated_at = $2
-             FROM jsonb_to_recordset($1) AS o (id UUID, successes BIGINT, status TEXT)
-             WHERE s.id = o.id
-               AND s.id = ANY (ARRAY (
-                   SELECT CAST(value ->> 'id' AS UUID) FROM jsonb_array_elements($1)))
-             RETURNING s.id, s.imported_success_count"),
-        sql!(sqlite:
-            "UPDATE stores
-             SET imported_success_count = imported_success_count + o.successes,
-                 sync_status = o.status,
-                 last_sync_at = $2,
-                 updated_at = $2
-             FROM (
-                 SELECT unhex(value ->> 'id') AS id, value ->> 'successes' AS successes,
-                     value ->> 'status' AS status
-                 FROM json_each($1)
-             ) AS o
-             WHERE stores.id = o.id
-             RETURNING id, imported_success_count"),
+    let sql = both!(
+        tx,
+        "UPDATE stores
+         SET imported_success_count = stores.imported_success_count + o.successes,
+             sync_status = o.status, last_sync_at = $2, updated_at = $2
+         FROM ",
+        rows!("$1", id UUID, successes BIGINT, status TEXT),
+        " AS o
+         WHERE stores.id = o.id",
+        only_postgres!(
+            " AND stores.id = ANY (ARRAY (
+                  SELECT CAST(value ->> 'id' AS UUID) FROM jsonb_array_elements($1)))"
+        ),
+        " RETURNING stores.id, stores.imported_success_count"
     );
     let counts: Vec<(StoreId, i64)> =
         on!(tx, conn => query_as(sql).bind(Json(outcomes)).bind(now).fetch_all(conn).await)?;

@@ -5,8 +5,9 @@ use jobs::{PushId, StoreId};
 use serde::Serialize;
 use sqlx::types::Json;
 use sqlx::{FromRow, query, query_as};
+use uuid::Uuid;
 
-use crate::db::{Tx, json_uuid, on, sql};
+use crate::db::{Tx, both, json_uuid, on, rows, sql};
 use crate::http::page::Cursor;
 use crate::stock::model::{ApiLogId, ApiLogType, Provider};
 
@@ -39,28 +40,19 @@ pub(crate) async fn insert_logs(
     logs: &[NewLog],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let sql = tx.pick(
-        sql!(postgres:
-            "INSERT INTO api_logs (id, organization_id, provider, type, store_id, push_id, method,
-                 url, request_body, response_body, truncated, http_status, is_success, error,
-                 duration_ms, correlation_id, created_at, updated_at)
-             SELECT l.id, $2, l.provider, l.kind, $3, $4, l.method, l.url, l.request_body,
-                 l.response_body, l.truncated, l.http_status, l.is_success, l.error,
-                 l.duration_ms, l.correlation_id, $5, $5
-             FROM jsonb_to_recordset($1) AS l (id UUID, provider TEXT, kind TEXT, method TEXT,
-                 url TEXT, request_body TEXT, response_body TEXT, truncated BOOLEAN,
-                 http_status INTEGER, is_success BOOLEAN, error TEXT, duration_ms BIGINT,
-                 correlation_id TEXT)"),
-        sql!(sqlite:
-            "INSERT INTO api_logs (id, organization_id, provider, type, store_id, push_id, method,
-                 url, request_body, response_body, truncated, http_status, is_success, error,
-                 duration_ms, correlation_id, created_at, updated_at)
-             SELECT unhex(value ->> 'id'), $2, value ->> 'provider', value ->> 'kind', $3, $4,
-                 value ->> 'method', value ->> 'url', value ->> 'request_body',
-                 value ->> 'response_body', value ->> 'truncated', value ->> 'http_status',
-                 value ->> 'is_success', value ->> 'error', value ->> 'duration_ms',
-                 value ->> 'correlation_id', $5, $5
-             FROM json_each($1)"),
+    let sql = both!(
+        tx,
+        "INSERT INTO api_logs (id, organization_id, provider, type, store_id, push_id, method,
+             url, request_body, response_body, truncated, http_status, is_success, error,
+             duration_ms, correlation_id, created_at, updated_at)
+         SELECT l.id, $2, l.provider, l.kind, $3, $4, l.method, l.url, l.request_body,
+             l.response_body, l.truncated, l.http_status, l.is_success, l.error,
+             l.duration_ms, l.correlation_id, $5, $5
+         FROM ",
+        rows!("$1", id UUID, provider TEXT, kind TEXT, method TEXT, url TEXT, request_body TEXT,
+            response_body TEXT, truncated BOOLEAN, http_status INTEGER, is_success BOOLEAN,
+            error TEXT, duration_ms BIGINT, correlation_id TEXT),
+        " AS l"
     );
     on!(tx, conn => query(sql)
         .bind(Json(logs)).bind(organization_id).bind(store_id).bind(push_id).bind(now)
@@ -102,7 +94,8 @@ pub(crate) struct LogFilter {
     pub(crate) to: DateTime<Utc>,
 }
 
-/// The statement of both lists: only whose requests they are is written differently.
+/// The statement of both lists: only whose requests they are is written differently. It is put so
+/// that PostgreSQL makes no guess of how few there are, as the lists of pushes are.
 macro_rules! logs_of {
     ($whose:literal) => {
         concat!(
@@ -112,12 +105,11 @@ macro_rules! logs_of {
              FROM api_logs
              WHERE ",
             $whose,
-            " AND (created_at, id) < ($2, $3)
-               AND created_at >= $4 AND created_at < $5
-               AND provider = COALESCE($6, provider) AND type = COALESCE($7, type)
-               AND is_success = COALESCE($8, is_success)
+            " AND (created_at, id) < ($2, $3) AND (created_at, id) >= ($4, $5)
+               AND created_at < $6 AND COALESCE(provider = $7, TRUE)
+               AND COALESCE(type = $8, TRUE) AND COALESCE(is_success = $9, TRUE)
              ORDER BY created_at DESC, id DESC
-             LIMIT $9"
+             LIMIT $10"
         )
     };
 }
@@ -131,8 +123,8 @@ pub(crate) async fn logs(
     limit: i64,
 ) -> sqlx::Result<Vec<ApiLog>> {
     on!(tx, conn => query_as(sql!(logs_of!("organization_id = $1")))
-        .bind(organization_id).bind(before.at).bind(before.id).bind(filter.from).bind(filter.to)
-        .bind(filter.provider).bind(filter.kind).bind(filter.is_success).bind(limit)
+        .bind(organization_id).bind(before.at).bind(before.id).bind(filter.from)
+        .bind(Uuid::nil()).bind(filter.to).bind(filter.provider).bind(filter.kind).bind(filter.is_success).bind(limit)
         .fetch_all(conn).await)
 }
 
@@ -145,7 +137,7 @@ pub(crate) async fn logs_of_store(
     limit: i64,
 ) -> sqlx::Result<Vec<ApiLog>> {
     on!(tx, conn => query_as(sql!(logs_of!("store_id = $1")))
-        .bind(store_id).bind(before.at).bind(before.id).bind(filter.from).bind(filter.to)
-        .bind(filter.provider).bind(filter.kind).bind(filter.is_success).bind(limit)
+        .bind(store_id).bind(before.at).bind(before.id).bind(filter.from)
+        .bind(Uuid::nil()).bind(filter.to).bind(filter.provider).bind(filter.kind).bind(filter.is_success).bind(limit)
         .fetch_all(conn).await)
 }

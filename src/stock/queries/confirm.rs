@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use jobs::{PushId, StoreId};
 use sqlx::{FromRow, query, query_as, query_scalar};
 
-use crate::db::{Tx, json_uuid, on, sql};
+use crate::db::{Tx, both, is_listed, is_one_of, json_uuid, on, only_postgres, sql};
 use crate::stock::model::{ItemState, PairState, ProductId, PushState, Reason};
 
 /// A push whose results are awaited.
@@ -178,24 +178,19 @@ pub(crate) async fn claim_slots(
     now: DateTime<Utc>,
 ) -> sqlx::Result<HashSet<PushId>> {
     // In the order of ids, so that two passes at once cannot wait for each other.
-    let sql = tx.pick(
-        sql!(postgres:
-            "UPDATE stock_pushes
-             SET enqueued_until = $2
-             WHERE id = ANY (ARRAY (
-                 SELECT id FROM stock_pushes
-                 WHERE id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
-                   AND (enqueued_until IS NULL OR enqueued_until <= $3)
-                 ORDER BY id
-                 FOR UPDATE
-             ))
-             RETURNING id"),
-        sql!(sqlite:
-            "UPDATE stock_pushes
-             SET enqueued_until = $2
-             WHERE id IN (SELECT unhex(value) FROM json_each($1))
-               AND (enqueued_until IS NULL OR enqueued_until <= $3)
-             RETURNING id"),
+    let sql = both!(
+        tx,
+        "UPDATE stock_pushes
+         SET enqueued_until = $2
+         WHERE id ",
+        is_one_of!(
+            "SELECT id FROM stock_pushes WHERE id ",
+            is_listed!("$1"),
+            " AND (enqueued_until IS NULL OR enqueued_until <= $3)
+             ORDER BY id",
+            only_postgres!(" FOR UPDATE")
+        ),
+        " RETURNING id"
     );
     let ids: Vec<PushId> = on!(tx, conn => query_scalar(sql)
         .bind(json_uuid::list(pushes)).bind(until).bind(now)
@@ -210,21 +205,18 @@ pub(crate) async fn move_slots(
     from: DateTime<Utc>,
     until: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let sql = tx.pick(
-        sql!(postgres:
-            "UPDATE stock_pushes
-             SET enqueued_until = $3
-             WHERE id = ANY (ARRAY (
-                 SELECT id FROM stock_pushes
-                 WHERE id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
-                   AND enqueued_until = $2
-                 ORDER BY id
-                 FOR UPDATE
-             ))"),
-        sql!(sqlite:
-            "UPDATE stock_pushes
-             SET enqueued_until = $3
-             WHERE id IN (SELECT unhex(value) FROM json_each($1)) AND enqueued_until = $2"),
+    let sql = both!(
+        tx,
+        "UPDATE stock_pushes
+         SET enqueued_until = $3
+         WHERE id ",
+        is_one_of!(
+            "SELECT id FROM stock_pushes WHERE id ",
+            is_listed!("$1"),
+            " AND enqueued_until = $2
+             ORDER BY id",
+            only_postgres!(" FOR UPDATE")
+        )
     );
     on!(tx, conn => query(sql).bind(json_uuid::list(pushes)).bind(from).bind(until)
         .execute(conn).await.map(|_| ()))

@@ -9,7 +9,7 @@ use sqlx::types::Json;
 use sqlx::{FromRow, query, query_as};
 use uuid::Uuid;
 
-use crate::db::{Tx, on, sql};
+use crate::db::{Tx, both, is_one_of, on, only_postgres, sql};
 use crate::lease::LeaseTable;
 use crate::marketplace::model::Marketplace;
 use crate::stock::model::{GateReason, QueueId};
@@ -113,24 +113,19 @@ pub(crate) async fn back_off_all(
     reason: GateReason,
 ) -> sqlx::Result<u64> {
     // Always in the same order, so that two who do it do not wait for each other.
-    let sql = tx.pick(
-        sql!(postgres:
-            "UPDATE marketplace_rate_limits AS m
-             SET backoff_until = $2, backoff_reason = $3
-             FROM (
-                 SELECT l.store_id
-                 FROM marketplace_rate_limits AS l
-                 JOIN stores AS s ON s.id = l.store_id
-                 WHERE s.marketplace = $1 AND (l.backoff_until IS NULL OR l.backoff_until < $2)
-                 ORDER BY l.store_id
-                 FOR UPDATE OF l
-             ) AS theirs
-             WHERE m.store_id = theirs.store_id"),
-        sql!(sqlite:
-            "UPDATE marketplace_rate_limits
-             SET backoff_until = $2, backoff_reason = $3
-             WHERE (backoff_until IS NULL OR backoff_until < $2)
-               AND store_id IN (SELECT id FROM stores WHERE marketplace = $1)"),
+    let sql = both!(
+        tx,
+        "UPDATE marketplace_rate_limits
+         SET backoff_until = $2, backoff_reason = $3
+         WHERE store_id ",
+        is_one_of!(
+            "SELECT l.store_id
+             FROM marketplace_rate_limits AS l
+             JOIN stores AS s ON s.id = l.store_id
+             WHERE s.marketplace = $1 AND (l.backoff_until IS NULL OR l.backoff_until < $2)
+             ORDER BY l.store_id",
+            only_postgres!(" FOR UPDATE OF l")
+        )
     );
     on!(tx, conn => query(sql)
         .bind(marketplace).bind(until).bind(reason)

@@ -6,7 +6,7 @@ use sqlx::types::Json;
 use sqlx::{FromRow, query_as, query_scalar};
 use uuid::Uuid;
 
-use crate::db::{Tx, on, sql};
+use crate::db::{Tx, both, look_up, on, only_sqlite, rows, sql};
 use crate::stock::model::{ProductId, ProductType};
 
 /// What a line calls its product.
@@ -30,44 +30,6 @@ pub(crate) struct MatchedLine {
     pub(crate) component_quantity: Option<i64>,
 }
 
-/// The statement of [`matched_lines`]: the list of lines is written differently, and how each database
-/// is told to look up what a store calls a product, and the product of each line.
-macro_rules! matched_lines {
-    ($by_barcode:literal, $by_sku:literal, $lines:literal, $product:literal) => {
-        concat!(
-            "SELECT m.number, p.id AS product_id, p.product_type, i.component_product_id,
-                 i.quantity AS component_quantity
-             FROM (
-                 SELECT l.number, COALESCE(
-                     (SELECT id FROM products
-                      WHERE id = l.product_id AND organization_id = $2),
-                     (SELECT product_id FROM product_stores",
-            $by_barcode,
-            " WHERE store_id = $3 AND external_barcode = l.barcode
-                      ORDER BY product_id LIMIT 1),
-                     (SELECT product_id FROM product_stores",
-            $by_sku,
-            " WHERE store_id = $3 AND external_sku = l.sku
-                      ORDER BY product_id LIMIT 1),
-                     (SELECT id FROM products
-                      WHERE organization_id = $2 AND barcode = l.barcode),
-                     (SELECT product_id FROM product_barcodes
-                      WHERE organization_id = $2 AND barcode = l.barcode),
-                     (SELECT id FROM products
-                      WHERE organization_id = $2 AND sku = l.sku)
-                 ) AS product_id
-                 FROM ",
-            $lines,
-            " AS l
-             ) AS m
-             ",
-            $product,
-            " LEFT JOIN product_set_items AS i ON i.set_product_id = p.id
-             ORDER BY m.number, i.component_product_id"
-        )
-    };
-}
-
 /// The products that lines name, in the order of the lines: what the store calls them first, then
 /// barcodes, then SKUs; with what a set is made of. A line that names none is left out.
 pub(crate) async fn matched_lines(
@@ -76,27 +38,36 @@ pub(crate) async fn matched_lines(
     store_id: StoreId,
     lines: &[NamedLine<'_>],
 ) -> sqlx::Result<Vec<MatchedLine>> {
-    let sql = tx.pick(
-        sql!(postgres: matched_lines!(
-            "",
-            "",
-            "(SELECT number, product_id, barcode, sku FROM jsonb_to_recordset($1)
-                  AS t (number BIGINT, product_id UUID, barcode TEXT, sku TEXT))",
-            "CROSS JOIN LATERAL (
-                 SELECT id, product_type
-                 FROM products
-                 WHERE id = m.product_id AND organization_id = $2
-                 OFFSET 0
-             ) AS p"
-        )),
-        sql!(sqlite: matched_lines!(
-            " INDEXED BY product_stores_external_barcode_idx",
-            " INDEXED BY product_stores_external_sku_idx",
-            "(SELECT value ->> 'number' AS number, unhex(value ->> 'product_id') AS product_id,
-                  value ->> 'barcode' AS barcode, value ->> 'sku' AS sku
-              FROM json_each($1))",
-            "CROSS JOIN products AS p ON p.id = m.product_id AND p.organization_id = $2"
-        )),
+    let sql = both!(
+        tx,
+        "SELECT m.number, p.id AS product_id, p.product_type, i.component_product_id,
+             i.quantity AS component_quantity
+         FROM (
+             SELECT l.number, COALESCE(
+                 (SELECT id FROM products
+                  WHERE id = l.product_id AND organization_id = $2),
+                 (SELECT product_id FROM product_stores",
+        only_sqlite!(" INDEXED BY product_stores_external_barcode_idx"),
+        "         WHERE store_id = $3 AND external_barcode = l.barcode
+                  ORDER BY product_id LIMIT 1),
+                 (SELECT product_id FROM product_stores",
+        only_sqlite!(" INDEXED BY product_stores_external_sku_idx"),
+        "         WHERE store_id = $3 AND external_sku = l.sku
+                  ORDER BY product_id LIMIT 1),
+                 (SELECT id FROM products
+                  WHERE organization_id = $2 AND barcode = l.barcode),
+                 (SELECT product_id FROM product_barcodes
+                  WHERE organization_id = $2 AND barcode = l.barcode),
+                 (SELECT id FROM products
+                  WHERE organization_id = $2 AND sku = l.sku)
+             ) AS product_id
+             FROM ",
+        rows!("$1", number BIGINT, product_id UUID, barcode TEXT, sku TEXT),
+        " AS l
+         ) AS m ",
+        look_up!("products" as "p" on "p.id = m.product_id AND p.organization_id = $2"),
+        " LEFT JOIN product_set_items AS i ON i.set_product_id = p.id
+         ORDER BY m.number, i.component_product_id"
     );
     on!(tx, conn => query_as(sql).bind(Json(lines)).bind(organization_id).bind(store_id)
         .fetch_all(conn).await)

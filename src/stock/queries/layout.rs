@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use jobs::StoreId;
 use sqlx::{query, query_as, query_scalar};
 
-use crate::db::{Tx, json_uuid, on, sql};
+use crate::db::{Tx, both, is_listed, json_uuid, look_up, on, sql};
 use crate::stock::model::{StockSource, WarehouseId};
 
 /// Until the end of the transaction the stores of an organization draw on what they draw on now.
@@ -43,29 +43,16 @@ pub(crate) async fn source_of(
         .fetch_optional(conn).await)
 }
 
-macro_rules! links {
-    ($link:literal) => {
-        concat!(
-            "SELECT s.id, ws.warehouse_id FROM stores AS s ",
-            $link,
-            " WHERE s.organization_id = $1 AND s.stock_source = 'WAREHOUSE'"
-        )
-    };
-}
-
 /// The warehouses of the stores of an organization whose quantities come from there.
 pub(crate) async fn links(
     tx: &mut Tx,
     organization_id: &str,
 ) -> sqlx::Result<Vec<(StoreId, WarehouseId)>> {
-    // PostgreSQL would rather read the links of all organizations.
-    let sql = tx.pick(
-        sql!(postgres: links!(
-            "CROSS JOIN LATERAL (
-                 SELECT warehouse_id FROM warehouse_stores WHERE store_id = s.id OFFSET 0
-             ) AS ws"
-        )),
-        sql!(sqlite: links!("CROSS JOIN warehouse_stores AS ws ON ws.store_id = s.id")),
+    let sql = both!(
+        tx,
+        "SELECT s.id, ws.warehouse_id FROM stores AS s ",
+        look_up!("warehouse_stores" as "ws" on "ws.store_id = s.id"),
+        " WHERE s.organization_id = $1 AND s.stock_source = 'WAREHOUSE'"
     );
     on!(tx, conn => query_as(sql).bind(organization_id).fetch_all(conn).await)
 }
@@ -83,26 +70,18 @@ pub(crate) async fn set_source(
         .execute(conn).await.map(|_| ()))
 }
 
-macro_rules! mark_for_recount {
-    ($stores:expr) => {
-        concat!(
-            "UPDATE stores
-             SET stock_recount_at = $2
-             WHERE stock_source = 'WAREHOUSE' AND id ",
-            $stores
-        )
-    };
-}
-
 /// Says that the quantities of stores that draw on warehouses have to be worked out anew. It does not move `updated_at`.
 pub(crate) async fn mark_for_recount(
     tx: &mut Tx,
     stores: &BTreeSet<StoreId>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let sql = tx.pick(
-        sql!(postgres: mark_for_recount!(is_listed!(postgres "$1"))),
-        sql!(sqlite: mark_for_recount!(is_listed!(sqlite "$1"))),
+    let sql = both!(
+        tx,
+        "UPDATE stores
+         SET stock_recount_at = $2
+         WHERE stock_source = 'WAREHOUSE' AND id ",
+        is_listed!("$1")
     );
     let stores: Vec<StoreId> = stores.iter().copied().collect();
     on!(tx, conn => query(sql).bind(json_uuid::list(&stores)).bind(now)

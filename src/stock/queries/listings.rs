@@ -6,7 +6,7 @@ use sqlx::{FromRow, query, query_as};
 use uuid::Uuid;
 
 use super::quantities::quantity_in;
-use crate::db::{Tx, on, sql};
+use crate::db::{Tx, both, on, only_postgres, sql};
 use crate::marketplace::model::Marketplace;
 use crate::stock::model::{PairState, ProductId, ProductType};
 
@@ -44,18 +44,13 @@ pub(crate) async fn lock_listing(
     product_id: ProductId,
 ) -> sqlx::Result<Option<Listing>> {
     // SQLite has one writer anyway.
-    let sql = tx.pick(
-        sql!(postgres:
-            "SELECT is_listed, external_sku, external_barcode, external_listing_id,
-                 external_location_id
-             FROM product_stores
-             WHERE store_id = $1 AND product_id = $2
-             FOR UPDATE"),
-        sql!(sqlite:
-            "SELECT is_listed, external_sku, external_barcode, external_listing_id,
-                 external_location_id
-             FROM product_stores
-             WHERE store_id = $1 AND product_id = $2"),
+    let sql = both!(
+        tx,
+        "SELECT is_listed, external_sku, external_barcode, external_listing_id,
+             external_location_id
+         FROM product_stores
+         WHERE store_id = $1 AND product_id = $2",
+        only_postgres!(" FOR UPDATE")
     );
     on!(tx, conn => query_as(sql).bind(store_id).bind(product_id).fetch_optional(conn).await)
 }
@@ -143,6 +138,9 @@ pub(crate) struct Level {
 }
 
 /// The levels of some rows of `product_stores`, which are `ps`, and of their products, `p`.
+///
+/// Whether something waits is asked for by the key of each: PostgreSQL answers `EXISTS` for many
+/// with all that waits anywhere.
 macro_rules! levels_of {
     ($of:literal) => {
         concat!(
@@ -150,14 +148,16 @@ macro_rules! levels_of {
                  external_sku, external_barcode, external_listing_id, external_location_id, sellable_quantity,
                  committed_quantity, effective_quantity, last_pushed_quantity, last_pushed_at,
                  last_confirmed_quantity, last_confirmed_at, in_flight_push_id, push_state,
-                 push_error_code, push_error_message, blocked_until, reject_count, EXISTS (
-                     SELECT 1
+                 push_error_code, push_error_message, blocked_until, reject_count, (
+                     SELECT q.id
                      FROM stock_update_queue AS q
                      WHERE q.product_id = level.product_id AND q.store_id = level.store_id
                        AND q.processed_at IS NULL
-                 ) AS is_pending
+                 ) IS NOT NULL AS is_pending
              FROM (
-                 SELECT ps.store_id, s.marketplace, ps.product_id, p.name, p.product_type, ps.is_listed,
+                 SELECT ps.store_id, (
+                     SELECT marketplace FROM stores WHERE id = ps.store_id
+                 ) AS marketplace, ps.product_id, p.name, p.product_type, ps.is_listed,
                      ps.external_sku, ps.external_barcode, ps.external_listing_id,
                      ps.external_location_id, ps.sellable_quantity, ps.committed_quantity,
                      ps.last_pushed_quantity, ps.last_pushed_at, ps.last_confirmed_quantity,
@@ -168,7 +168,6 @@ macro_rules! levels_of {
             " AS effective_quantity
                  FROM product_stores AS ps
                  JOIN products AS p ON p.id = ps.product_id
-                 JOIN stores AS s ON s.id = ps.store_id
                  WHERE ",
             $of,
             ") AS level"
@@ -196,15 +195,15 @@ pub(crate) async fn levels_of_store(
 ) -> sqlx::Result<Vec<Level>> {
     on!(tx, conn => query_as(sql!(concat!(
         levels_of!(
-            "ps.store_id = $1 AND ps.product_id > $2
-             AND p.product_type = COALESCE($3, p.product_type)
-             AND ps.push_state = COALESCE($4, ps.push_state)"
+            "(ps.store_id, ps.product_id) > ($1, $2) AND ps.store_id <= $1
+             AND (CAST($3 AS TEXT) IS NULL OR p.product_type = $3)
+             AND (CAST($4 AS TEXT) IS NULL OR ps.push_state = $4)"
         ),
         " WHERE CAST($5 AS BOOLEAN) IS NULL OR $5 = (
               is_listed AND last_confirmed_quantity IS DISTINCT FROM
                   CASE WHEN effective_quantity > $6 THEN $6 ELSE effective_quantity END
           )
-          ORDER BY product_id
+          ORDER BY store_id, product_id
           LIMIT $7")))
         .bind(store_id).bind(after).bind(filter.product_type).bind(filter.push_state)
         .bind(filter.is_differing).bind(cap).bind(limit)

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use jobs::{PushId, StoreId};
 use sqlx::{query, query_as, query_scalar};
 
-use crate::db::{Tx, on, sql};
+use crate::db::{Tx, both, is_one_of, look_up, on, sql};
 use crate::stock::model::ProductId;
 
 /// The pushes of a store whose run died.
@@ -31,13 +31,17 @@ pub(crate) async fn forgotten_pushes(
     now: DateTime<Utc>,
     limit: i64,
 ) -> sqlx::Result<Vec<(PushId, StoreId)>> {
+    // From what is on the way, which is little: said so that no index of all pushes is of use.
     on!(tx, conn => query_as(sql!(
         "SELECT p.id, p.store_id
          FROM stock_pushes AS p
-         LEFT JOIN marketplace_rate_limits AS m ON m.store_id = p.store_id
          WHERE p.state IN ('SENDING', 'ACCEPTED', 'UNKNOWN') AND p.state = 'SENDING'
-           AND p.created_at < $1 AND (m.lease_until IS NULL OR m.lease_until <= $2)
-         ORDER BY p.id
+           AND COALESCE(p.created_at < $1, TRUE) AND COALESCE((
+               SELECT m.lease_until <= $2
+               FROM marketplace_rate_limits AS m
+               WHERE m.store_id = p.store_id
+           ), TRUE)
+         ORDER BY p.store_id, p.id
          LIMIT $3"))
         .bind(before).bind(now).bind(limit)
         .fetch_all(conn).await)
@@ -92,38 +96,27 @@ pub(crate) async fn close_carried_rows(
     push_id: PushId,
     now: DateTime<Utc>,
 ) -> sqlx::Result<u64> {
-    let sql = tx.pick(
-        sql!(postgres:
-            "UPDATE stock_update_queue AS q
-             SET processed_at = $2, outcome = 'SENT', push_id = $1, last_error = NULL,
-                 updated_at = $2
+    let sql = both!(
+        tx,
+        "UPDATE stock_update_queue
+         SET processed_at = $2, outcome = 'SENT', push_id = $1, last_error = NULL,
+             updated_at = $2
+         WHERE id ",
+        is_one_of!(
+            "SELECT q.id
              FROM (
-                 SELECT locked.id
-                 FROM (
-                     SELECT queue_id, queue_version
-                     FROM stock_push_items
-                     WHERE push_id = $1
-                     ORDER BY product_id
-                 ) AS carried
-                 CROSS JOIN LATERAL (
-                     SELECT id
-                     FROM stock_update_queue
-                     WHERE id = carried.queue_id AND version = carried.queue_version
-                       AND processed_at IS NULL
-                     FOR UPDATE
-                 ) AS locked
-             ) AS unmoved
-             WHERE q.id = unmoved.id"),
-        sql!(sqlite:
-            "UPDATE stock_update_queue
-             SET processed_at = $2, outcome = 'SENT', push_id = $1, last_error = NULL,
-                 updated_at = $2
-             WHERE id IN (
-                 SELECT q.id
-                 FROM stock_push_items AS i
-                 CROSS JOIN stock_update_queue AS q ON q.id = i.queue_id
-                 WHERE i.push_id = $1 AND q.version = i.queue_version AND q.processed_at IS NULL
-             )"),
+                 SELECT queue_id, queue_version
+                 FROM stock_push_items
+                 WHERE push_id = $1
+                 ORDER BY product_id
+             ) AS carried ",
+            look_up!(
+                "stock_update_queue" as "q" on
+                "q.id = carried.queue_id AND q.version = carried.queue_version
+                 AND q.processed_at IS NULL",
+                "FOR UPDATE"
+            )
+        )
     );
     on!(tx, conn => query(sql).bind(push_id).bind(now)
         .execute(conn).await.map(|done| done.rows_affected()))

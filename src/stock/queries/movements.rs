@@ -7,7 +7,7 @@ use sqlx::query;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use crate::db::{Tx, json_uuid, on, sql};
+use crate::db::{Tx, both, json_uuid, on, rows};
 use crate::stock::model::{MovementId, MovementKind, ProductId, ShelfId};
 
 /// A change of counters on its way into the ledger.
@@ -54,25 +54,18 @@ pub(crate) async fn insert_movements(
     movements: &[NewMovement<'_>],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let sql = tx.pick(
-        sql!(postgres:
-            "INSERT INTO stock_movements (id, organization_id, kind, product_id, store_id,
-                 shelf_id, delta_on_hand, delta_sellable, delta_committed, ref, idempotency_key,
-                 note, created_at, updated_at)
-             SELECT m.id, $2, m.kind, m.product_id, m.store_id, m.shelf_id, m.on_hand, m.sellable,
-                 m.committed, m.reference, m.idempotency_key, m.note, $3, $3
-             FROM jsonb_to_recordset($1) AS m (id UUID, kind TEXT, product_id UUID, store_id UUID,
-                 shelf_id UUID, on_hand BIGINT, sellable BIGINT, committed BIGINT, reference TEXT,
-                 idempotency_key TEXT, note TEXT)"),
-        sql!(sqlite:
-            "INSERT INTO stock_movements (id, organization_id, kind, product_id, store_id,
-                 shelf_id, delta_on_hand, delta_sellable, delta_committed, ref, idempotency_key,
-                 note, created_at, updated_at)
-             SELECT unhex(value ->> 'id'), $2, value ->> 'kind', unhex(value ->> 'product_id'),
-                 unhex(value ->> 'store_id'), unhex(value ->> 'shelf_id'), value ->> 'on_hand',
-                 value ->> 'sellable', value ->> 'committed', value ->> 'reference',
-                 value ->> 'idempotency_key', value ->> 'note', $3, $3
-             FROM json_each($1)"),
+    let sql = both!(
+        tx,
+        "INSERT INTO stock_movements (id, organization_id, kind, product_id, store_id,
+             shelf_id, delta_on_hand, delta_sellable, delta_committed, ref, idempotency_key,
+             note, created_at, updated_at)
+         SELECT m.id, $2, m.kind, m.product_id, m.store_id, m.shelf_id, m.on_hand, m.sellable,
+             m.committed, m.reference, m.idempotency_key, m.note, $3, $3
+         FROM ",
+        rows!("$1", id UUID, kind TEXT, product_id UUID, store_id UUID, shelf_id UUID,
+            on_hand BIGINT, sellable BIGINT, committed BIGINT, reference TEXT,
+            idempotency_key TEXT, note TEXT),
+        " AS m"
     );
     on!(tx, conn => query(sql).bind(Json(movements)).bind(organization_id).bind(now)
         .execute(conn).await.map(|_| ()))

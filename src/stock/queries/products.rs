@@ -6,7 +6,7 @@ use serde::Serialize;
 use sqlx::types::Json;
 use sqlx::{FromRow, query, query_as, query_scalar};
 
-use crate::db::{Tx, json_uuid, on, sql};
+use crate::db::{Tx, both, is_listed, json_uuid, on, only_postgres, rows, sql, texts};
 use crate::http::page::Cursor;
 use crate::stock::model::{Product, ProductId, ProductType};
 
@@ -35,16 +35,12 @@ pub(crate) async fn product_by_id(tx: &mut Tx, id: ProductId) -> sqlx::Result<Op
 /// The same, and nobody else changes it, or what it is made of, until the transaction ends.
 pub(crate) async fn lock_product(tx: &mut Tx, id: ProductId) -> sqlx::Result<Option<Product>> {
     // SQLite has one writer anyway.
-    let sql = tx.pick(
-        sql!(postgres:
-            "SELECT id, organization_id, name, sku, barcode, product_type, created_at, updated_at
-             FROM products
-             WHERE id = $1
-             FOR NO KEY UPDATE"),
-        sql!(sqlite:
-            "SELECT id, organization_id, name, sku, barcode, product_type, created_at, updated_at
-             FROM products
-             WHERE id = $1"),
+    let sql = both!(
+        tx,
+        "SELECT id, organization_id, name, sku, barcode, product_type, created_at, updated_at
+         FROM products
+         WHERE id = $1",
+        only_postgres!(" FOR NO KEY UPDATE")
     );
     on!(tx, conn => query_as(sql).bind(id).fetch_optional(conn).await)
 }
@@ -74,7 +70,7 @@ pub(crate) async fn products_of(
         "SELECT id, organization_id, name, sku, barcode, product_type, created_at, updated_at
          FROM products
          WHERE organization_id = $1 AND (created_at, id) > ($2, $3)
-           AND product_type = COALESCE($4, product_type)
+           AND (CAST($4 AS TEXT) IS NULL OR product_type = $4)
            AND (CAST($5 AS TEXT) IS NULL
                 OR LOWER(name) LIKE LOWER($5) ESCAPE '\\'
                 OR LOWER(sku) LIKE LOWER($5) ESCAPE '\\'
@@ -143,19 +139,15 @@ pub(crate) async fn insert_barcodes(
     barcodes: &[String],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let sql = tx.pick(
-        sql!(postgres:
-            "INSERT INTO product_barcodes (organization_id, barcode, product_id, created_at,
-                 updated_at)
-             SELECT $1, value, $2, $4, $4
-             FROM jsonb_array_elements_text($3) AS given (value)
-             ORDER BY value"),
-        sql!(sqlite:
-            "INSERT INTO product_barcodes (organization_id, barcode, product_id, created_at,
-                 updated_at)
-             SELECT $1, value, $2, $4, $4
-             FROM json_each($3)
-             ORDER BY value"),
+    let sql = both!(
+        tx,
+        "INSERT INTO product_barcodes (organization_id, barcode, product_id, created_at,
+             updated_at)
+         SELECT $1, given.value, $2, $4, $4
+         FROM ",
+        texts!("$3"),
+        " AS given
+         ORDER BY given.value"
     );
     on!(tx, conn => query(sql)
         .bind(&product.organization_id).bind(product.id).bind(Json(barcodes)).bind(now)
@@ -217,17 +209,14 @@ pub(crate) async fn insert_set_items(
     items: &[SetItem],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let sql = tx.pick(
-        sql!(postgres:
-            "INSERT INTO product_set_items (set_product_id, component_product_id, quantity,
-                 created_at, updated_at)
-             SELECT $1, item.component_product_id, item.quantity, $3, $3
-             FROM jsonb_to_recordset($2) AS item (component_product_id UUID, quantity BIGINT)"),
-        sql!(sqlite:
-            "INSERT INTO product_set_items (set_product_id, component_product_id, quantity,
-                 created_at, updated_at)
-             SELECT $1, unhex(value ->> 'component_product_id'), value ->> 'quantity', $3, $3
-             FROM json_each($2)"),
+    let sql = both!(
+        tx,
+        "INSERT INTO product_set_items (set_product_id, component_product_id, quantity,
+             created_at, updated_at)
+         SELECT $1, item.component_product_id, item.quantity, $3, $3
+         FROM ",
+        rows!("$2", component_product_id UUID, quantity BIGINT),
+        " AS item"
     );
     on!(tx, conn => query(sql).bind(set).bind(Json(items)).bind(now)
         .execute(conn).await.map(|_| ()))
@@ -239,16 +228,10 @@ pub(crate) async fn types_of(
     organization_id: &str,
     products: &[ProductId],
 ) -> sqlx::Result<Vec<(ProductId, ProductType)>> {
-    let sql = tx.pick(
-        sql!(postgres:
-            "SELECT id, product_type
-             FROM products
-             WHERE id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
-               AND organization_id = $2"),
-        sql!(sqlite:
-            "SELECT id, product_type
-             FROM products
-             WHERE id IN (SELECT unhex(value) FROM json_each($1)) AND organization_id = $2"),
+    let sql = both!(
+        tx,
+        "SELECT id, product_type FROM products WHERE organization_id = $2 AND id ",
+        is_listed!("$1")
     );
     on!(tx, conn => query_as(sql)
         .bind(json_uuid::list(products)).bind(organization_id)

@@ -5,6 +5,7 @@ use jobs::{PushId, StoreId};
 use serde_json::Value;
 use sqlx::types::Json;
 use sqlx::{FromRow, query_as};
+use uuid::Uuid;
 
 use crate::db::{Tx, on, sql};
 use crate::http::page::Cursor;
@@ -51,6 +52,10 @@ macro_rules! columns {
 }
 
 /// The statement of both lists: only whose pushes they are is written differently.
+///
+/// PostgreSQL believes that hardly a row is between two instants, or passes a filter that may be
+/// absent, and would read and sort everything: it makes no such guess of two columns, or of what
+/// `COALESCE` gives.
 macro_rules! pushes_of {
     ($whose:literal) => {
         concat!(
@@ -59,10 +64,10 @@ macro_rules! pushes_of {
             " FROM stock_pushes
              WHERE ",
             $whose,
-            " AND (created_at, id) < ($2, $3) AND created_at >= $4 AND created_at < $5
-               AND state = COALESCE($6, state)
+            " AND (created_at, id) < ($2, $3) AND (created_at, id) >= ($4, $5)
+               AND created_at < $6 AND COALESCE(state = $7, TRUE)
              ORDER BY created_at DESC, id DESC
-             LIMIT $7"
+             LIMIT $8"
         )
     };
 }
@@ -76,8 +81,8 @@ pub(crate) async fn pushes(
     limit: i64,
 ) -> sqlx::Result<Vec<PushRow>> {
     on!(tx, conn => query_as(sql!(pushes_of!("organization_id = $1")))
-        .bind(organization_id).bind(before.at).bind(before.id).bind(filter.from).bind(filter.to)
-        .bind(filter.state).bind(limit)
+        .bind(organization_id).bind(before.at).bind(before.id).bind(filter.from)
+        .bind(Uuid::nil()).bind(filter.to).bind(filter.state).bind(limit)
         .fetch_all(conn).await)
 }
 
@@ -90,8 +95,8 @@ pub(crate) async fn pushes_of_store(
     limit: i64,
 ) -> sqlx::Result<Vec<PushRow>> {
     on!(tx, conn => query_as(sql!(pushes_of!("store_id = $1")))
-        .bind(store_id).bind(before.at).bind(before.id).bind(filter.from).bind(filter.to)
-        .bind(filter.state).bind(limit)
+        .bind(store_id).bind(before.at).bind(before.id).bind(filter.from)
+        .bind(Uuid::nil()).bind(filter.to).bind(filter.state).bind(limit)
         .fetch_all(conn).await)
 }
 
@@ -148,7 +153,8 @@ pub(crate) async fn items(
              external_location_id, computed_quantity, sent_quantity, queue_id, reason, priority,
              state, errors
          FROM stock_push_items
-         WHERE push_id = $1 AND element_no > $2 AND state = COALESCE($3, state)
+         WHERE push_id = $1 AND element_no > $2
+           AND COALESCE(state = $3, TRUE)
          ORDER BY element_no
          LIMIT $4"))
         .bind(push_id).bind(after).bind(state).bind(limit)
@@ -263,12 +269,14 @@ pub(crate) async fn late_rows(
 
 /// How many units an organization's stores have sold that are not there.
 pub(crate) async fn shortfall_units(tx: &mut Tx, organization_id: &str) -> sqlx::Result<i64> {
+    // From what is lacking, which is little, to whom it lacks: SQLite would rather read all orders.
     on!(tx, conn => sqlx::query_scalar(sql!(
         "SELECT CAST(COALESCE(SUM(i.shortfall_quantity), 0) AS BIGINT)
          FROM stock_reservation_items AS i
-         JOIN stock_reservations AS r ON r.id = i.reservation_id
-         JOIN stores AS s ON s.id = r.store_id
-         WHERE i.shortfall_quantity > 0 AND r.status = 'ACTIVE' AND s.organization_id = $1"))
+         CROSS JOIN stock_reservations AS r
+         CROSS JOIN stores AS s
+         WHERE i.shortfall_quantity > 0 AND i.is_open AND r.id = i.reservation_id
+           AND s.id = r.store_id AND s.organization_id = $1"))
         .bind(organization_id)
         .fetch_one(conn).await)
 }

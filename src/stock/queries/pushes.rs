@@ -10,7 +10,7 @@ use sqlx::types::Json;
 use sqlx::{FromRow, query, query_as, query_scalar};
 use uuid::Uuid;
 
-use crate::db::{Tx, json_uuid, on, sql};
+use crate::db::{Tx, both, json_uuid, on, rows, sql, texts};
 use crate::stock::model::{ItemState, ProductId, PushMode, PushState, QueueId, Reason};
 
 /// A push that is about to be sent.
@@ -40,7 +40,7 @@ pub(crate) struct Conditions {
     pub(crate) identical_since: DateTime<Utc>,
     /// Fewer pushes than so many are without results …
     pub(crate) max_outstanding: i64,
-    /// … those of unknown outcome counted that were sent since and not read back.
+    /// … those of unknown outcome counted that were sent since.
     pub(crate) unknown_since: DateTime<Utc>,
 }
 
@@ -68,8 +68,7 @@ pub(crate) async fn insert_push(
                SELECT COUNT(*)
                FROM stock_pushes AS p
                WHERE p.store_id = $2 AND p.state IN ('SENDING', 'ACCEPTED', 'UNKNOWN')
-                 AND (p.state = 'ACCEPTED' OR (
-                     p.state = 'UNKNOWN' AND p.sent_at > $14 AND p.next_poll_at IS NOT NULL))
+                 AND (p.state = 'ACCEPTED' OR (p.state = 'UNKNOWN' AND p.sent_at > $14))
            )"))
         .bind(push.id).bind(push.store_id).bind(push.state).bind(push.body_sha256)
         .bind(push.body).bind(push.item_count).bind(push.sent_at).bind(now)
@@ -116,23 +115,18 @@ pub(crate) async fn sent_bodies(
     hashes: &[String],
     since: DateTime<Utc>,
 ) -> sqlx::Result<HashSet<String>> {
-    let sql = tx.pick(
-        sql!(postgres:
-            "SELECT wanted.sha256
-             FROM jsonb_array_elements_text($2) AS wanted (sha256)
-             WHERE EXISTS (
-                 SELECT 1
-                 FROM stock_pushes AS p
-                 WHERE p.store_id = $1 AND p.body_sha256 = wanted.sha256 AND p.sent_at > $3
-             )"),
-        sql!(sqlite:
-            "SELECT wanted.value
-             FROM json_each($2) AS wanted
-             WHERE EXISTS (
-                 SELECT 1
-                 FROM stock_pushes AS p
-                 WHERE p.store_id = $1 AND p.body_sha256 = wanted.value AND p.sent_at > $3
-             )"),
+    let sql = both!(
+        tx,
+        "SELECT wanted.value
+         FROM ",
+        texts!("$2"),
+        " AS wanted
+         WHERE (
+             SELECT p.sent_at
+             FROM stock_pushes AS p
+             WHERE p.store_id = $1 AND p.body_sha256 = wanted.value AND p.sent_at > $3
+             LIMIT 1
+         ) IS NOT NULL"
     );
     let sent: Vec<String> = on!(tx, conn => query_scalar(sql)
         .bind(store_id).bind(Json(hashes)).bind(since)
@@ -166,29 +160,20 @@ pub(crate) async fn insert_items(
     push_id: PushId,
     items: &[NewItem],
 ) -> sqlx::Result<()> {
-    let sql = tx.pick(
-        sql!(postgres:
-            "INSERT INTO stock_push_items (push_id, element_no, product_id, external_sku,
-                 external_barcode, external_listing_id, external_location_id, computed_quantity,
-                 sent_quantity, queue_id, queue_version, reason, priority, state)
-             SELECT $1, i.element_no, i.product_id, i.external_sku, i.external_barcode,
-                 i.external_listing_id, i.external_location_id, i.computed_quantity,
-                 i.sent_quantity, i.queue_id, i.queue_version, i.reason, i.priority, i.state
-             FROM jsonb_to_recordset($2) AS i (element_no INTEGER, product_id UUID,
-                 external_sku TEXT, external_barcode TEXT, external_listing_id TEXT,
-                 external_location_id TEXT, computed_quantity BIGINT, sent_quantity BIGINT,
-                 queue_id UUID, queue_version BIGINT, reason TEXT, priority INTEGER, state TEXT)"),
-        sql!(sqlite:
-            "INSERT INTO stock_push_items (push_id, element_no, product_id, external_sku,
-                 external_barcode, external_listing_id, external_location_id, computed_quantity,
-                 sent_quantity, queue_id, queue_version, reason, priority, state)
-             SELECT $1, value ->> 'element_no', unhex(value ->> 'product_id'),
-                 value ->> 'external_sku', value ->> 'external_barcode',
-                 value ->> 'external_listing_id', value ->> 'external_location_id',
-                 value ->> 'computed_quantity', value ->> 'sent_quantity',
-                 unhex(value ->> 'queue_id'), value ->> 'queue_version', value ->> 'reason',
-                 value ->> 'priority', value ->> 'state'
-             FROM json_each($2)"),
+    let sql = both!(
+        tx,
+        "INSERT INTO stock_push_items (push_id, element_no, product_id, external_sku,
+             external_barcode, external_listing_id, external_location_id, computed_quantity,
+             sent_quantity, queue_id, queue_version, reason, priority, state)
+         SELECT $1, i.element_no, i.product_id, i.external_sku, i.external_barcode,
+             i.external_listing_id, i.external_location_id, i.computed_quantity,
+             i.sent_quantity, i.queue_id, i.queue_version, i.reason, i.priority, i.state
+         FROM ",
+        rows!("$2", element_no INTEGER, product_id UUID, external_sku TEXT,
+            external_barcode TEXT, external_listing_id TEXT, external_location_id TEXT,
+            computed_quantity BIGINT, sent_quantity BIGINT, queue_id UUID,
+            queue_version BIGINT, reason TEXT, priority INTEGER, state TEXT),
+        " AS i"
     );
     on!(tx, conn => query(sql).bind(push_id).bind(Json(items)).execute(conn).await.map(|_| ()))
 }
@@ -238,23 +223,21 @@ pub(crate) struct ItemEnd {
 
 /// Writes what became of items.
 pub(crate) async fn end_items(tx: &mut Tx, push_id: PushId, items: &[ItemEnd]) -> sqlx::Result<()> {
-    // SQLite would read the list again for each item of the push.
-    let sql = tx.pick(
-        sql!(postgres:
-            "UPDATE stock_push_items AS i
-             SET state = e.state, errors = e.errors
-             FROM jsonb_to_recordset($2) AS e (element_no INTEGER, state TEXT, errors JSONB)
-             WHERE i.push_id = $1 AND i.element_no = e.element_no"),
-        sql!(sqlite:
-            "WITH e AS MATERIALIZED (
-                 SELECT value ->> 'element_no' AS element_no, value ->> 'state' AS state,
-                     value ->> 'errors' AS errors
-                 FROM json_each($2)
-             )
-             UPDATE stock_push_items
-             SET state = e.state, errors = e.errors
-             FROM e
-             WHERE stock_push_items.push_id = $1 AND stock_push_items.element_no = e.element_no"),
+    // A list with the whole key of each: SQLite would otherwise read all of it for each item.
+    let sql = both!(
+        tx,
+        "WITH ended AS MATERIALIZED (
+             SELECT p.id AS push_id, e.element_no, e.state, e.errors
+             FROM ",
+        rows!("$2", element_no INTEGER, state TEXT, errors JSONB),
+        " AS e
+             CROSS JOIN stock_pushes AS p
+             WHERE p.id = $1
+         )
+         UPDATE stock_push_items AS i
+         SET state = ended.state, errors = ended.errors
+         FROM ended
+         WHERE i.push_id = ended.push_id AND i.element_no = ended.element_no"
     );
     on!(tx, conn => query(sql).bind(push_id).bind(Json(items)).execute(conn).await.map(|_| ()))
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use jobs::{PushId, StoreId};
 use sqlx::{FromRow, query_as};
 
-use crate::db::{Tx, json_uuid, on, sql};
+use crate::db::{Tx, both, ids, json_uuid, look_up, on};
 use crate::stock::model::{PairState, ProductId, ProductType};
 
 /// A product in a store, at one moment.
@@ -47,6 +47,9 @@ pub(crate) struct Pair {
 /// Each component is looked up: PostgreSQL, joining them, may read all of a store for each set, as
 /// it does where it has no statistics yet.
 macro_rules! quantity_in {
+    ($dialect:ident $store:literal) => {
+        quantity_in!($store)
+    };
     ($store:literal) => {
         concat!(
             "CASE WHEN p.product_type = 'SET' THEN COALESCE((
@@ -65,27 +68,6 @@ macro_rules! quantity_in {
 }
 pub(super) use quantity_in;
 
-/// The statement of [`pairs`]: only the list of ids is written differently.
-macro_rules! pairs_of {
-    ($wanted:literal) => {
-        concat!(
-            "SELECT p.id AS product_id, p.product_type, ",
-            quantity_in!("$1"),
-            " AS quantity, p.sku, p.barcode, ps.external_sku, ps.external_barcode, ps.external_listing_id,
-                 ps.external_location_id, COALESCE(ps.is_listed, FALSE) AS is_listed,
-                 ps.last_confirmed_quantity, ps.in_flight_push_id, ps.last_pushed_quantity,
-                 ps.last_pushed_at, COALESCE(ps.push_state, 'OK') AS push_state,
-                 ps.push_error_code, ps.blocked_until,
-                 COALESCE(ps.reject_count, 0) AS reject_count
-             FROM (",
-            $wanted,
-            ") AS wanted
-             JOIN products AS p ON p.id = wanted.id
-             LEFT JOIN product_stores AS ps ON ps.product_id = p.id AND ps.store_id = $1"
-        )
-    };
-}
-
 /// These products in a store, simple ones and sets alike, at one moment. Those without a row in
 /// the store count as not listed.
 pub(crate) async fn pairs(
@@ -93,11 +75,21 @@ pub(crate) async fn pairs(
     store_id: StoreId,
     products: &[ProductId],
 ) -> sqlx::Result<Vec<Pair>> {
-    let sql = tx.pick(
-        sql!(postgres: pairs_of!(
-            "SELECT CAST(value AS UUID) AS id FROM jsonb_array_elements_text($2) AS t (value)"
-        )),
-        sql!(sqlite: pairs_of!("SELECT unhex(value) AS id FROM json_each($2)")),
+    let sql = both!(
+        tx,
+        "SELECT p.id AS product_id, p.product_type, ",
+        quantity_in!("$1"),
+        " AS quantity, p.sku, p.barcode, ps.external_sku, ps.external_barcode,
+             ps.external_listing_id, ps.external_location_id,
+             COALESCE(ps.is_listed, FALSE) AS is_listed, ps.last_confirmed_quantity,
+             ps.in_flight_push_id, ps.last_pushed_quantity, ps.last_pushed_at,
+             COALESCE(ps.push_state, 'OK') AS push_state, ps.push_error_code, ps.blocked_until,
+             COALESCE(ps.reject_count, 0) AS reject_count
+         FROM ",
+        ids!("$2"),
+        " AS wanted ",
+        look_up!("products" as "p" on "p.id = wanted.id"),
+        " LEFT JOIN product_stores AS ps ON ps.product_id = p.id AND ps.store_id = $1"
     );
     on!(tx, conn => query_as(sql)
         .bind(store_id).bind(json_uuid::list(products))

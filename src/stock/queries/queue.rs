@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use jobs::{PushId, StoreId};
 use sqlx::{FromRow, query, query_as};
 
-use crate::db::{Tx, json_uuid, on, sql};
+use crate::db::{Tx, both, ids, json_uuid, look_up, on, sql};
 use crate::http::page::Cursor;
 use crate::ids::id_prefix;
 use crate::stock::model::{ProductId, QueueId, QueueOutcome, Reason};
@@ -25,50 +25,24 @@ pub(crate) struct Entry<'a> {
     pub(crate) force: bool,
 }
 
-/// The statement of [`upsert`]: where the id of a row comes from, how an instant is typed, and
-/// how the pairs are found are written differently.
-///
-/// A row that is due stays as due as it is. One that is not due yet is due now, with two
-/// exceptions. One of a blocked pair that was tried within the pause, which is when it was sent
-/// last or when it was blocked, is due after the pause. And one of a pair whose last push has no
-/// results yet is held by the store's run: it stays held, unless it has become more urgent, for
-/// the run holds the urgent ones less long.
-macro_rules! upsert_of {
-    ($id:literal, $now:literal, $pairs:literal) => {
-        concat!(
-            "INSERT INTO stock_update_queue AS q (id, product_id, store_id, reason, priority,
-                 force, last_enqueued_at, next_attempt_at, created_at, updated_at)
-             SELECT ",
-            $id,
-            ", pair.product_id, pair.store_id, $3, $4, $5, $6,
-                 CASE WHEN pair.push_state = 'BLOCKED'
-                          AND (pair.last_pushed_at > $9 OR pair.blocked_until > $10)
-                      THEN $11 ELSE ",
-            $now,
-            " END, $6, $6
-             FROM ",
-            $pairs,
-            " WHERE TRUE
-             ORDER BY pair.product_id
-             ON CONFLICT (product_id, store_id) WHERE processed_at IS NULL DO UPDATE
-             SET version = q.version + 1,
-                 reason = CASE WHEN excluded.priority > q.priority THEN excluded.reason
-                               ELSE q.reason END,
-                 priority = CASE WHEN excluded.priority > q.priority THEN excluded.priority
-                                 ELSE q.priority END,
-                 force = q.force OR excluded.force,
-                 last_enqueued_at = excluded.last_enqueued_at,
-                 next_attempt_at = CASE
-                     WHEN q.next_attempt_at <= excluded.next_attempt_at THEN q.next_attempt_at
-                     WHEN excluded.priority <= q.priority AND EXISTS (
-                         SELECT 1
-                         FROM product_stores AS held
-                         WHERE held.store_id = q.store_id AND held.product_id = q.product_id
-                           AND held.in_flight_push_id IS NOT NULL
-                     ) THEN q.next_attempt_at
-                     ELSE excluded.next_attempt_at END,
-                 updated_at = excluded.updated_at"
-        )
+/// The id of a row: a new one for each row, in the order in which they are made, for $7 begins it.
+macro_rules! row_id {
+    (postgres) => {
+        "CAST($7 || SUBSTR(CAST(gen_random_uuid() AS TEXT), 16) AS UUID)"
+    };
+    (sqlite) => {
+        "unhex($7 || SUBSTR(HEX(RANDOMBLOB(2)), 2) || SUBSTR('89AB', 1 + (RANDOM() & 3), 1)
+             || SUBSTR(HEX(RANDOMBLOB(8)), 2))"
+    };
+}
+
+/// Now, where PostgreSQL cannot tell that it is an instant.
+macro_rules! now {
+    (postgres) => {
+        "CAST($6 AS TIMESTAMPTZ)"
+    };
+    (sqlite) => {
+        "$6"
     };
 }
 
@@ -77,48 +51,63 @@ macro_rules! upsert_of {
 ///
 /// The rows are written in the order of their products, so that two who enqueue the same do not
 /// wait for each other.
+///
+/// A row that is due stays as due as it is. One that is not due yet is due now, with two
+/// exceptions. One of a blocked pair that was tried within the pause, which is when it was sent
+/// last or when it was blocked, is due after the pause. And one of a pair whose last push has no
+/// results yet is held by the store's run: it stays held, unless it has become more urgent, for
+/// the run holds the urgent ones less long. (That is asked for by the key of the pair: `EXISTS`
+/// would read the index of everything that is on the way.)
 pub(crate) async fn upsert(tx: &mut Tx, entry: Entry<'_>, now: DateTime<Utc>) -> sqlx::Result<u64> {
-    let sql = tx.pick(
-        // PostgreSQL has no statistics of the list and must be told to look each one up.
-        sql!(postgres: upsert_of!(
-            "CAST($7 || SUBSTR(CAST(gen_random_uuid() AS TEXT), 16) AS UUID)",
-            "CAST($6 AS TIMESTAMPTZ)",
-            "(
-                 SELECT CAST(value AS UUID) AS id
-                 FROM jsonb_array_elements_text($2) AS changed (value)
-                 UNION
-                 SELECT sets.id
-                 FROM jsonb_array_elements_text($2) AS changed (value)
-                 CROSS JOIN LATERAL (
-                     SELECT set_product_id AS id
-                     FROM product_set_items
-                     WHERE component_product_id = CAST(changed.value AS UUID) AND $8
-                     OFFSET 0
-                 ) AS sets
-             ) AS affected
-             CROSS JOIN LATERAL (
-                 SELECT store_id, product_id, push_state, last_pushed_at, blocked_until
-                 FROM product_stores
-                 WHERE store_id = $1 AND product_id = affected.id AND is_listed
-                 OFFSET 0
-             ) AS pair"
-        )),
-        sql!(sqlite: upsert_of!(
-            "unhex($7 || SUBSTR(HEX(RANDOMBLOB(2)), 2) || SUBSTR('89AB', 1 + (RANDOM() & 3), 1)
-                 || SUBSTR(HEX(RANDOMBLOB(8)), 2))",
-            "$6",
-            "(
-                 SELECT unhex(value) AS id
-                 FROM json_each($2)
-                 UNION
-                 SELECT i.set_product_id
-                 FROM json_each($2) AS changed
-                 CROSS JOIN product_set_items AS i
-                     ON i.component_product_id = unhex(changed.value) AND $8
-             ) AS affected
-             CROSS JOIN product_stores AS pair
-                 ON pair.store_id = $1 AND pair.product_id = affected.id AND pair.is_listed"
-        )),
+    let sql = both!(
+        tx,
+        "INSERT INTO stock_update_queue AS q (id, product_id, store_id, reason, priority, force,
+             last_enqueued_at, next_attempt_at, created_at, updated_at)
+         SELECT ",
+        row_id!(),
+        ", pair.product_id, pair.store_id, $3, $4, $5, $6,
+             CASE WHEN pair.push_state = 'BLOCKED'
+                      AND (pair.last_pushed_at > $9 OR pair.blocked_until > $10)
+                  THEN $11 ELSE ",
+        now!(),
+        " END, $6, $6
+         FROM (
+             SELECT changed.id
+             FROM ",
+        ids!("$2"),
+        " AS changed
+             UNION
+             SELECT sets.set_product_id
+             FROM ",
+        ids!("$2"),
+        " AS changed ",
+        look_up!(
+            "product_set_items" as "sets" on "sets.component_product_id = changed.id AND $8"
+        ),
+        " ) AS affected ",
+        look_up!(
+            "product_stores" as "pair" on
+            "pair.store_id = $1 AND pair.product_id = affected.id"
+        ),
+        " WHERE pair.is_listed
+         ORDER BY pair.product_id
+         ON CONFLICT (product_id, store_id) WHERE processed_at IS NULL DO UPDATE
+         SET version = q.version + 1,
+             reason = CASE WHEN excluded.priority > q.priority THEN excluded.reason
+                           ELSE q.reason END,
+             priority = CASE WHEN excluded.priority > q.priority THEN excluded.priority
+                             ELSE q.priority END,
+             force = q.force OR excluded.force,
+             last_enqueued_at = excluded.last_enqueued_at,
+             next_attempt_at = CASE
+                 WHEN q.next_attempt_at <= excluded.next_attempt_at THEN q.next_attempt_at
+                 WHEN excluded.priority <= q.priority AND (
+                     SELECT held.in_flight_push_id
+                     FROM product_stores AS held
+                     WHERE held.store_id = q.store_id AND held.product_id = q.product_id
+                 ) IS NOT NULL THEN q.next_attempt_at
+                 ELSE excluded.next_attempt_at END,
+             updated_at = excluded.updated_at"
     );
     on!(tx, conn => query(sql)
         .bind(entry.store_id).bind(json_uuid::list(entry.products)).bind(entry.reason)
@@ -159,10 +148,18 @@ pub(crate) struct RowFilter {
     pub(crate) from: DateTime<Utc>,
 }
 
-/// The rows of a store before the cursor, the newest first; those that are done, or those that
-/// are not.
+impl RowFilter {
+    fn is_for_all(&self) -> bool {
+        self.product_id.is_none() && self.reason.is_none()
+    }
+}
+
+/// The rows of a store before the cursor, the newest first: those that are done, or those that are
+/// not; of a product or for a reason, or all. Those that want all say so in another text:
+/// PostgreSQL believes that hardly a row passes a filter that may be absent, and would read and
+/// sort everything.
 macro_rules! rows_of {
-    ($which:literal) => {
+    ($which:literal, $filter:literal) => {
         concat!(
             "SELECT id, product_id, store_id, reason, priority, version, force, attempts,
                  created_at, last_enqueued_at, next_attempt_at, processed_at, outcome, push_id,
@@ -170,11 +167,19 @@ macro_rules! rows_of {
              FROM stock_update_queue
              WHERE store_id = $1 AND processed_at IS ",
             $which,
-            " AND (created_at, id) < ($2, $3)
-               AND product_id = COALESCE($4, product_id) AND reason = COALESCE($5, reason)
-               AND created_at >= $6 AND created_at < $7
+            " AND (created_at, id) < ($2, $3) AND created_at >= $4 AND created_at < $5",
+            $filter,
+            "
              ORDER BY created_at DESC, id DESC
-             LIMIT $8"
+             LIMIT $6"
+        )
+    };
+    ($which:literal) => {
+        rows_of!(
+            $which,
+            "
+               AND (CAST($7 AS UUID) IS NULL OR product_id = $7)
+               AND (CAST($8 AS TEXT) IS NULL OR reason = $8)"
         )
     };
 }
@@ -187,9 +192,15 @@ pub(crate) async fn pending_rows(
     filter: RowFilter,
     limit: i64,
 ) -> sqlx::Result<Vec<QueueRow>> {
+    if filter.is_for_all() {
+        return on!(tx, conn => query_as(sql!(rows_of!("NULL", "")))
+            .bind(store_id).bind(cursor.at).bind(cursor.id).bind(filter.from)
+            .bind(filter.before).bind(limit)
+            .fetch_all(conn).await);
+    }
     on!(tx, conn => query_as(sql!(rows_of!("NULL")))
-        .bind(store_id).bind(cursor.at).bind(cursor.id).bind(filter.product_id)
-        .bind(filter.reason).bind(filter.from).bind(filter.before).bind(limit)
+        .bind(store_id).bind(cursor.at).bind(cursor.id).bind(filter.from).bind(filter.before)
+        .bind(limit).bind(filter.product_id).bind(filter.reason)
         .fetch_all(conn).await)
 }
 
@@ -201,9 +212,15 @@ pub(crate) async fn processed_rows(
     filter: RowFilter,
     limit: i64,
 ) -> sqlx::Result<Vec<QueueRow>> {
+    if filter.is_for_all() {
+        return on!(tx, conn => query_as(sql!(rows_of!("NOT NULL", "")))
+            .bind(store_id).bind(cursor.at).bind(cursor.id).bind(filter.from)
+            .bind(filter.before).bind(limit)
+            .fetch_all(conn).await);
+    }
     on!(tx, conn => query_as(sql!(rows_of!("NOT NULL")))
-        .bind(store_id).bind(cursor.at).bind(cursor.id).bind(filter.product_id)
-        .bind(filter.reason).bind(filter.from).bind(filter.before).bind(limit)
+        .bind(store_id).bind(cursor.at).bind(cursor.id).bind(filter.from).bind(filter.before)
+        .bind(limit).bind(filter.product_id).bind(filter.reason)
         .fetch_all(conn).await)
 }
 

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use jobs::StoreId;
 use sqlx::{FromRow, query, query_as, query_scalar};
 
-use crate::db::{Tx, json_uuid, on, sql};
+use crate::db::{Tx, both, ids, json_uuid, look_up, on, sql};
 use crate::stock::model::ProductId;
 
 /// Notes that a store is to be compared with its marketplace, from its first product on.
@@ -151,23 +151,16 @@ pub(crate) async fn pending_products(
     store_id: StoreId,
     products: &[ProductId],
 ) -> sqlx::Result<Vec<ProductId>> {
-    let sql = tx.pick(
-        sql!(postgres:
-            "SELECT q.product_id
-             FROM jsonb_array_elements_text($2) AS wanted (id)
-             CROSS JOIN LATERAL (
-                 SELECT product_id
-                 FROM stock_update_queue
-                 WHERE product_id = CAST(wanted.id AS UUID) AND store_id = $1
-                   AND processed_at IS NULL
-                 OFFSET 0
-             ) AS q"),
-        sql!(sqlite:
-            "SELECT q.product_id
-             FROM json_each($2) AS wanted
-             CROSS JOIN stock_update_queue AS q
-                 ON q.product_id = unhex(wanted.value) AND q.store_id = $1
-                 AND q.processed_at IS NULL"),
+    let sql = both!(
+        tx,
+        "SELECT q.product_id
+         FROM ",
+        ids!("$2"),
+        " AS wanted ",
+        look_up!(
+            "stock_update_queue" as "q" on
+            "q.product_id = wanted.id AND q.store_id = $1 AND q.processed_at IS NULL"
+        )
     );
     on!(tx, conn => query_scalar(sql)
         .bind(store_id).bind(json_uuid::list(products))
@@ -189,24 +182,15 @@ pub(crate) async fn components_of(
     store_id: StoreId,
     sets: &[ProductId],
 ) -> sqlx::Result<Vec<Component>> {
-    let sql = tx.pick(
-        sql!(postgres:
-            "SELECT i.set_product_id, i.quantity, ps.sellable_quantity
-             FROM jsonb_array_elements_text($2) AS wanted (id)
-             CROSS JOIN LATERAL (
-                 SELECT set_product_id, component_product_id, quantity
-                 FROM product_set_items
-                 WHERE set_product_id = CAST(wanted.id AS UUID)
-                 OFFSET 0
-             ) AS i
-             LEFT JOIN product_stores AS ps
-                 ON ps.store_id = $1 AND ps.product_id = i.component_product_id"),
-        sql!(sqlite:
-            "SELECT i.set_product_id, i.quantity, ps.sellable_quantity
-             FROM json_each($2) AS wanted
-             CROSS JOIN product_set_items AS i ON i.set_product_id = unhex(wanted.value)
-             LEFT JOIN product_stores AS ps
-                 ON ps.store_id = $1 AND ps.product_id = i.component_product_id"),
+    let sql = both!(
+        tx,
+        "SELECT i.set_product_id, i.quantity, ps.sellable_quantity
+         FROM ",
+        ids!("$2"),
+        " AS wanted ",
+        look_up!("product_set_items" as "i" on "i.set_product_id = wanted.id"),
+        " LEFT JOIN product_stores AS ps
+              ON ps.store_id = $1 AND ps.product_id = i.component_product_id"
     );
     on!(tx, conn => query_as(sql)
         .bind(store_id).bind(json_uuid::list(sets))
@@ -221,17 +205,18 @@ pub(crate) async fn companions(
     after: ProductId,
     limit: i64,
 ) -> sqlx::Result<Vec<ProductId>> {
+    // Asked for by the key of each: PostgreSQL would read all that waits for an anti-join.
     on!(tx, conn => query_scalar(sql!(
         "SELECT ps.product_id
          FROM product_stores AS ps
          WHERE ps.store_id = $1 AND ps.product_id > $2 AND ps.is_listed AND ps.push_state = 'OK'
            AND ps.in_flight_push_id IS NULL AND ps.last_confirmed_quantity IS NOT NULL
-           AND NOT EXISTS (
-               SELECT 1
+           AND COALESCE((
+               SELECT FALSE
                FROM stock_update_queue AS q
                WHERE q.product_id = ps.product_id AND q.store_id = ps.store_id
                  AND q.processed_at IS NULL
-           )
+           ), TRUE)
          ORDER BY ps.product_id
          LIMIT $3"))
         .bind(store_id).bind(after).bind(limit)

@@ -9,7 +9,7 @@ use sqlx::types::Json;
 use sqlx::{FromRow, query, query_as, query_scalar};
 use uuid::Uuid;
 
-use crate::db::{Tx, json_uuid, on, sql};
+use crate::db::{Tx, both, is_listed, json_uuid, on, only_postgres, rows, sql};
 use crate::stock::model::{
     ProductId, ReservationId, ReservationMode, ReservationStatus, WarehouseId,
 };
@@ -117,25 +117,18 @@ pub(crate) async fn insert_reservation(tx: &mut Tx, header: &Header) -> sqlx::Re
         .execute(conn).await.map(|done| done.rows_affected() == 1))
 }
 
-macro_rules! of_order {
-    ($lock:literal) => {
-        concat!(
-            "SELECT id, store_id, order_ref, mode, status, request_hash, unmatched_lines,
-                 created_at, updated_at
-             FROM stock_reservations
-             WHERE store_id = $1 AND order_ref = $2",
-            $lock
-        )
-    };
-}
-
 /// The reservation of an order.
 pub(crate) async fn reservation(
     tx: &mut Tx,
     store_id: StoreId,
     order_ref: &str,
 ) -> sqlx::Result<Option<Header>> {
-    on!(tx, conn => query_as(sql!(of_order!(""))).bind(store_id).bind(order_ref)
+    on!(tx, conn => query_as(sql!(
+        "SELECT id, store_id, order_ref, mode, status, request_hash, unmatched_lines, created_at,
+             updated_at
+         FROM stock_reservations
+         WHERE store_id = $1 AND order_ref = $2"))
+        .bind(store_id).bind(order_ref)
         .fetch_optional(conn).await)
 }
 
@@ -146,26 +139,15 @@ pub(crate) async fn lock_reservation(
     order_ref: &str,
 ) -> sqlx::Result<Option<Header>> {
     // SQLite has one writer anyway.
-    let sql = tx.pick(
-        sql!(postgres: of_order!(" FOR NO KEY UPDATE")),
-        sql!(sqlite: of_order!("")),
+    let sql = both!(
+        tx,
+        "SELECT id, store_id, order_ref, mode, status, request_hash, unmatched_lines, created_at,
+             updated_at
+         FROM stock_reservations
+         WHERE store_id = $1 AND order_ref = $2",
+        only_postgres!(" FOR NO KEY UPDATE")
     );
     on!(tx, conn => query_as(sql).bind(store_id).bind(order_ref).fetch_optional(conn).await)
-}
-
-macro_rules! orders_at {
-    ($lock:literal) => {
-        concat!(
-            "SELECT r.id, r.store_id, r.order_ref, r.mode, r.status, r.request_hash,
-                 r.unmatched_lines, r.created_at, r.updated_at
-             FROM warehouse_stores AS ws
-             JOIN stores AS s ON s.id = ws.store_id AND s.stock_source = 'WAREHOUSE'
-             JOIN stock_reservations AS r ON r.store_id = s.id AND r.order_ref = $2
-             WHERE ws.warehouse_id = $1 AND ws.store_id = COALESCE($3, ws.store_id)
-             ORDER BY r.store_id",
-            $lock
-        )
-    };
 }
 
 /// The reservations that stores of a warehouse, or this one of them, have for orders of this name,
@@ -176,9 +158,16 @@ pub(crate) async fn lock_orders_at(
     order_ref: &str,
     store_id: Option<StoreId>,
 ) -> sqlx::Result<Vec<Header>> {
-    let sql = tx.pick(
-        sql!(postgres: orders_at!(" FOR NO KEY UPDATE OF r")),
-        sql!(sqlite: orders_at!("")),
+    let sql = both!(
+        tx,
+        "SELECT r.id, r.store_id, r.order_ref, r.mode, r.status, r.request_hash,
+             r.unmatched_lines, r.created_at, r.updated_at
+         FROM warehouse_stores AS ws
+         JOIN stores AS s ON s.id = ws.store_id AND s.stock_source = 'WAREHOUSE'
+         JOIN stock_reservations AS r ON r.store_id = s.id AND r.order_ref = $2
+         WHERE ws.warehouse_id = $1 AND ws.store_id = COALESCE($3, ws.store_id)
+         ORDER BY r.store_id",
+        only_postgres!(" FOR NO KEY UPDATE OF r")
     );
     on!(tx, conn => query_as(sql).bind(warehouse_id).bind(order_ref).bind(store_id)
         .fetch_all(conn).await)
@@ -203,21 +192,16 @@ pub(crate) async fn insert_items(
     items: &[Item],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let sql = tx.pick(
-        sql!(postgres:
-            "INSERT INTO stock_reservation_items (reservation_id, product_id, quantity,
-                 reserved_quantity, shortfall_quantity, source_lines, created_at, updated_at)
-             SELECT $2, i.product_id, i.quantity, i.reserved_quantity, i.shortfall_quantity,
-                 i.source_lines, $3, $3
-             FROM jsonb_to_recordset($1) AS i (product_id UUID, quantity BIGINT,
-                 reserved_quantity BIGINT, shortfall_quantity BIGINT, source_lines JSONB)"),
-        sql!(sqlite:
-            "INSERT INTO stock_reservation_items (reservation_id, product_id, quantity,
-                 reserved_quantity, shortfall_quantity, source_lines, created_at, updated_at)
-             SELECT $2, unhex(value ->> 'product_id'), value ->> 'quantity',
-                 value ->> 'reserved_quantity', value ->> 'shortfall_quantity',
-                 value -> 'source_lines', $3, $3
-             FROM json_each($1)"),
+    let sql = both!(
+        tx,
+        "INSERT INTO stock_reservation_items (reservation_id, product_id, quantity,
+             reserved_quantity, shortfall_quantity, source_lines, created_at, updated_at)
+         SELECT $2, i.product_id, i.quantity, i.reserved_quantity, i.shortfall_quantity,
+             i.source_lines, $3, $3
+         FROM ",
+        rows!("$1", product_id UUID, quantity BIGINT, reserved_quantity BIGINT,
+            shortfall_quantity BIGINT, source_lines JSONB),
+        " AS i"
     );
     on!(tx, conn => query(sql).bind(Json(items)).bind(id).bind(now)
         .execute(conn).await.map(|_| ()))
@@ -270,25 +254,6 @@ pub(crate) async fn fulfil_item(
         .execute(conn).await.map(|_| ()))
 }
 
-macro_rules! shortfalls {
-    ($products:expr, $stores:expr) => {
-        concat!(
-            "SELECT i.reservation_id, i.product_id, r.store_id, r.order_ref,
-                 i.shortfall_quantity, i.created_at
-             FROM stock_reservation_items AS i
-             CROSS JOIN stock_reservations AS r
-             WHERE r.id = i.reservation_id AND i.shortfall_quantity > 0 AND i.is_open
-               AND i.product_id ",
-            $products,
-            " AND r.store_id ",
-            $stores,
-            " AND (i.created_at, i.reservation_id, i.product_id) > ($3, $4, $5)
-             ORDER BY i.created_at, i.reservation_id, i.product_id
-             LIMIT $6"
-        )
-    };
-}
-
 /// Orders of these stores that wait for these products, behind a place, the oldest first.
 pub(crate) async fn shortfalls(
     tx: &mut Tx,
@@ -297,9 +262,20 @@ pub(crate) async fn shortfalls(
     (at, reservation_id, product_id): (DateTime<Utc>, ReservationId, ProductId),
     limit: i64,
 ) -> sqlx::Result<Vec<Shortfall>> {
-    let sql = tx.pick(
-        sql!(postgres: shortfalls!(is_listed!(postgres "$1"), is_listed!(postgres "$2"))),
-        sql!(sqlite: shortfalls!(is_listed!(sqlite "$1"), is_listed!(sqlite "$2"))),
+    let sql = both!(
+        tx,
+        "SELECT i.reservation_id, i.product_id, r.store_id, r.order_ref, i.shortfall_quantity,
+             i.created_at
+         FROM stock_reservation_items AS i
+         CROSS JOIN stock_reservations AS r
+         WHERE r.id = i.reservation_id AND i.shortfall_quantity > 0 AND i.is_open
+           AND i.product_id ",
+        is_listed!("$1"),
+        " AND r.store_id ",
+        is_listed!("$2"),
+        " AND (i.created_at, i.reservation_id, i.product_id) > ($3, $4, $5)
+         ORDER BY i.created_at, i.reservation_id, i.product_id
+         LIMIT $6"
     );
     let products: Vec<ProductId> = products.iter().copied().collect();
     let stores: Vec<StoreId> = stores.iter().copied().collect();
@@ -309,28 +285,20 @@ pub(crate) async fn shortfalls(
         .fetch_all(conn).await)
 }
 
-macro_rules! waiting_products {
-    ($products:expr) => {
-        concat!(
-            "SELECT DISTINCT i.product_id
-             FROM stock_reservation_items AS i
-             CROSS JOIN stock_reservations AS r
-             WHERE r.id = i.reservation_id AND i.shortfall_quantity > 0 AND i.is_open AND r.store_id = $2
-               AND i.product_id ",
-            $products
-        )
-    };
-}
-
 /// Those of these products that orders of a store wait for.
 pub(crate) async fn waiting_products(
     tx: &mut Tx,
     products: &[ProductId],
     store_id: StoreId,
 ) -> sqlx::Result<Vec<ProductId>> {
-    let sql = tx.pick(
-        sql!(postgres: waiting_products!(is_listed!(postgres "$1"))),
-        sql!(sqlite: waiting_products!(is_listed!(sqlite "$1"))),
+    let sql = both!(
+        tx,
+        "SELECT DISTINCT i.product_id
+         FROM stock_reservation_items AS i
+         CROSS JOIN stock_reservations AS r
+         WHERE r.id = i.reservation_id AND i.shortfall_quantity > 0 AND i.is_open
+           AND r.store_id = $2 AND i.product_id ",
+        is_listed!("$1")
     );
     on!(tx, conn => query_scalar(sql).bind(json_uuid::list(products)).bind(store_id)
         .fetch_all(conn).await)
@@ -339,28 +307,20 @@ pub(crate) async fn waiting_products(
 /// Gives orders what they waited for.
 pub(crate) async fn fill(tx: &mut Tx, fills: &[Fill], now: DateTime<Utc>) -> sqlx::Result<()> {
     // PostgreSQL would rather read all of some ten thousand rows than look up a hundred.
-    let sql = tx.pick(
-        sql!(postgres:
-            "UPDATE stock_reservation_items AS i
-             SET reserved_quantity = i.reserved_quantity + f.quantity,
-                 shortfall_quantity = i.shortfall_quantity - f.quantity, updated_at = $2
-             FROM jsonb_to_recordset($1) AS f (reservation_id UUID, product_id UUID,
-                 quantity BIGINT)
-             WHERE i.reservation_id = f.reservation_id AND i.product_id = f.product_id
-               AND i.reservation_id = ANY (ARRAY (
-                   SELECT CAST(value ->> 'reservation_id' AS UUID)
-                   FROM jsonb_array_elements($1)))"),
-        sql!(sqlite:
-            "UPDATE stock_reservation_items
-             SET reserved_quantity = reserved_quantity + f.quantity,
-                 shortfall_quantity = shortfall_quantity - f.quantity, updated_at = $2
-             FROM (
-                 SELECT unhex(value ->> 'reservation_id') AS reservation_id,
-                     unhex(value ->> 'product_id') AS product_id, value ->> 'quantity' AS quantity
-                 FROM json_each($1)
-             ) AS f
-             WHERE stock_reservation_items.reservation_id = f.reservation_id
-               AND stock_reservation_items.product_id = f.product_id"),
+    let sql = both!(
+        tx,
+        "UPDATE stock_reservation_items AS i
+         SET reserved_quantity = i.reserved_quantity + f.quantity,
+             shortfall_quantity = i.shortfall_quantity - f.quantity, updated_at = $2
+         FROM ",
+        rows!("$1", reservation_id UUID, product_id UUID, quantity BIGINT),
+        " AS f
+         WHERE i.reservation_id = f.reservation_id AND i.product_id = f.product_id",
+        only_postgres!(
+            " AND i.reservation_id = ANY (ARRAY (
+                  SELECT CAST(value ->> 'reservation_id' AS UUID)
+                  FROM jsonb_array_elements($1)))"
+        )
     );
     on!(tx, conn => query(sql).bind(Json(fills)).bind(now).execute(conn).await.map(|_| ()))
 }

@@ -59,11 +59,12 @@ pub(crate) async fn listed_products(
     after: Uuid,
     limit: i64,
 ) -> sqlx::Result<Vec<ProductId>> {
+    // Said so that PostgreSQL does not go through the products of all stores, in their order.
     on!(tx, conn => query_scalar(sql!(
         "SELECT product_id
          FROM product_stores
-         WHERE store_id = $1 AND product_id > $2 AND is_listed
-         ORDER BY product_id
+         WHERE (store_id, product_id) > ($1, $2) AND store_id <= $1 AND is_listed
+         ORDER BY store_id, product_id
          LIMIT $3"))
         .bind(store_id).bind(after).bind(limit)
         .fetch_all(conn).await)

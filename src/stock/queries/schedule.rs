@@ -7,7 +7,7 @@ use jobs::StoreId;
 use sqlx::{FromRow, query, query_as, query_scalar};
 use uuid::Uuid;
 
-use crate::db::{Tx, json_uuid, on, sql};
+use crate::db::{Tx, both, ids, is_listed, is_one_of, json_uuid, look_up, on, only_postgres, sql};
 
 /// Puts rows that have waited for too long first in line, the oldest first; returns the store of
 /// each. Rows that wait on purpose are left alone.
@@ -17,40 +17,27 @@ pub(crate) async fn age_rows(
     now: DateTime<Utc>,
     limit: i64,
 ) -> sqlx::Result<Vec<StoreId>> {
-    let sql = tx.pick(
-        sql!(postgres:
-            "UPDATE stock_update_queue
-             SET priority = 100, updated_at = $2
-             WHERE id = ANY (ARRAY (
-                 SELECT aged.id
-                 FROM (
-                     SELECT id, product_id
-                     FROM stock_update_queue
-                     WHERE processed_at IS NULL AND priority < 100 AND created_at < $1
-                       AND next_attempt_at <= $2
-                     ORDER BY created_at, id
-                     LIMIT $3
-                 ) AS aged
-                 CROSS JOIN LATERAL (
-                     SELECT 1
-                     FROM stock_update_queue
-                     WHERE id = aged.id AND processed_at IS NULL
-                     FOR UPDATE SKIP LOCKED
-                 ) AS locked
-             ))
-             RETURNING store_id"),
-        sql!(sqlite:
-            "UPDATE stock_update_queue
-             SET priority = 100, updated_at = $2
-             WHERE id IN (
+    let sql = both!(
+        tx,
+        "UPDATE stock_update_queue
+         SET priority = 100, updated_at = $2
+         WHERE id ",
+        is_one_of!(
+            "SELECT q.id
+             FROM (
                  SELECT id
                  FROM stock_update_queue
                  WHERE processed_at IS NULL AND priority < 100 AND created_at < $1
                    AND next_attempt_at <= $2
                  ORDER BY created_at, id
                  LIMIT $3
-             )
-             RETURNING store_id"),
+             ) AS aged ",
+            look_up!(
+                "stock_update_queue" as "q" on "q.id = aged.id AND q.processed_at IS NULL",
+                "FOR UPDATE SKIP LOCKED"
+            )
+        ),
+        " RETURNING store_id"
     );
     on!(tx, conn => query_scalar(sql)
         .bind(before).bind(now).bind(limit)
@@ -74,7 +61,9 @@ pub(crate) struct Look {
 /// A page of stores behind a place, in the order they were registered, and what there is to do for
 /// each: one look into an index a question, however much waits.
 ///
-/// What waits for too long is urgent by then ([`age_rows`]).
+/// What waits for too long is urgent by then ([`age_rows`]). Each question is for the first row of
+/// an index: PostgreSQL answers `EXISTS` for many stores with all that waits in any, and SQLite
+/// would find what is delayed by when it is due, were that not negated.
 pub(crate) async fn looks(
     tx: &mut Tx,
     after: (DateTime<Utc>, Uuid),
@@ -92,17 +81,21 @@ pub(crate) async fn looks(
                          OR NOT (s.is_active AND s.send_stock AND s.stock_push_mode = 'LIVE')
                      )
                  )
-             ) AND EXISTS (
-                 SELECT 1
+             ) AND (
+                 SELECT q.next_attempt_at
                  FROM stock_update_queue AS q
                  WHERE q.store_id = s.id AND q.processed_at IS NULL AND q.next_attempt_at <= $4
-             ) AS is_due,
-             EXISTS (
-                 SELECT 1
+                 ORDER BY q.next_attempt_at
+                 LIMIT 1
+             ) IS NOT NULL AS is_due,
+             (
+                 SELECT q.created_at
                  FROM stock_update_queue AS q
                  WHERE q.store_id = s.id AND q.processed_at IS NULL AND q.priority = 100
-                   AND q.created_at < $3 AND q.next_attempt_at <= $4
-             ) AS is_delayed,
+                   AND q.created_at < $3 AND NOT q.next_attempt_at > $4
+                 ORDER BY q.created_at
+                 LIMIT 1
+             ) IS NOT NULL AS is_delayed,
              COALESCE(
                  m.reconcile_requested_at IS NOT NULL AND (
                      m.reconcile_enqueued_until IS NULL OR m.reconcile_enqueued_until <= $4
@@ -128,31 +121,21 @@ macro_rules! slots {
             now: DateTime<Utc>,
         ) -> sqlx::Result<HashSet<StoreId>> {
             // In the order of ids, so that two passes at once cannot wait for each other.
-            let sql = tx.pick(
-                sql!(postgres: concat!(
-                    "INSERT INTO marketplace_rate_limits AS m (store_id, ", $column, ",
-                         created_at, updated_at)
-                     SELECT s.id, $2, $3, $3
-                     FROM jsonb_array_elements_text($1) AS wanted (id)
-                     CROSS JOIN LATERAL (
-                         SELECT id FROM stores WHERE id = CAST(wanted.id AS UUID) OFFSET 0
-                     ) AS s
-                     ORDER BY s.id
-                     ON CONFLICT (store_id) DO UPDATE
-                     SET ", $column, " = excluded.", $column, "
-                     WHERE m.", $column, " IS NULL OR m.", $column, " <= $3
-                     RETURNING store_id")),
-                sql!(sqlite: concat!(
-                    "INSERT INTO marketplace_rate_limits AS m (store_id, ", $column, ",
-                         created_at, updated_at)
-                     SELECT s.id, $2, $3, $3
-                     FROM json_each($1) AS wanted
-                     CROSS JOIN stores AS s ON s.id = unhex(wanted.value)
-                     WHERE TRUE
-                     ON CONFLICT (store_id) DO UPDATE
-                     SET ", $column, " = excluded.", $column, "
-                     WHERE m.", $column, " IS NULL OR m.", $column, " <= $3
-                     RETURNING store_id")),
+            let sql = both!(
+                tx,
+                "INSERT INTO marketplace_rate_limits AS m (store_id, ", $column, ",
+                     created_at, updated_at)
+                 SELECT s.id, $2, $3, $3
+                 FROM ",
+                ids!("$1"),
+                " AS wanted ",
+                look_up!("stores" as "s" on "s.id = wanted.id"),
+                " WHERE TRUE
+                 ORDER BY s.id
+                 ON CONFLICT (store_id) DO UPDATE
+                 SET ", $column, " = excluded.", $column, "
+                 WHERE m.", $column, " IS NULL OR m.", $column, " <= $3
+                 RETURNING store_id"
             );
             let free: Vec<StoreId> = on!(tx, conn => query_scalar(sql)
                 .bind(json_uuid::list(stores)).bind(until).bind(now)
@@ -167,23 +150,18 @@ macro_rules! slots {
             from: DateTime<Utc>,
             until: DateTime<Utc>,
         ) -> sqlx::Result<()> {
-            let sql = tx.pick(
-                sql!(postgres: concat!(
-                    "UPDATE marketplace_rate_limits
-                     SET ", $column, " = $3
-                     WHERE store_id = ANY (ARRAY (
-                         SELECT store_id FROM marketplace_rate_limits
-                         WHERE store_id = ANY (ARRAY (
-                             SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
-                           AND ", $column, " = $2
-                         ORDER BY store_id
-                         FOR UPDATE
-                     ))")),
-                sql!(sqlite: concat!(
-                    "UPDATE marketplace_rate_limits
-                     SET ", $column, " = $3
-                     WHERE store_id IN (SELECT unhex(value) FROM json_each($1))
-                       AND ", $column, " = $2")),
+            let sql = both!(
+                tx,
+                "UPDATE marketplace_rate_limits
+                 SET ", $column, " = $3
+                 WHERE store_id ",
+                is_one_of!(
+                    "SELECT store_id FROM marketplace_rate_limits WHERE store_id ",
+                    is_listed!("$1"),
+                    " AND ", $column, " = $2
+                     ORDER BY store_id",
+                    only_postgres!(" FOR UPDATE")
+                )
             );
             on!(tx, conn => query(sql).bind(json_uuid::list(stores)).bind(from).bind(until)
                 .execute(conn).await.map(|_| ()))
@@ -230,16 +208,19 @@ pub(crate) async fn purge_rows(
     before: DateTime<Utc>,
     limit: i64,
 ) -> sqlx::Result<u64> {
-    on!(tx, conn => query(sql!(
+    let sql = both!(
+        tx,
         "DELETE FROM stock_update_queue
-         WHERE id IN (
-             SELECT q.id
+         WHERE id ",
+        is_one_of!(
+            "SELECT q.id
              FROM stock_update_queue AS q
              WHERE q.processed_at IS NOT NULL AND q.processed_at < $1
              ORDER BY q.processed_at, q.id
-             LIMIT $2
-         )"))
-        .bind(before).bind(limit)
+             LIMIT $2"
+        )
+    );
+    on!(tx, conn => query(sql).bind(before).bind(limit)
         .execute(conn).await.map(|done| done.rows_affected()))
 }
 
@@ -249,16 +230,19 @@ pub(crate) async fn purge_pushes(
     before: DateTime<Utc>,
     limit: i64,
 ) -> sqlx::Result<u64> {
-    on!(tx, conn => query(sql!(
+    let sql = both!(
+        tx,
         "DELETE FROM stock_pushes
-         WHERE id IN (
-             SELECT p.id
+         WHERE id ",
+        is_one_of!(
+            "SELECT p.id
              FROM stock_pushes AS p
              WHERE p.created_at < $1
              ORDER BY p.created_at, p.id
-             LIMIT $2
-         )"))
-        .bind(before).bind(limit)
+             LIMIT $2"
+        )
+    );
+    on!(tx, conn => query(sql).bind(before).bind(limit)
         .execute(conn).await.map(|done| done.rows_affected()))
 }
 
@@ -268,15 +252,18 @@ pub(crate) async fn purge_logs(
     before: DateTime<Utc>,
     limit: i64,
 ) -> sqlx::Result<u64> {
-    on!(tx, conn => query(sql!(
+    let sql = both!(
+        tx,
         "DELETE FROM api_logs
-         WHERE id IN (
-             SELECT l.id
+         WHERE id ",
+        is_one_of!(
+            "SELECT l.id
              FROM api_logs AS l
              WHERE l.created_at < $1
              ORDER BY l.created_at, l.id
-             LIMIT $2
-         )"))
-        .bind(before).bind(limit)
+             LIMIT $2"
+        )
+    );
+    on!(tx, conn => query(sql).bind(before).bind(limit)
         .execute(conn).await.map(|done| done.rows_affected()))
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use jobs::StoreId;
 use sqlx::{FromRow, query, query_as, query_scalar};
 
-use crate::db::{Tx, on, sql};
+use crate::db::{Tx, both, on, only_postgres, sql};
 use crate::encryption::{Column, Sealed, SealedColumn};
 use crate::marketplace::model::Marketplace;
 use crate::stock::model::{ListingTier, MarketplaceEnv, PushMode, RateMode, StockSource};
@@ -96,9 +96,10 @@ pub(crate) async fn store_row(tx: &mut Tx, id: StoreId) -> sqlx::Result<Option<S
 /// Keeps others from changing a store until the transaction ends.
 pub(crate) async fn lock_store(tx: &mut Tx, id: StoreId) -> sqlx::Result<()> {
     // SQLite has one writer anyway.
-    let sql = tx.pick(
-        sql!(postgres: "SELECT id FROM stores WHERE id = $1 FOR NO KEY UPDATE"),
-        sql!(sqlite: "SELECT id FROM stores WHERE id = $1"),
+    let sql = both!(
+        tx,
+        "SELECT id FROM stores WHERE id = $1",
+        only_postgres!(" FOR NO KEY UPDATE")
     );
     on!(tx, conn => query(sql).bind(id).fetch_optional(conn).await.map(|_| ()))
 }

@@ -7,7 +7,9 @@ use serde::Serialize;
 use sqlx::types::Json;
 use sqlx::{FromRow, query, query_as, query_scalar};
 
-use crate::db::{Tx, json_uuid, on, sql};
+use crate::db::{
+    Tx, both, is_listed, json_uuid, look_up, on, only_postgres, only_sqlite, rows, sql,
+};
 use crate::http::page::Cursor;
 use crate::stock::model::{ProductId, ShelfId, WarehouseId};
 use crate::stock::shelves::{Shelf, ShelfStock};
@@ -129,38 +131,22 @@ pub(crate) async fn take(
         .fetch_optional(conn).await)
 }
 
-macro_rules! where_they_lie {
-    ($shelf:expr, $products:expr, $warehouses:expr) => {
-        concat!(
-            "SELECT ss.product_id, ss.shelf_id, sh.warehouse_id, ss.quantity
-             FROM shelf_stocks AS ss ",
-            $shelf,
-            " WHERE ss.quantity > 0 AND ss.product_id ",
-            $products,
-            " AND sh.warehouse_id ",
-            $warehouses,
-            " ORDER BY ss.product_id, sh.created_at, ss.shelf_id"
-        )
-    };
-}
-
 /// Where these products lie in these warehouses, the oldest shelves first.
 pub(crate) async fn where_they_lie(
     tx: &mut Tx,
     products: &BTreeSet<ProductId>,
     warehouses: &BTreeSet<WarehouseId>,
 ) -> sqlx::Result<Vec<OnShelf>> {
-    let sql = tx.pick(
-        sql!(postgres: where_they_lie!(
-            shelf_of!(postgres),
-            is_listed!(postgres "$1"),
-            is_listed!(postgres "$2")
-        )),
-        sql!(sqlite: where_they_lie!(
-            shelf_of!(sqlite),
-            is_listed!(sqlite "$1"),
-            is_listed!(sqlite "$2")
-        )),
+    let sql = both!(
+        tx,
+        "SELECT ss.product_id, ss.shelf_id, sh.warehouse_id, ss.quantity
+         FROM shelf_stocks AS ss ",
+        look_up!("shelves" as "sh" on "sh.id = ss.shelf_id"),
+        " WHERE ss.quantity > 0 AND ss.product_id ",
+        is_listed!("$1"),
+        " AND sh.warehouse_id ",
+        is_listed!("$2"),
+        " ORDER BY ss.product_id, sh.created_at, ss.shelf_id"
     );
     let products: Vec<ProductId> = products.iter().copied().collect();
     let warehouses: Vec<WarehouseId> = warehouses.iter().copied().collect();
@@ -171,25 +157,20 @@ pub(crate) async fn where_they_lie(
 
 /// Takes units from many shelves, where there are as many; tells from how many places.
 pub(crate) async fn take_all(tx: &mut Tx, picks: &[Pick], now: DateTime<Utc>) -> sqlx::Result<u64> {
-    let sql = tx.pick(
-        sql!(postgres:
-            "UPDATE shelf_stocks AS ss
-             SET quantity = ss.quantity - p.quantity, updated_at = $2
-             FROM jsonb_to_recordset($1) AS p (product_id UUID, shelf_id UUID, quantity BIGINT)
-             WHERE ss.shelf_id = p.shelf_id AND ss.product_id = p.product_id
-               AND ss.product_id = ANY (ARRAY (
-                   SELECT CAST(value ->> 'product_id' AS UUID) FROM jsonb_array_elements($1)))
-               AND ss.quantity >= p.quantity"),
-        sql!(sqlite:
-            "UPDATE shelf_stocks INDEXED BY shelf_stocks_product_id_idx
-             SET quantity = shelf_stocks.quantity - p.quantity, updated_at = $2
-             FROM (
-                 SELECT unhex(value ->> 'product_id') AS product_id,
-                     unhex(value ->> 'shelf_id') AS shelf_id, value ->> 'quantity' AS quantity
-                 FROM json_each($1)
-             ) AS p
-             WHERE shelf_stocks.shelf_id = p.shelf_id AND shelf_stocks.product_id = p.product_id
-               AND shelf_stocks.quantity >= p.quantity"),
+    let sql = both!(
+        tx,
+        "UPDATE shelf_stocks AS ss",
+        only_sqlite!(" INDEXED BY shelf_stocks_product_id_idx"),
+        " SET quantity = ss.quantity - p.quantity, updated_at = $2
+         FROM ",
+        rows!("$1", product_id UUID, shelf_id UUID, quantity BIGINT),
+        " AS p
+         WHERE ss.shelf_id = p.shelf_id AND ss.product_id = p.product_id
+           AND ss.quantity >= p.quantity",
+        only_postgres!(
+            " AND ss.product_id = ANY (ARRAY (
+                  SELECT CAST(value ->> 'product_id' AS UUID) FROM jsonb_array_elements($1)))"
+        )
     );
     on!(tx, conn => query(sql).bind(Json(picks)).bind(now)
         .execute(conn).await.map(|done| done.rows_affected()))

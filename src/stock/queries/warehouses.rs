@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use jobs::StoreId;
 use sqlx::{query, query_as, query_scalar};
 
-use crate::db::{Tx, json_uuid, on, sql};
+use crate::db::{Tx, both, ids, is_listed, json_uuid, on, sql};
 use crate::http::page::Cursor;
 use crate::stock::model::WarehouseId;
 use crate::stock::warehouses::Warehouse;
@@ -53,35 +53,18 @@ pub(crate) async fn warehouse(
         .fetch_optional(conn).await)
 }
 
-macro_rules! links_of {
-    ($warehouses:expr) => {
-        concat!(
-            "SELECT warehouse_id, store_id FROM warehouse_stores WHERE warehouse_id ",
-            $warehouses,
-            " ORDER BY warehouse_id, store_id"
-        )
-    };
-}
-
 /// The stores of these warehouses, wherever their quantities come from.
 pub(crate) async fn links_of(
     tx: &mut Tx,
     warehouses: &[WarehouseId],
 ) -> sqlx::Result<Vec<(WarehouseId, StoreId)>> {
-    let sql = tx.pick(
-        sql!(postgres: links_of!(is_listed!(postgres "$1"))),
-        sql!(sqlite: links_of!(is_listed!(sqlite "$1"))),
+    let sql = both!(
+        tx,
+        "SELECT warehouse_id, store_id FROM warehouse_stores WHERE warehouse_id ",
+        is_listed!("$1"),
+        " ORDER BY warehouse_id, store_id"
     );
     on!(tx, conn => query_as(sql).bind(json_uuid::list(warehouses)).fetch_all(conn).await)
-}
-
-macro_rules! own_stores {
-    ($stores:expr) => {
-        concat!(
-            "SELECT id FROM stores WHERE organization_id = $2 AND id ",
-            $stores
-        )
-    };
 }
 
 /// Which of these stores are this organization's.
@@ -90,22 +73,14 @@ pub(crate) async fn own_stores(
     organization_id: &str,
     stores: &BTreeSet<StoreId>,
 ) -> sqlx::Result<Vec<StoreId>> {
-    let sql = tx.pick(
-        sql!(postgres: own_stores!(is_listed!(postgres "$1"))),
-        sql!(sqlite: own_stores!(is_listed!(sqlite "$1"))),
+    let sql = both!(
+        tx,
+        "SELECT id FROM stores WHERE organization_id = $2 AND id ",
+        is_listed!("$1")
     );
     let stores: Vec<StoreId> = stores.iter().copied().collect();
     on!(tx, conn => query_scalar(sql).bind(json_uuid::list(&stores)).bind(organization_id)
         .fetch_all(conn).await)
-}
-
-macro_rules! delete_links {
-    ($stores:expr) => {
-        concat!(
-            "DELETE FROM warehouse_stores WHERE warehouse_id = $2 AND store_id ",
-            $stores
-        )
-    };
 }
 
 /// These stores no longer sell what lies in a warehouse.
@@ -114,9 +89,10 @@ pub(crate) async fn delete_links(
     id: WarehouseId,
     stores: &BTreeSet<StoreId>,
 ) -> sqlx::Result<()> {
-    let sql = tx.pick(
-        sql!(postgres: delete_links!(is_listed!(postgres "$1"))),
-        sql!(sqlite: delete_links!(is_listed!(sqlite "$1"))),
+    let sql = both!(
+        tx,
+        "DELETE FROM warehouse_stores WHERE warehouse_id = $2 AND store_id ",
+        is_listed!("$1")
     );
     let stores: Vec<StoreId> = stores.iter().copied().collect();
     on!(tx, conn => query(sql).bind(json_uuid::list(&stores)).bind(id)
@@ -130,18 +106,15 @@ pub(crate) async fn insert_links(
     stores: &BTreeSet<StoreId>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let sql = tx.pick(
-        sql!(postgres:
-            "INSERT INTO warehouse_stores (warehouse_id, store_id, created_at, updated_at)
-             SELECT $2, CAST(value AS UUID), $3, $3
-             FROM jsonb_array_elements_text($1) AS t (value)
-             ON CONFLICT (warehouse_id, store_id) DO NOTHING"),
-        sql!(sqlite:
-            "INSERT INTO warehouse_stores (warehouse_id, store_id, created_at, updated_at)
-             SELECT $2, unhex(value), $3, $3
-             FROM json_each($1)
-             WHERE TRUE
-             ON CONFLICT (warehouse_id, store_id) DO NOTHING"),
+    let sql = both!(
+        tx,
+        "INSERT INTO warehouse_stores (warehouse_id, store_id, created_at, updated_at)
+         SELECT $2, s.id, $3, $3
+         FROM ",
+        ids!("$1"),
+        " AS s
+         WHERE TRUE
+         ON CONFLICT (warehouse_id, store_id) DO NOTHING"
     );
     let stores: Vec<StoreId> = stores.iter().copied().collect();
     on!(tx, conn => query(sql).bind(json_uuid::list(&stores)).bind(id).bind(now)

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use sqlx::{query, query_scalar};
 
-use crate::db::{Tx, json_uuid, on, sql};
+use crate::db::{Tx, both, ids, json_uuid, look_up, on, sql};
 use crate::webhooks::model::EndpointId;
 
 /// Takes the one chance that an endpoint has to show that it is back; the next one comes when
@@ -29,22 +29,14 @@ pub(crate) async fn failing_endpoints(
     tx: &mut Tx,
     ids: &[EndpointId],
 ) -> sqlx::Result<HashSet<EndpointId>> {
-    let sql = tx.pick(
-        sql!(postgres:
-            "SELECT e.id
-             FROM (SELECT CAST(jsonb_array_elements_text($1) AS UUID) AS id) AS wanted
-             CROSS JOIN LATERAL (
-                 SELECT id, consecutive_failures
-                 FROM webhook_endpoints
-                 WHERE id = wanted.id
-                 OFFSET 0
-             ) AS e
-             WHERE e.consecutive_failures > 0"),
-        sql!(sqlite:
-            "SELECT e.id
-             FROM webhook_endpoints AS e
-             WHERE e.id IN (SELECT unhex(value) FROM json_each($1))
-               AND e.consecutive_failures > 0"),
+    let sql = both!(
+        tx,
+        "SELECT e.id
+         FROM ",
+        ids!("$1"),
+        " AS wanted ",
+        look_up!("webhook_endpoints" as "e" on "e.id = wanted.id"),
+        " WHERE e.consecutive_failures > 0"
     );
     let ids: Vec<EndpointId> =
         on!(tx, conn => query_scalar(sql).bind(json_uuid::list(ids)).fetch_all(conn).await)?;

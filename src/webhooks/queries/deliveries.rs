@@ -9,7 +9,10 @@ use sqlx::types::Json;
 use sqlx::{FromRow, query, query_as, query_scalar};
 use uuid::Uuid;
 
-use crate::db::{Tx, json_instant, json_uuid, on, sql};
+use crate::db::{
+    Tx, both, ids, is_listed, is_one_of, json_instant, json_uuid, look_up, on, only_postgres, rows,
+    sql,
+};
 use crate::traces;
 use crate::webhooks::model::{DeliveryId, EndpointId, EventType};
 use crate::webhooks::outbox::CallbackStatus;
@@ -158,17 +161,13 @@ pub(crate) async fn insert_delivery(
 
 /// Events with what their subscribers receive.
 pub(crate) async fn owed_events(tx: &mut Tx, ids: &[OutboxId]) -> sqlx::Result<Vec<OwedEvent>> {
-    let sql = tx.pick(
-        sql!(postgres:
-            "SELECT id, organization_id, store_id, event, traceparent, payload, status, attempt,
-                 enqueued_until
-             FROM callback_outbox
-             WHERE id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))"),
-        sql!(sqlite:
-            "SELECT id, organization_id, store_id, event, traceparent, payload, status, attempt,
-                 enqueued_until
-             FROM callback_outbox
-             WHERE id IN (SELECT unhex(value) FROM json_each($1))"),
+    let sql = both!(
+        tx,
+        "SELECT id, organization_id, store_id, event, traceparent, payload, status, attempt,
+             enqueued_until
+         FROM callback_outbox
+         WHERE id ",
+        is_listed!("$1")
     );
     on!(tx, conn => query_as(sql).bind(json_uuid::list(ids)).fetch_all(conn).await)
 }
@@ -180,59 +179,31 @@ pub(crate) async fn due_deliveries(
     ids: &[OutboxId],
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<DueDelivery>> {
-    // `OFFSET 0` has PostgreSQL look each up: by its statistics, which are old when many events
-    // came just now, it might rather read all that is pending, here and below.
-    let sql = tx.pick(
-        sql!(postgres:
-            "SELECT d.id, d.outbox_id, d.endpoint_id, d.attempt, e.target_url, e.is_ordered,
-                 e.consecutive_failures
-             FROM (SELECT CAST(jsonb_array_elements_text($1) AS UUID) AS id) AS wanted
-             CROSS JOIN LATERAL (
-                 SELECT id, outbox_id, endpoint_id, attempt, status, next_attempt_at, created_at,
-                     lease_expires_at
-                 FROM callback_deliveries
-                 WHERE outbox_id = wanted.id
-                 OFFSET 0
-             ) AS d
-             CROSS JOIN LATERAL (
-                 SELECT target_url, is_ordered, consecutive_failures, is_active, deleted_at,
-                     open_until
-                 FROM webhook_endpoints
-                 WHERE id = d.endpoint_id
-                 OFFSET 0
-             ) AS e
-             WHERE d.status = 'pending'
-               AND COALESCE(d.next_attempt_at, d.created_at) <= $2
-               AND (d.lease_expires_at IS NULL OR d.lease_expires_at <= $2)
-               AND e.is_active AND e.deleted_at IS NULL
-               AND (e.open_until IS NULL OR e.open_until <= $2)
-               AND (NOT e.is_ordered OR d.id = (
-                   SELECT f.id
-                   FROM callback_deliveries AS f
-                   WHERE f.endpoint_id = d.endpoint_id AND f.status = 'pending'
-                   ORDER BY f.created_at, f.id
-                   LIMIT 1
-               ))
-             ORDER BY d.id"),
-        sql!(sqlite:
-            "SELECT d.id, d.outbox_id, d.endpoint_id, d.attempt, e.target_url, e.is_ordered,
-                 e.consecutive_failures
-             FROM callback_deliveries AS d
-             JOIN webhook_endpoints AS e ON e.id = d.endpoint_id
-             WHERE d.outbox_id IN (SELECT unhex(value) FROM json_each($1))
-               AND d.status = 'pending'
-               AND COALESCE(d.next_attempt_at, d.created_at) <= $2
-               AND (d.lease_expires_at IS NULL OR d.lease_expires_at <= $2)
-               AND e.is_active AND e.deleted_at IS NULL
-               AND (e.open_until IS NULL OR e.open_until <= $2)
-               AND (NOT e.is_ordered OR d.id = (
-                   SELECT f.id
-                   FROM callback_deliveries AS f
-                   WHERE f.endpoint_id = d.endpoint_id AND f.status = 'pending'
-                   ORDER BY f.created_at, f.id
-                   LIMIT 1
-               ))
-             ORDER BY d.id"),
+    // Each is looked up: by its statistics, which are old when many events came just now, PostgreSQL
+    // might rather read all that is pending, here and below.
+    let sql = both!(
+        tx,
+        "SELECT d.id, d.outbox_id, d.endpoint_id, d.attempt, e.target_url, e.is_ordered,
+             e.consecutive_failures
+         FROM ",
+        ids!("$1"),
+        " AS wanted ",
+        look_up!("callback_deliveries" as "d" on "d.outbox_id = wanted.id"),
+        " ",
+        look_up!("webhook_endpoints" as "e" on "e.id = d.endpoint_id"),
+        " WHERE d.status = 'pending'
+           AND COALESCE(d.next_attempt_at, d.created_at) <= $2
+           AND (d.lease_expires_at IS NULL OR d.lease_expires_at <= $2)
+           AND e.is_active AND e.deleted_at IS NULL
+           AND (e.open_until IS NULL OR e.open_until <= $2)
+           AND (NOT e.is_ordered OR d.id = (
+               SELECT f.id
+               FROM callback_deliveries AS f
+               WHERE f.endpoint_id = d.endpoint_id AND f.status = 'pending'
+               ORDER BY f.created_at, f.id
+               LIMIT 1
+           ))
+         ORDER BY d.id"
     );
     on!(tx, conn => query_as(sql)
         .bind(json_uuid::list(ids)).bind(now)
@@ -247,31 +218,24 @@ pub(crate) async fn claim_deliveries(
     now: DateTime<Utc>,
 ) -> sqlx::Result<HashSet<DeliveryId>> {
     // What somebody has locked is not to be had.
-    let sql = tx.pick(
-        sql!(postgres:
-            "UPDATE callback_deliveries
-             SET lease_token = $2, lease_expires_at = $3
-             WHERE id = ANY (ARRAY (
-                 SELECT d.id
-                 FROM (SELECT CAST(jsonb_array_elements_text($1) AS UUID) AS id) AS wanted
-                 CROSS JOIN LATERAL (
-                     SELECT id, status, next_attempt_at, created_at, lease_expires_at
-                     FROM callback_deliveries
-                     WHERE id = wanted.id
-                     OFFSET 0
-                     FOR NO KEY UPDATE SKIP LOCKED
-                 ) AS d
-                 WHERE d.status = 'pending' AND COALESCE(d.next_attempt_at, d.created_at) <= $4
-                   AND (d.lease_expires_at IS NULL OR d.lease_expires_at <= $4)
-             ))
-             RETURNING id"),
-        sql!(sqlite:
-            "UPDATE callback_deliveries
-             SET lease_token = $2, lease_expires_at = $3
-             WHERE id IN (SELECT unhex(value) FROM json_each($1))
-               AND status = 'pending' AND COALESCE(next_attempt_at, created_at) <= $4
-               AND (lease_expires_at IS NULL OR lease_expires_at <= $4)
-             RETURNING id"),
+    let sql = both!(
+        tx,
+        "UPDATE callback_deliveries
+         SET lease_token = $2, lease_expires_at = $3
+         WHERE id ",
+        is_one_of!(
+            "SELECT d.id
+             FROM ",
+            ids!("$1"),
+            " AS wanted ",
+            look_up!(
+                "callback_deliveries" as "d" on "d.id = wanted.id",
+                "OFFSET 0 FOR NO KEY UPDATE SKIP LOCKED"
+            ),
+            " WHERE d.status = 'pending' AND COALESCE(d.next_attempt_at, d.created_at) <= $4
+               AND (d.lease_expires_at IS NULL OR d.lease_expires_at <= $4)"
+        ),
+        " RETURNING id"
     );
     let ids: Vec<DeliveryId> = on!(tx, conn => query_scalar(sql)
         .bind(json_uuid::list(ids)).bind(lease.token).bind(lease.expires_at).bind(now)
@@ -287,38 +251,25 @@ pub(crate) async fn write_outcomes(
     now: DateTime<Utc>,
 ) -> sqlx::Result<HashSet<DeliveryId>> {
     // PostgreSQL would rather read all of a small table than look up each.
-    let sql = tx.pick(
-        sql!(postgres:
-            "UPDATE callback_deliveries AS d
-             SET status = o.status, http_status = o.http_status, attempt = o.failures,
-                 next_attempt_at = o.next_attempt_at, last_error = o.last_error,
-                 delivered_at = o.delivered_at, lease_token = NULL, lease_expires_at = NULL,
-                 updated_at = $2
-             FROM jsonb_to_recordset($1) AS o (delivery_id UUID, lease_token UUID, status TEXT,
-                 http_status INTEGER, failures INTEGER, next_attempt_at TIMESTAMPTZ,
-                 last_error TEXT, delivered_at TIMESTAMPTZ)
-             WHERE d.id = o.delivery_id AND d.lease_token = o.lease_token
-               AND d.id = ANY (ARRAY (
-                   SELECT CAST(value ->> 'delivery_id' AS UUID) FROM jsonb_array_elements($1)))
-             RETURNING d.id"),
-        sql!(sqlite:
-            "UPDATE callback_deliveries
-             SET status = o.status, http_status = o.http_status, attempt = o.failures,
-                 next_attempt_at = o.next_attempt_at, last_error = o.last_error,
-                 delivered_at = o.delivered_at, lease_token = NULL, lease_expires_at = NULL,
-                 updated_at = $2
-             FROM (
-                 SELECT unhex(value ->> 'delivery_id') AS delivery_id,
-                     unhex(value ->> 'lease_token') AS token, value ->> 'status' AS status,
-                     value ->> 'http_status' AS http_status, value ->> 'failures' AS failures,
-                     value ->> 'next_attempt_at' AS next_attempt_at,
-                     value ->> 'last_error' AS last_error,
-                     value ->> 'delivered_at' AS delivered_at
-                 FROM json_each($1)
-             ) AS o
-             WHERE callback_deliveries.id = o.delivery_id
-               AND callback_deliveries.lease_token IS o.token
-             RETURNING id"),
+    let sql = both!(
+        tx,
+        "UPDATE callback_deliveries
+         SET status = o.status, http_status = o.http_status, attempt = o.failures,
+             next_attempt_at = o.next_attempt_at, last_error = o.last_error,
+             delivered_at = o.delivered_at, lease_token = NULL, lease_expires_at = NULL,
+             updated_at = $2
+         FROM ",
+        rows!("$1", delivery_id UUID, lease_token UUID, status TEXT, http_status INTEGER,
+            failures INTEGER, next_attempt_at TIMESTAMPTZ, last_error TEXT,
+            delivered_at TIMESTAMPTZ),
+        " AS o
+         WHERE callback_deliveries.id = o.delivery_id
+           AND callback_deliveries.lease_token = o.lease_token",
+        only_postgres!(
+            " AND callback_deliveries.id = ANY (ARRAY (
+                  SELECT CAST(value ->> 'delivery_id' AS UUID) FROM jsonb_array_elements($1)))"
+        ),
+        " RETURNING callback_deliveries.id"
     );
     let ids: Vec<DeliveryId> = on!(tx, conn => query_scalar(sql)
         .bind(Json(outcomes)).bind(now)
@@ -328,21 +279,16 @@ pub(crate) async fn write_outcomes(
 
 /// Remembers requests.
 pub(crate) async fn insert_attempts(tx: &mut Tx, outcomes: &[&OutcomeRow]) -> sqlx::Result<()> {
-    let sql = tx.pick(
-        sql!(postgres:
-            "INSERT INTO callback_attempts (id, delivery_id, attempt, started_at, duration_ms,
-                 http_status, error, response)
-             SELECT id, delivery_id, attempt, started_at, duration_ms, http_status, error, response
-             FROM jsonb_to_recordset($1) AS o (id UUID, delivery_id UUID, attempt INTEGER,
-                 started_at TIMESTAMPTZ, duration_ms INTEGER, http_status INTEGER, error TEXT,
-                 response TEXT)"),
-        sql!(sqlite:
-            "INSERT INTO callback_attempts (id, delivery_id, attempt, started_at, duration_ms,
-                 http_status, error, response)
-             SELECT unhex(value ->> 'id'), unhex(value ->> 'delivery_id'), value ->> 'attempt',
-                 value ->> 'started_at', value ->> 'duration_ms', value ->> 'http_status',
-                 value ->> 'error', value ->> 'response'
-             FROM json_each($1)"),
+    let sql = both!(
+        tx,
+        "INSERT INTO callback_attempts (id, delivery_id, attempt, started_at, duration_ms,
+             http_status, error, response)
+         SELECT o.id, o.delivery_id, o.attempt, o.started_at, o.duration_ms, o.http_status,
+             o.error, o.response
+         FROM ",
+        rows!("$1", id UUID, delivery_id UUID, attempt INTEGER, started_at TIMESTAMPTZ,
+            duration_ms INTEGER, http_status INTEGER, error TEXT, response TEXT),
+        " AS o"
     );
     on!(tx, conn => query(sql).bind(Json(outcomes)).execute(conn).await.map(|_| ()))
 }
@@ -352,17 +298,13 @@ pub(crate) async fn delivery_states(
     tx: &mut Tx,
     ids: &[OutboxId],
 ) -> sqlx::Result<Vec<StateOfDelivery>> {
-    let sql = tx.pick(
-        sql!(postgres:
-            "SELECT outbox_id, endpoint_id, status, attempt, next_attempt_at, last_error
-             FROM callback_deliveries
-             WHERE outbox_id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
-             ORDER BY id"),
-        sql!(sqlite:
-            "SELECT outbox_id, endpoint_id, status, attempt, next_attempt_at, last_error
-             FROM callback_deliveries
-             WHERE outbox_id IN (SELECT unhex(value) FROM json_each($1))
-             ORDER BY id"),
+    let sql = both!(
+        tx,
+        "SELECT outbox_id, endpoint_id, status, attempt, next_attempt_at, last_error
+         FROM callback_deliveries
+         WHERE outbox_id ",
+        is_listed!("$1"),
+        " ORDER BY id"
     );
     on!(tx, conn => query_as(sql).bind(json_uuid::list(ids)).fetch_all(conn).await)
 }
@@ -373,29 +315,21 @@ pub(crate) async fn write_event_states(
     states: &[StateOfEvent],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let sql = tx.pick(
-        sql!(postgres:
-            "UPDATE callback_outbox AS c
-             SET status = s.status, attempt = s.attempt, next_retry_at = s.next_retry_at,
-                 last_error = s.last_error, updated_at = $2,
-                 enqueued_until = CASE WHEN s.status = 'pending' THEN c.enqueued_until END
-             FROM jsonb_to_recordset($1) AS s (id UUID, status TEXT, attempt INTEGER,
-                 next_retry_at TIMESTAMPTZ, last_error TEXT)
-             WHERE c.id = s.id
-               AND c.id = ANY (ARRAY (
-                   SELECT CAST(value ->> 'id' AS UUID) FROM jsonb_array_elements($1)))"),
-        sql!(sqlite:
-            "UPDATE callback_outbox
-             SET status = s.status, attempt = s.attempt, next_retry_at = s.next_retry_at,
-                 last_error = s.last_error, updated_at = $2,
-                 enqueued_until = CASE WHEN s.status = 'pending' THEN enqueued_until END
-             FROM (
-                 SELECT unhex(value ->> 'id') AS event_id, value ->> 'status' AS status,
-                     value ->> 'attempt' AS attempt, value ->> 'next_retry_at' AS next_retry_at,
-                     value ->> 'last_error' AS last_error
-                 FROM json_each($1)
-             ) AS s
-             WHERE callback_outbox.id = s.event_id"),
+    let sql = both!(
+        tx,
+        "UPDATE callback_outbox AS c
+         SET status = s.status, attempt = s.attempt, next_retry_at = s.next_retry_at,
+             last_error = s.last_error, updated_at = $2,
+             enqueued_until = CASE WHEN s.status = 'pending' THEN c.enqueued_until END
+         FROM ",
+        rows!("$1", id UUID, status TEXT, attempt INTEGER, next_retry_at TIMESTAMPTZ,
+            last_error TEXT),
+        " AS s
+         WHERE c.id = s.id",
+        only_postgres!(
+            " AND c.id = ANY (ARRAY (
+                  SELECT CAST(value ->> 'id' AS UUID) FROM jsonb_array_elements($1)))"
+        )
     );
     on!(tx, conn => query(sql).bind(Json(states)).bind(now).execute(conn).await.map(|_| ()))
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{query, query_as, query_scalar};
 use uuid::Uuid;
 
-use crate::db::{Tx, json_uuid, on, sql};
+use crate::db::{Tx, both, ids, json_uuid, look_up, on, sql};
 use crate::encryption::{Sealed, SealedColumn};
 use crate::webhooks::model::{Endpoint, EndpointId, EventType};
 use crate::webhooks::secrets::SECRET;
@@ -220,24 +220,15 @@ pub(crate) async fn signing_secrets(
     ids: &[EndpointId],
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<(EndpointId, Uuid, String)>> {
-    let sql = tx.pick(
-        sql!(postgres:
-            "SELECT s.endpoint_id, s.id, s.secret
-             FROM (SELECT CAST(jsonb_array_elements_text($1) AS UUID) AS id) AS wanted
-             CROSS JOIN LATERAL (
-                 SELECT endpoint_id, id, secret, expires_at, created_at
-                 FROM webhook_secrets
-                 WHERE endpoint_id = wanted.id
-                 OFFSET 0
-             ) AS s
-             WHERE s.expires_at IS NULL OR s.expires_at > $2
-             ORDER BY s.created_at DESC, s.id DESC"),
-        sql!(sqlite:
-            "SELECT s.endpoint_id, s.id, s.secret
-             FROM webhook_secrets AS s
-             WHERE s.endpoint_id IN (SELECT unhex(value) FROM json_each($1))
-               AND (s.expires_at IS NULL OR s.expires_at > $2)
-             ORDER BY s.created_at DESC, s.id DESC"),
+    let sql = both!(
+        tx,
+        "SELECT s.endpoint_id, s.id, s.secret
+         FROM ",
+        ids!("$1"),
+        " AS wanted ",
+        look_up!("webhook_secrets" as "s" on "s.endpoint_id = wanted.id"),
+        " WHERE s.expires_at IS NULL OR s.expires_at > $2
+         ORDER BY s.created_at DESC, s.id DESC"
     );
     on!(tx, conn => query_as(sql)
         .bind(json_uuid::list(ids)).bind(now)

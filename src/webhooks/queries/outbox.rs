@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use jobs::{OutboxId, StoreId};
 use sqlx::{query, query_as, query_scalar};
 
-use crate::db::{Tx, on, sql};
+use crate::db::{Tx, both, on, only_postgres, sql};
 use crate::http::page::Cursor;
 use crate::webhooks::model::{DeliveryId, EndpointId};
 use crate::webhooks::outbox::{
@@ -131,14 +131,12 @@ pub(crate) async fn lock_event(
     organization_id: Option<&str>,
 ) -> sqlx::Result<Option<CallbackStatus>> {
     // SQLite has one writer anyway.
-    let sql = tx.pick(
-        sql!(postgres:
-            "SELECT status FROM callback_outbox
-             WHERE id = $1 AND (CAST($2 AS TEXT) IS NULL OR organization_id = $2)
-             FOR NO KEY UPDATE"),
-        sql!(sqlite:
-            "SELECT status FROM callback_outbox
-             WHERE id = $1 AND (CAST($2 AS TEXT) IS NULL OR organization_id = $2)"),
+    let sql = both!(
+        tx,
+        "SELECT status
+         FROM callback_outbox
+         WHERE id = $1 AND (CAST($2 AS TEXT) IS NULL OR organization_id = $2)",
+        only_postgres!(" FOR NO KEY UPDATE")
     );
     on!(tx, conn => query_scalar(sql).bind(id).bind(organization_id).fetch_optional(conn).await)
 }

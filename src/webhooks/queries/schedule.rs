@@ -7,7 +7,7 @@ use jobs::OutboxId;
 use sqlx::{FromRow, query, query_as, query_scalar};
 use uuid::Uuid;
 
-use crate::db::{Tx, json_uuid, on, sql};
+use crate::db::{Tx, both, ids, is_listed, is_one_of, json_uuid, look_up, on, only_postgres, sql};
 use crate::webhooks::model::EndpointId;
 use crate::webhooks::outbox::CallbackStatus;
 
@@ -233,29 +233,23 @@ pub(crate) async fn claim_slots(
     now: DateTime<Utc>,
 ) -> sqlx::Result<HashSet<OutboxId>> {
     // Whoever has locked one is at it: the next tick is soon enough for what is left of it.
-    let sql = tx.pick(
-        sql!(postgres:
-            "UPDATE callback_outbox
-             SET enqueued_until = $2
-             WHERE id = ANY (ARRAY (
-                 SELECT o.id
-                 FROM (SELECT CAST(jsonb_array_elements_text($1) AS UUID) AS id) AS wanted
-                 CROSS JOIN LATERAL (
-                     SELECT id, status, enqueued_until
-                     FROM callback_outbox
-                     WHERE id = wanted.id
-                     OFFSET 0
-                     FOR NO KEY UPDATE SKIP LOCKED
-                 ) AS o
-                 WHERE o.status = 'pending' AND (o.enqueued_until IS NULL OR o.enqueued_until <= $3)
-             ))
-             RETURNING id"),
-        sql!(sqlite:
-            "UPDATE callback_outbox AS o
-             SET enqueued_until = $2
-             WHERE o.id IN (SELECT unhex(value) FROM json_each($1))
-               AND o.status = 'pending' AND (o.enqueued_until IS NULL OR o.enqueued_until <= $3)
-             RETURNING id"),
+    let sql = both!(
+        tx,
+        "UPDATE callback_outbox
+         SET enqueued_until = $2
+         WHERE id ",
+        is_one_of!(
+            "SELECT o.id
+             FROM ",
+            ids!("$1"),
+            " AS wanted ",
+            look_up!(
+                "callback_outbox" as "o" on "o.id = wanted.id",
+                "OFFSET 0 FOR NO KEY UPDATE SKIP LOCKED"
+            ),
+            " WHERE o.status = 'pending' AND (o.enqueued_until IS NULL OR o.enqueued_until <= $3)"
+        ),
+        " RETURNING id"
     );
     let ids: Vec<OutboxId> = on!(tx, conn => query_scalar(sql)
         .bind(json_uuid::list(events)).bind(until).bind(now)
@@ -271,22 +265,18 @@ pub(crate) async fn move_slots(
     from: DateTime<Utc>,
     until: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let sql = tx.pick(
-        sql!(postgres:
-            "UPDATE callback_outbox
-             SET enqueued_until = $3
-             WHERE id = ANY (ARRAY (
-                 SELECT id FROM callback_outbox
-                 WHERE id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
-                   AND enqueued_until = $2
-                 ORDER BY id
-                 FOR NO KEY UPDATE
-             ))"),
-        sql!(sqlite:
-            "UPDATE callback_outbox
-             SET enqueued_until = $3
-             WHERE id IN (SELECT unhex(value) FROM json_each($1))
-               AND enqueued_until = $2"),
+    let sql = both!(
+        tx,
+        "UPDATE callback_outbox
+         SET enqueued_until = $3
+         WHERE id ",
+        is_one_of!(
+            "SELECT id FROM callback_outbox WHERE id ",
+            is_listed!("$1"),
+            " AND enqueued_until = $2
+             ORDER BY id",
+            only_postgres!(" FOR NO KEY UPDATE")
+        )
     );
     on!(tx, conn => query(sql).bind(json_uuid::list(events)).bind(from).bind(until)
         .execute(conn).await.map(|_| ()))
@@ -313,20 +303,16 @@ pub(crate) async fn hold_slots(
     ids: &[OutboxId],
     until: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let sql = tx.pick(
-        sql!(postgres:
-            "UPDATE callback_outbox
-             SET enqueued_until = $2
-             WHERE id = ANY (ARRAY (
-                 SELECT id
-                 FROM callback_outbox
-                 WHERE id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
-                 FOR NO KEY UPDATE SKIP LOCKED
-             ))"),
-        sql!(sqlite:
-            "UPDATE callback_outbox
-             SET enqueued_until = $2
-             WHERE id IN (SELECT unhex(value) FROM json_each($1))"),
+    let sql = both!(
+        tx,
+        "UPDATE callback_outbox
+         SET enqueued_until = $2
+         WHERE id ",
+        is_one_of!(
+            "SELECT id FROM callback_outbox WHERE id ",
+            is_listed!("$1"),
+            only_postgres!(" FOR NO KEY UPDATE SKIP LOCKED")
+        )
     );
     on!(tx, conn => query(sql)
         .bind(json_uuid::list(ids)).bind(until)
@@ -337,17 +323,13 @@ pub(crate) async fn hold_slots(
 /// the others stand; returns which were to be had. It waits for none: whoever deletes a webhook
 /// may hold a great many of them for a while.
 pub(crate) async fn lock_events(tx: &mut Tx, ids: &[OutboxId]) -> sqlx::Result<HashSet<OutboxId>> {
-    let sql = tx.pick(
-        sql!(postgres:
-            "SELECT callback_outbox.id
-             FROM callback_outbox
-             WHERE id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
-             FOR NO KEY UPDATE SKIP LOCKED"),
-        // It has one writer anyway.
-        sql!(sqlite:
-            "SELECT callback_outbox.id
-             FROM callback_outbox
-             WHERE id IN (SELECT unhex(value) FROM json_each($1))"),
+    let sql = both!(
+        tx,
+        "SELECT callback_outbox.id
+         FROM callback_outbox
+         WHERE id ",
+        is_listed!("$1"),
+        only_postgres!(" FOR NO KEY UPDATE SKIP LOCKED")
     );
     let locked: Vec<OutboxId> =
         on!(tx, conn => query_scalar(sql).bind(json_uuid::list(ids)).fetch_all(conn).await)?;
@@ -359,15 +341,10 @@ pub(crate) async fn there(tx: &mut Tx, ids: &[OutboxId]) -> sqlx::Result<HashSet
     if ids.is_empty() {
         return Ok(HashSet::new());
     }
-    let sql = tx.pick(
-        sql!(postgres:
-            "SELECT o.id
-             FROM callback_outbox AS o
-             WHERE o.id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))"),
-        sql!(sqlite:
-            "SELECT o.id
-             FROM callback_outbox AS o
-             WHERE o.id IN (SELECT unhex(value) FROM json_each($1))"),
+    let sql = both!(
+        tx,
+        "SELECT o.id FROM callback_outbox AS o WHERE o.id ",
+        is_listed!("$1")
     );
     let there: Vec<OutboxId> =
         on!(tx, conn => query_scalar(sql).bind(json_uuid::list(ids)).fetch_all(conn).await)?;
@@ -384,22 +361,17 @@ pub(crate) struct EndedEvent {
 
 /// Frees the slots of events; tells how they stand. One that somebody has locked is left out.
 pub(crate) async fn free_slots(tx: &mut Tx, ids: &[OutboxId]) -> sqlx::Result<Vec<EndedEvent>> {
-    let sql = tx.pick(
-        sql!(postgres:
-            "UPDATE callback_outbox
-             SET enqueued_until = NULL
-             WHERE id = ANY (ARRAY (
-                 SELECT id
-                 FROM callback_outbox
-                 WHERE id = ANY (ARRAY (SELECT CAST(jsonb_array_elements_text($1) AS UUID)))
-                 FOR NO KEY UPDATE SKIP LOCKED
-             ))
-             RETURNING id, status, next_retry_at"),
-        sql!(sqlite:
-            "UPDATE callback_outbox
-             SET enqueued_until = NULL
-             WHERE id IN (SELECT unhex(value) FROM json_each($1))
-             RETURNING id, status, next_retry_at"),
+    let sql = both!(
+        tx,
+        "UPDATE callback_outbox
+         SET enqueued_until = NULL
+         WHERE id ",
+        is_one_of!(
+            "SELECT id FROM callback_outbox WHERE id ",
+            is_listed!("$1"),
+            only_postgres!(" FOR NO KEY UPDATE SKIP LOCKED")
+        ),
+        " RETURNING id, status, next_retry_at"
     );
     on!(tx, conn => query_as(sql).bind(json_uuid::list(ids)).fetch_all(conn).await)
 }

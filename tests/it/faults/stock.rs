@@ -105,6 +105,18 @@ struct Scene {
     process: Option<Process>,
 }
 
+/// Why a marketplace is told nothing and until when, and until when a run has it.
+type Gate = (Option<String>, Option<DateTime<Utc>>, Option<DateTime<Utc>>);
+/// How a push stands, how often it was looked at, when it was written and is looked at again, and
+/// what went wrong.
+type Push = (
+    String,
+    i32,
+    DateTime<Utc>,
+    Option<DateTime<Utc>>,
+    Option<String>,
+);
+
 /// A marketplace, and the store there.
 struct Place {
     marketplace: Marketplace,
@@ -120,23 +132,20 @@ impl Place {
         };
         let clock = Clock::system();
         let applies_after = TimeDelta::milliseconds(100);
-        let mock = match marketplace {
-            Trendyol => {
-                let rules = TrendyolRules {
-                    has_limits: false,
-                    applies_after,
-                    ..TrendyolRules::default()
-                };
-                MockMarketplace::new(rules, options, clock)
-            }
-            _ => {
-                let rules = HepsiburadaRules {
-                    has_limits: false,
-                    applies_after,
-                    ..HepsiburadaRules::default()
-                };
-                MockMarketplace::new(rules, options, clock)
-            }
+        let mock = if marketplace == Trendyol {
+            let rules = TrendyolRules {
+                has_limits: false,
+                applies_after,
+                ..TrendyolRules::default()
+            };
+            MockMarketplace::new(rules, options, clock)
+        } else {
+            let rules = HepsiburadaRules {
+                has_limits: false,
+                applies_after,
+                ..HepsiburadaRules::default()
+            };
+            MockMarketplace::new(rules, options, clock)
         };
         let running = mock.serve(0).await.unwrap();
         Self {
@@ -192,16 +201,19 @@ impl Scene {
     async fn furnish(&mut self) {
         let mut stores = Vec::new();
         for place in &self.places {
-            let store = json!({
+            let body = json!({
                 "organizationId": "org-1", "marketplace": place.marketplace.as_str(),
                 "externalStoreId": SELLER, "storeName": "Shop", "accessToken": "secret",
                 "currency": "TRY",
             });
-            let store = self.ask(Method::POST, "/stores/register", &store).await;
+            let store = self.ask(Method::POST, "/stores/register", &body).await;
             stores.push(text(&store, "storeId"));
         }
         for name in PRODUCTS {
-            let product = json!({ "organizationId": "org-1", "name": name, "sku": name, "barcode": name, "productType": "SIMPLE" });
+            let product = json!({
+                "organizationId": "org-1", "name": name, "sku": name, "barcode": name,
+                "productType": "SIMPLE",
+            });
             let product = self.ask(Method::POST, "/products", &product).await;
             let product = text(&product, "id");
             for store in &stores {
@@ -220,14 +232,9 @@ impl Scene {
             &json!({ "storeIds": stores }),
         )
         .await;
-        let shelf = self
-            .ask(
-                Method::POST,
-                &format!("{path}/shelves"),
-                &json!({ "code": "A" }),
-            )
-            .await;
-        self.shelf = text(&shelf, "id");
+        let path = format!("{path}/shelves");
+        let made = self.ask(Method::POST, &path, &json!({ "code": "A" })).await;
+        self.shelf = text(&made, "id");
         for store in &stores {
             let settings = json!({
                 "stockSource": "WAREHOUSE", "apiKey": "key", "apiSecret": "secret",
@@ -270,9 +277,12 @@ impl Scene {
         place.mock.fault(Fault::once(operation, slow));
         let count = |world: &World| world.requests.iter().filter(|it| is(it, operation)).count();
         let came = place.mock.wait_until(|world| count(world) > before);
-        if timeout(PATIENCE, came).await.is_err() {
-            panic!("{operation:?} never comes: {}", self.state().await);
-        }
+        let has_come = timeout(PATIENCE, came).await.is_ok();
+        assert!(
+            has_come,
+            "{operation:?} never comes: {}",
+            self.state().await
+        );
     }
 
     /// Kills the process at a step of a push, and starts the next one.
@@ -339,7 +349,7 @@ impl Scene {
 
     /// All that may explain why nothing goes on.
     async fn state(&self) -> String {
-        let gates: Vec<(Option<String>, Option<DateTime<Utc>>, Option<DateTime<Utc>>)> = on!(
+        let gates: Vec<Gate> = on!(
             &self.installation.db, pool => sqlx::query_as(
                 "SELECT backoff_reason, backoff_until, lease_until FROM marketplace_rate_limits")
                 .fetch_all(pool).await.unwrap());
@@ -347,13 +357,7 @@ impl Scene {
             &self.installation.db, pool => sqlx::query_as(
                 "SELECT attempts, next_attempt_at, last_error FROM stock_update_queue
                  WHERE processed_at IS NULL").fetch_all(pool).await.unwrap());
-        let pushes: Vec<(
-            String,
-            i32,
-            DateTime<Utc>,
-            Option<DateTime<Utc>>,
-            Option<String>,
-        )> = on!(
+        let pushes: Vec<Push> = on!(
             &self.installation.db, pool => sqlx::query_as(
                 "SELECT state, polls, created_at, next_poll_at, error FROM stock_pushes
                  ORDER BY created_at").fetch_all(pool).await.unwrap());

@@ -54,7 +54,7 @@ const HOT: &[Hot] = &[
 const SEED_POSTGRES: &str = "
     INSERT INTO idempotency_keys (id, scope, route, idempotency_key, fingerprint, running_until,
         status, answer, created_at, expires_at)
-    SELECT CAST(lpad(to_hex(n), 32, '0') AS UUID), 'organization:org-' || n % 50,
+    SELECT CAST(lpad(to_hex(n), 32, '0') AS UUID), 'organization:org-' || (n % 50),
         'POST /stores/register', 'key-' || n, repeat('f', 64),
         TIMESTAMPTZ '2024-01-01 12:00:00Z', 200, repeat('a', 300),
         TIMESTAMPTZ '2023-12-31 11:00:00Z' + n * INTERVAL '4 seconds',
@@ -65,7 +65,7 @@ const SEED_SQLITE: &str = "
     WITH RECURSIVE series (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < 20000)
     INSERT INTO idempotency_keys (id, scope, route, idempotency_key, fingerprint, running_until,
         status, answer, created_at, expires_at)
-    SELECT unhex(printf('%032x', n)), 'organization:org-' || n % 50,
+    SELECT unhex(printf('%032x', n)), 'organization:org-' || (n % 50),
         'POST /stores/register', 'key-' || n, 'f',
         '2024-01-01T12:00:00+00:00', 200, 'answer',
         strftime('%Y-%m-%dT%H:%M:%S+00:00', 1704020400 + n * 4, 'unixepoch'),

@@ -174,7 +174,7 @@ const HOT: &[Hot] = &[
 const SEED_POSTGRES: &str = "
     INSERT INTO stores (id, organization_id, marketplace, external_store_id, store_name,
         access_token, currency, sync_token, last_sync_at, created_at, updated_at, lease_expires_at)
-    SELECT CAST(lpad(to_hex(n), 32, '0') AS UUID), 'org-' || n % 50, 'etsy', 'shop-' || n, 'Shop',
+    SELECT CAST(lpad(to_hex(n), 32, '0') AS UUID), 'org-' || (n % 50), 'etsy', 'shop-' || n, 'Shop',
         'token', 'USD', CAST(lpad(to_hex(n + 1000000), 32, '0') AS UUID),
         TIMESTAMPTZ '2024-01-01 12:00:00Z' - n % 100 * INTERVAL '10 seconds',
         TIMESTAMPTZ '2023-01-01 00:00:00Z' + n * INTERVAL '1 hour',
@@ -203,7 +203,7 @@ const SEED_SQLITE: &str = "
     WITH RECURSIVE series (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < 2000)
     INSERT INTO stores (id, organization_id, marketplace, external_store_id, store_name,
         access_token, currency, sync_token, last_sync_at, created_at, updated_at, lease_expires_at)
-    SELECT unhex(printf('%032x', n)), 'org-' || n % 50, 'etsy', 'shop-' || n, 'Shop',
+    SELECT unhex(printf('%032x', n)), 'org-' || (n % 50), 'etsy', 'shop-' || n, 'Shop',
         'token', 'USD', unhex(printf('%032x', n + 1000000)),
         strftime('%Y-%m-%dT%H:%M:%S+00:00', 1704110400 - n % 100 * 10, 'unixepoch'),
         strftime('%Y-%m-%dT%H:%M:%S+00:00', 1672531200 + n * 3600, 'unixepoch'),

@@ -14,6 +14,9 @@ mod marketplace;
 mod movements;
 mod operators;
 mod operators_stock;
+mod stock_catalogue;
+mod stock_history;
+mod stock_push;
 mod webhooks;
 
 use std::collections::BTreeSet;
@@ -73,7 +76,8 @@ impl Hot {
     /// What is wrong with a plan, given line by line; nothing if it is as it should be.
     fn fault(&self, way: &str, expected: &[&str], plan: &[String]) -> Option<Fault> {
         let used: BTreeSet<&str> = plan.iter().filter_map(|line| index_of(line)).collect();
-        let scans = plan.iter().any(|line| is_scan(line));
+        let scans =
+            plan.iter().any(|line| is_scan(line)) || joins_all(plan) || reads_whole_index(plan);
         let sorts = plan
             .iter()
             .any(|line| line.contains("Sort") || line.contains("TEMP B-TREE"));
@@ -99,10 +103,52 @@ fn index_of(line: &str) -> Option<&str> {
     .and_then(|(_, after)| after.split_whitespace().next())
 }
 
+/// Whether PostgreSQL joins all that a condition on one of the tables lets through, instead of
+/// looking up what belongs to each row of the other, or what a list names.
+fn joins_all(plan: &[String]) -> bool {
+    let has_join = plan.iter().any(|line| {
+        ["Hash ", "Merge "]
+            .iter()
+            .any(|way| line.contains(way) && line.contains("Join"))
+    });
+    has_join && !plan.iter().any(|line| line.contains("= ANY ($"))
+}
+
+/// Whether PostgreSQL reads an index from end to end; those of what is rare are short.
+fn reads_whole_index(plan: &[String]) -> bool {
+    let rest = plan.iter().skip(1).map(String::as_str).chain([""]);
+    plan.iter().zip(rest).any(|(line, next)| {
+        line.contains("Index")
+            && line.contains(" Scan ")
+            && !next.contains("Index Cond:")
+            && !index_of(line).is_some_and(|name| RARE.contains(&name))
+    })
+}
+
+/// Indexes of what is rare, whatever the history.
+const RARE: [&str; 5] = [
+    "marketplace_rate_limits_resync_idx",
+    "stock_reservation_items_shortfall_idx",
+    "stores_stock_recount_idx",
+    "webhook_endpoints_inactive_idx",
+    "webhook_endpoints_open_idx",
+];
+
+/// Whether SQLite reads a list anew for each row of a table.
+fn rereads_list(plan: &[(i64, String)]) -> bool {
+    plan.iter().enumerate().any(|(at, (parent, line))| {
+        line.contains("VIRTUAL TABLE")
+            && plan[..at]
+                .iter()
+                .any(|(of, before)| of == parent && before.starts_with("SEARCH "))
+    })
+}
+
 /// Whether a line of a plan reads a whole table, or a whole index (which a hashed sub-plan does);
-/// lists given as JSON are short, and so are the first rows that a co-routine hands over as `head`
-/// and `waiting`, the priorities of a queue (`levels`), and the indexes of endpoints that are
-/// inactive and of stores that wait for a recount.
+/// lists given as JSON are short (`ended` is one), and so are the first rows that a co-routine hands
+/// over as `aged`, `head`, `live` and `waiting`, the priorities of a queue (`levels`), and the
+/// indexes of endpoints that are inactive, of stores that wait for a recount, of orders that lack
+/// something and of pushes on the way.
 fn is_scan(line: &str) -> bool {
     line.contains("Seq Scan")
         || line.contains("hashed SubPlan")
@@ -110,11 +156,17 @@ fn is_scan(line: &str) -> bool {
             && line != "SCAN head"
             && line != "SCAN waiting"
             && line != "SCAN levels"
+            && line != "SCAN affected"
+            && line != "SCAN aged"
+            && line != "SCAN ended"
+            && line != "SCAN live"
             && line != "SCAN CONSTANT ROW"
             && !line.contains("json_each")
             && !line.contains("VIRTUAL")
             && !line.ends_with("USING INDEX webhook_endpoints_inactive_idx")
             && !line.ends_with("USING INDEX stores_stock_recount_idx")
+            && !line.ends_with("USING INDEX stock_reservation_items_shortfall_idx")
+            && !line.ends_with("USING INDEX stock_pushes_outstanding_idx")
 }
 
 /// No autovacuum gathers statistics or marks pages while the plans are looked at.
@@ -147,6 +199,8 @@ async fn what_runs_all_the_time_runs_by_an_index(
         webhooks::DOMAIN,
         keys::DOMAIN,
         idempotency::DOMAIN,
+        stock_catalogue::DOMAIN,
+        stock_push::DOMAIN,
         operators::DOMAIN,
         movements::DOMAIN,
         operators_stock::DOMAIN
@@ -224,13 +278,20 @@ async fn faults_on_sqlite(hot: &'static [Hot], pool: &sqlx::SqlitePool, way: &st
     let mut faults = Vec::new();
     for hot in hot {
         let explain = format!("EXPLAIN QUERY PLAN {}", hot.text(Dialect::Sqlite));
-        let plan: Vec<String> = sqlx::query(AssertSqlSafe(explain))
+        let steps: Vec<(i64, String)> = sqlx::query(AssertSqlSafe(explain))
             .fetch_all(pool)
             .await
             .unwrap_or_else(|error| panic!("{}: {error}", hot.name))
             .iter()
-            .map(|row| row.get("detail"))
+            .map(|row| (row.get("parent"), row.get("detail")))
             .collect();
+        let is_quadratic = rereads_list(&steps);
+        let plan: Vec<String> = steps.into_iter().map(|(_, line)| line).collect();
+        if is_quadratic {
+            let plan = plan.join("\n");
+            let text = format!("{} ({way}): reads a list for each row\n{plan}\n", hot.name);
+            faults.push((hot.name, text));
+        }
         faults.extend(hot.fault(way, hot.sqlite, &plan));
     }
     faults

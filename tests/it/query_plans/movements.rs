@@ -159,6 +159,54 @@ const HOT: &[Hot] = &[
         sorts: false,
     },
     Hot {
+        name: "close_reservation",
+        part: "UPDATE stock_reservations SET status = $2",
+        arguments: "STORE, 'RELEASED', NOW",
+        postgres: &["stock_reservations_pkey"],
+        sqlite: &["sqlite_autoindex_stock_reservations_1"],
+        sorts: false,
+    },
+    Hot {
+        name: "close_items",
+        part: "SET is_open = FALSE",
+        arguments: "STORE, 'RELEASED', NOW",
+        postgres: &["stock_reservation_items_pkey"],
+        sqlite: &["sqlite_autoindex_stock_reservation_items_1"],
+        sorts: false,
+    },
+    Hot {
+        name: "fulfil_item",
+        part: "SET fulfilled_quantity = fulfilled_quantity + $3",
+        arguments: "STORE, OTHER, 1, NOW",
+        postgres: &["stock_reservation_items_pkey"],
+        sqlite: &["sqlite_autoindex_stock_reservation_items_1"],
+        sorts: false,
+    },
+    Hot {
+        name: "insert_movements",
+        part: "INSERT INTO stock_movements",
+        arguments: r#"'[{"id": "00000000000000000000000000000001", "kind": "ADJUST"}]', 'org-1', NOW"#,
+        postgres: &[],
+        sqlite: &[],
+        sorts: false,
+    },
+    Hot {
+        name: "shortfall_units",
+        part: "SELECT CAST(COALESCE(SUM(i.shortfall_quantity), 0) AS BIGINT)",
+        arguments: "'org-1'",
+        postgres: &[
+            "stock_reservation_items_shortfall_idx",
+            "stock_reservations_pkey",
+            "stores_pkey",
+        ],
+        sqlite: &[
+            "sqlite_autoindex_stock_reservations_1",
+            "sqlite_autoindex_stores_1",
+            "stock_reservation_items_shortfall_idx",
+        ],
+        sorts: false,
+    },
+    Hot {
         name: "where_they_lie",
         part: "SELECT ss.product_id, ss.shelf_id, sh.warehouse_id, ss.quantity",
         arguments: "ONE, ONE",
@@ -221,13 +269,13 @@ const SEED_POSTGRES: &str = "
         AS $$ SELECT CAST(lpad(to_hex(n), 32, '0') AS UUID) $$;
     INSERT INTO stores (id, organization_id, marketplace, external_store_id, store_name,
         access_token, currency, sync_token, stock_source, created_at, updated_at)
-    SELECT pg_temp.id(n), 'org-' || n % 50, 'trendyol', 'shop-' || n, 'Shop', 'token', 'TRY',
+    SELECT pg_temp.id(n), 'org-' || (n % 50), 'trendyol', 'shop-' || n, 'Shop', 'token', 'TRY',
         pg_temp.id(n + 1000000), CASE WHEN n % 2 = 0 THEN 'DIRECT' ELSE 'WAREHOUSE' END,
         TIMESTAMPTZ '2023-01-01 00:00:00Z', TIMESTAMPTZ '2023-01-01 00:00:00Z'
     FROM generate_series(1, 2000) AS n;
     INSERT INTO products (id, organization_id, name, sku, barcode, product_type, created_at,
         updated_at)
-    SELECT pg_temp.id(n), 'org-' || n % 50, 'Product', 's-' || n, 'b-' || n,
+    SELECT pg_temp.id(n), 'org-' || (n % 50), 'Product', 's-' || n, 'b-' || n,
         CASE WHEN n % 10 = 0 THEN 'SET' ELSE 'SIMPLE' END,
         TIMESTAMPTZ '2023-01-01 00:00:00Z' + n * INTERVAL '1 second',
         TIMESTAMPTZ '2023-01-01 00:00:00Z'
@@ -245,7 +293,7 @@ const SEED_POSTGRES: &str = "
         now(), now()
     FROM generate_series(1, 20000) AS n, generate_series(1, 5) AS i;
     INSERT INTO warehouses (id, organization_id, name, code, created_at, updated_at)
-    SELECT pg_temp.id(n), 'org-' || n % 50, 'House', 'w-' || n,
+    SELECT pg_temp.id(n), 'org-' || (n % 50), 'House', 'w-' || n,
         TIMESTAMPTZ '2023-01-01 00:00:00Z' + n * INTERVAL '1 second', now()
     FROM generate_series(1, 500) AS n;
     INSERT INTO warehouse_stores (warehouse_id, store_id, created_at, updated_at)
@@ -275,7 +323,7 @@ const SEED_SQLITE: &str = "
     WITH RECURSIVE series (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < 2000)
     INSERT INTO stores (id, organization_id, marketplace, external_store_id, store_name,
         access_token, currency, sync_token, stock_source, created_at, updated_at)
-    SELECT unhex(printf('%032x', n)), 'org-' || n % 50, 'trendyol', 'shop-' || n, 'Shop', 'token',
+    SELECT unhex(printf('%032x', n)), 'org-' || (n % 50), 'trendyol', 'shop-' || n, 'Shop', 'token',
         'TRY', unhex(printf('%032x', n + 1000000)),
         CASE WHEN n % 2 = 0 THEN 'DIRECT' ELSE 'WAREHOUSE' END,
         '2023-01-01T00:00:00+00:00', '2023-01-01T00:00:00+00:00'
@@ -283,7 +331,7 @@ const SEED_SQLITE: &str = "
     WITH RECURSIVE series (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < 20000)
     INSERT INTO products (id, organization_id, name, sku, barcode, product_type, created_at,
         updated_at)
-    SELECT unhex(printf('%032x', n)), 'org-' || n % 50, 'Product', 's-' || n, 'b-' || n,
+    SELECT unhex(printf('%032x', n)), 'org-' || (n % 50), 'Product', 's-' || n, 'b-' || n,
         CASE WHEN n % 10 = 0 THEN 'SET' ELSE 'SIMPLE' END,
         strftime('%Y-%m-%dT%H:%M:%S+00:00', 1672531200 + n, 'unixepoch'),
         '2023-01-01T00:00:00+00:00'
@@ -306,7 +354,7 @@ const SEED_SQLITE: &str = "
     FROM series, json_each('[1, 2, 3, 4, 5]');
     WITH RECURSIVE series (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < 500)
     INSERT INTO warehouses (id, organization_id, name, code, created_at, updated_at)
-    SELECT unhex(printf('%032x', n)), 'org-' || n % 50, 'House', 'w-' || n,
+    SELECT unhex(printf('%032x', n)), 'org-' || (n % 50), 'House', 'w-' || n,
         strftime('%Y-%m-%dT%H:%M:%S+00:00', 1672531200 + n, 'unixepoch'),
         '2023-01-01T00:00:00+00:00'
     FROM series;

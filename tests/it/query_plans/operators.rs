@@ -226,7 +226,7 @@ const HOT: &[Hot] = &[
 const SEED_POSTGRES: &str = "
     INSERT INTO stores (id, organization_id, marketplace, external_store_id, store_name,
         access_token, currency, sync_token, sync_status, paused_at, created_at, updated_at)
-    SELECT CAST(lpad(to_hex(n), 32, '0') AS UUID), 'org-' || n % 50, 'etsy', 'shop-' || n, 'Shop',
+    SELECT CAST(lpad(to_hex(n), 32, '0') AS UUID), 'org-' || (n % 50), 'etsy', 'shop-' || n, 'Shop',
         'token', 'USD', CAST(lpad(to_hex(n), 32, '0') AS UUID),
         CASE WHEN n % 20 = 0 THEN 'failed' WHEN n % 20 = 1 THEN 'partial'
             WHEN n % 20 = 2 THEN 'pending' ELSE 'success' END,
@@ -250,7 +250,7 @@ const SEED_POSTGRES: &str = "
     FROM generate_series(1, 2900) AS n, unnest(ARRAY['sync', 'callback', 'housekeeping']) AS s;
     INSERT INTO webhook_endpoints (id, organization_id, event, target_url, is_active,
         inactive_reason, open_until, deleted_at, created_at, updated_at)
-    SELECT CAST(lpad(to_hex(n), 32, '0') AS UUID), 'org-' || n % 50, 'sync.completed',
+    SELECT CAST(lpad(to_hex(n), 32, '0') AS UUID), 'org-' || (n % 50), 'sync.completed',
         'https://example.com/' || n, n % 10 > 0, CASE WHEN n % 20 = 0 THEN 'paused' END,
         CASE WHEN n % 10 = 1 THEN TIMESTAMPTZ '2024-01-01 12:01:00Z' END,
         CASE WHEN n % 30 = 0 THEN TIMESTAMPTZ '2024-01-01 00:00:00Z' END,
@@ -258,7 +258,7 @@ const SEED_POSTGRES: &str = "
     FROM generate_series(1, 2000) AS n;
     INSERT INTO callback_outbox (id, organization_id, store_id, event, payload, status,
         created_at, updated_at)
-    SELECT CAST(lpad(to_hex(n), 32, '0') AS UUID), 'org-' || n % 50,
+    SELECT CAST(lpad(to_hex(n), 32, '0') AS UUID), 'org-' || (n % 50),
         CAST(lpad(to_hex(1 + n % 2000), 32, '0') AS UUID), 'sync.completed', '{}',
         CASE WHEN n % 50 = 0 THEN 'pending' WHEN n % 50 = 1 THEN 'failed' ELSE 'success' END,
         TIMESTAMPTZ '2023-06-01 00:00:00Z' + n * INTERVAL '1 second',
@@ -274,7 +274,7 @@ const SEED_SQLITE: &str = "
     WITH RECURSIVE series (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < 2000)
     INSERT INTO stores (id, organization_id, marketplace, external_store_id, store_name,
         access_token, currency, sync_token, sync_status, paused_at, created_at, updated_at)
-    SELECT unhex(printf('%032x', n)), 'org-' || n % 50, 'etsy', 'shop-' || n, 'Shop', 'token', 'USD',
+    SELECT unhex(printf('%032x', n)), 'org-' || (n % 50), 'etsy', 'shop-' || n, 'Shop', 'token', 'USD',
         unhex(printf('%032x', n)),
         CASE WHEN n % 20 = 0 THEN 'failed' WHEN n % 20 = 1 THEN 'partial'
             WHEN n % 20 = 2 THEN 'pending' ELSE 'success' END,
@@ -304,7 +304,7 @@ const SEED_SQLITE: &str = "
     WITH RECURSIVE series (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < 2000)
     INSERT INTO webhook_endpoints (id, organization_id, event, target_url, is_active,
         inactive_reason, open_until, deleted_at, created_at, updated_at)
-    SELECT unhex(printf('%032x', n)), 'org-' || n % 50, 'sync.completed', 'https://example.com/' || n,
+    SELECT unhex(printf('%032x', n)), 'org-' || (n % 50), 'sync.completed', 'https://example.com/' || n,
         n % 10 > 0, CASE WHEN n % 20 = 0 THEN 'paused' END,
         CASE WHEN n % 10 = 1 THEN '2024-01-01T12:01:00+00:00' END,
         CASE WHEN n % 30 = 0 THEN '2024-01-01T00:00:00+00:00' END,
@@ -313,7 +313,7 @@ const SEED_SQLITE: &str = "
     WITH RECURSIVE series (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < 50000)
     INSERT INTO callback_outbox (id, organization_id, store_id, event, payload, status,
         created_at, updated_at)
-    SELECT unhex(printf('%032x', n)), 'org-' || n % 50, unhex(printf('%032x', 1 + n % 2000)),
+    SELECT unhex(printf('%032x', n)), 'org-' || (n % 50), unhex(printf('%032x', 1 + n % 2000)),
         'sync.completed', '{}',
         CASE WHEN n % 50 = 0 THEN 'pending' WHEN n % 50 = 1 THEN 'failed' ELSE 'success' END,
         strftime('%Y-%m-%dT%H:%M:%S+00:00', 1685577600 + n, 'unixepoch'),

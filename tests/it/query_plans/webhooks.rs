@@ -252,7 +252,7 @@ const SEED_POSTGRES: &str = "
     FROM generate_series(1, 200) AS n;
     INSERT INTO webhook_endpoints (id, organization_id, event, target_url, is_active, created_at,
         updated_at)
-    SELECT CAST(lpad(to_hex(n), 32, '0') AS UUID), 'org-' || n % 200, 'sync.completed',
+    SELECT CAST(lpad(to_hex(n), 32, '0') AS UUID), 'org-' || (n % 200), 'sync.completed',
         'https://example.com/' || n, n % 10 > 0, TIMESTAMPTZ '2023-01-01 00:00:00Z',
         TIMESTAMPTZ '2023-01-01 00:00:00Z'
     FROM generate_series(1, 600) AS n;
@@ -260,7 +260,7 @@ const SEED_POSTGRES: &str = "
     SELECT id, id, 'secret', created_at FROM webhook_endpoints;
     INSERT INTO callback_outbox (id, organization_id, store_id, event, payload, status,
         created_at, updated_at)
-    SELECT CAST(lpad(to_hex(n), 32, '0') AS UUID), 'org-' || n % 200,
+    SELECT CAST(lpad(to_hex(n), 32, '0') AS UUID), 'org-' || (n % 200),
         CAST(lpad(to_hex(1 + n % 200), 32, '0') AS UUID), 'sync.completed', '{}',
         CASE WHEN n % 100 = 0 THEN 'pending' WHEN n % 50 = 1 THEN 'failed' ELSE 'success' END,
         TIMESTAMPTZ '2023-06-01 00:00:00Z' + n * INTERVAL '1 second',
@@ -290,7 +290,7 @@ const SEED_SQLITE: &str = "
     WITH RECURSIVE series (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < 600)
     INSERT INTO webhook_endpoints (id, organization_id, event, target_url, is_active, created_at,
         updated_at)
-    SELECT unhex(printf('%032x', n)), 'org-' || n % 200, 'sync.completed',
+    SELECT unhex(printf('%032x', n)), 'org-' || (n % 200), 'sync.completed',
         'https://example.com/' || n, n % 10 > 0, '2023-01-01T00:00:00+00:00',
         '2023-01-01T00:00:00+00:00'
     FROM series;
@@ -299,7 +299,7 @@ const SEED_SQLITE: &str = "
     WITH RECURSIVE series (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < 100000)
     INSERT INTO callback_outbox (id, organization_id, store_id, event, payload, status,
         created_at, updated_at)
-    SELECT unhex(printf('%032x', n)), 'org-' || n % 200, unhex(printf('%032x', 1 + n % 200)),
+    SELECT unhex(printf('%032x', n)), 'org-' || (n % 200), unhex(printf('%032x', 1 + n % 200)),
         'sync.completed', '{}', CASE WHEN n % 100 = 0 THEN 'pending' WHEN n % 50 = 1 THEN 'failed' ELSE 'success' END,
         strftime('%Y-%m-%dT%H:%M:%S+00:00', 1685577600 + n, 'unixepoch'),
         strftime('%Y-%m-%dT%H:%M:%S+00:00', 1685577600 + n, 'unixepoch')

@@ -54,14 +54,45 @@ async fn a_product_is_told_when_it_is_listed_and_not_when_it_is_unlisted(
         (&unlisted["isListed"], &unlisted["pending"]),
         (&json!(false), &json!(false))
     );
-    it.put(&path, json!({ "externalSku": "OTHER" })).await;
+    let named = json!({ "isListed": false, "externalSku": "OTHER" });
+    it.put(&path, named).await;
     assert_eq!(waiting(&it, store).await, []);
     assert_eq!(it.level(store, coat).await["lastConfirmed"], 0);
 
     // The marketplace may have sold some meanwhile: it is told, whatever it is believed to show.
-    let listed = it.put(&path, json!({ "isListed": true })).await;
+    let listed = it.put(&path, json!({})).await;
+    assert_eq!(
+        (&listed["isListed"], &listed["externalSku"]),
+        (&json!(true), &json!("OTHER"))
+    );
     assert_eq!(listed["lastConfirmed"], Value::Null);
     assert_eq!(waiting(&it, store).await, resync(1));
+}
+
+/// Goods that lie on the shelves of a store before it lists them are there when it does.
+#[rstest]
+#[tokio::test]
+async fn what_is_listed_first_has_what_lies_in_the_warehouses(
+    #[values(Embedded, Server)] on: Profile,
+) {
+    let it = Catalogue::start(on).await;
+    let [early, late] = [
+        it.app.drawing_store("early").await,
+        it.app.drawing_store("late").await,
+    ];
+    let coat = it.simple("coat").await;
+    let set = it.set("set", &[(coat, 2)]).await;
+    let (warehouse, shelf) = it.app.warehouse("W", &[early]).await;
+    it.app.add(shelf, coat.0, 7).await;
+    it.app.link(warehouse, &[early, late]).await;
+    for store in [early, late] {
+        for product in [coat, set] {
+            let level = it.put(&pair(store.id, product), json!({})).await;
+            assert_eq!(level["isListed"], true);
+        }
+        assert_eq!(it.effective(store, coat).await, 7);
+        assert_eq!(it.effective(store, set).await, 3);
+    }
 }
 
 /// What the marketplace shows under another name is not what it was told under the old one, and

@@ -47,16 +47,15 @@ impl Scene {
             ..Options::default()
         };
         let clock = Clock::manual(noon());
-        let mock = match marketplace {
-            Trendyol => MockMarketplace::new(TrendyolRules::default(), options, clock),
-            _ => {
-                // What a day has room for is another subject.
-                let rules = HepsiburadaRules {
-                    listings: Some(LISTINGS),
-                    ..HepsiburadaRules::default()
-                };
-                MockMarketplace::new(rules, options, clock)
-            }
+        let mock = if marketplace == Trendyol {
+            MockMarketplace::new(TrendyolRules::default(), options, clock)
+        } else {
+            // What a day has room for is another subject.
+            let rules = HepsiburadaRules {
+                listings: Some(LISTINGS),
+                ..HepsiburadaRules::default()
+            };
+            MockMarketplace::new(rules, options, clock)
         };
         let running = mock.serve(0).await.unwrap();
         let url = running.base_url().to_string();

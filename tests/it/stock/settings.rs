@@ -1,7 +1,11 @@
 //! How stores are pushed to, and whether.
 
+use std::collections::HashMap;
+
 use chrono::TimeDelta;
+use marketplace_sync::App;
 use marketplace_sync::encryption::{Keyring, rotate_secrets};
+use marketplace_sync::stock::connector::Adapters;
 use marketplace_sync::stock::model::ProductId;
 use reqwest::Method;
 use rstest::rstest;
@@ -362,6 +366,25 @@ async fn a_closed_gate_is_shown_until_it_opens(
         open
     );
     assert_eq!(it.get(&path(store)).await["gate"]["open"], true);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_marketplace_that_nobody_speaks_to_is_said_to_be_one(
+    #[values(Embedded, Server)] on: Profile,
+) {
+    let nobody = |app: &mut App| app.adapters = Adapters::with(HashMap::new());
+    let app = TestApp::build(on, &[], nobody).await;
+    let it = Catalogue { app };
+    let store = it.app.register("shop").await;
+    let closed = json!({ "open": false, "reason": "ADAPTER_MISSING", "opensAt": null });
+    let summary = it.get("/stock-queue/summary").await;
+    assert_eq!(summary["stores"][0]["gate"], closed);
+    let gate = it.get(&path(store)).await["gate"].clone();
+    assert_eq!(
+        (&gate["open"], &gate["reason"]),
+        (&closed["open"], &closed["reason"])
+    );
 }
 
 #[rstest]

@@ -85,7 +85,7 @@ async fn find_stores(
         }
         StockState::Closed => {
             let window = stores::limited(tx, after.id, WINDOW).await?;
-            let is_closed = |gate| Closed::now(app, gate, now).is_some();
+            let is_closed = |gate| Closed::by_row(app, gate, now).is_some();
             let window = window.iter().map(|it| (it.id, is_closed(&it.gate)));
             return Ok(some_of(window, page));
         }
@@ -110,7 +110,7 @@ fn store_view(
         is_active: store.is_active,
         sends_stock: store.send_stock,
         push_mode: store.stock_push_mode,
-        gate: Closed::now(app, &store.gate, now).into(),
+        gate: Closed::now(app, store.marketplace, &store.gate, now).into(),
         pending: Count::of(store.pending),
         overdue: Count::of(age.overdue),
         oldest_pending_at: age.oldest_at.map(Into::into),

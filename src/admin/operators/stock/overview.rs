@@ -35,7 +35,7 @@ pub(in crate::admin::operators) async fn stock_counts(
     let has_more_limited = is_more(limited.len());
     let closed = limited
         .iter()
-        .filter_map(|store| Closed::now(app, &store.gate, now))
+        .filter_map(|store| Closed::by_row(app, &store.gate, now))
         .map(|closed| closed.reason);
     let closed: Vec<GateReason> = closed.collect();
     Ok(StockCounts {
