@@ -634,6 +634,8 @@ CREATE INDEX stores_lease_idx ON public.stores USING btree (lease_expires_at) WH
 
 CREATE INDEX stores_paused_idx ON public.stores USING btree (created_at, id) WHERE (paused_at IS NOT NULL);
 
+CREATE INDEX stores_stock_push_idx ON public.stores USING btree (created_at, id) WHERE (stock_push_mode <> 'OFF'::text);
+
 CREATE INDEX stores_stock_recount_idx ON public.stores USING btree (organization_id, id) WHERE (stock_recount_at IS NOT NULL);
 
 CREATE INDEX stores_sync_status_idx ON public.stores USING btree (sync_status, created_at, id);

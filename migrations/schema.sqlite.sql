@@ -598,6 +598,8 @@ CREATE INDEX stores_lease_idx ON stores (lease_expires_at) WHERE lease_expires_a
 CREATE INDEX stores_paused_idx ON stores (created_at, id)
     WHERE paused_at IS NOT NULL;
 
+CREATE INDEX stores_stock_push_idx ON stores (created_at, id) WHERE stock_push_mode <> 'OFF';
+
 CREATE INDEX stores_stock_recount_idx ON stores (organization_id, id)
     WHERE stock_recount_at IS NOT NULL;
 

@@ -209,8 +209,8 @@ impl Merchant {
 pub(super) async fn go_live(app: &App, shop: &Shop) -> Result<()> {
     let mut tx = app.db.write().await?;
     on!(&mut tx, conn => query(sql!(
-        "UPDATE stores SET stock_push_mode = 'LIVE' WHERE id = $1"))
-        .bind(shop.id)
+        "UPDATE stores SET stock_push_mode = 'LIVE', updated_at = $2 WHERE id = $1"))
+        .bind(shop.id).bind(app.clock.now())
         .execute(conn).await.map(|_| ()))?;
     tx.save().await?;
     Ok(())
