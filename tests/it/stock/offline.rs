@@ -113,6 +113,8 @@ async fn nothing_is_closed_of_a_store_that_has_become_live(
         // However far the run is when the store becomes live.
         for polls in 1.. {
             shops.set_store(store, &change).await;
+            // For each row to be the last one when it is written.
+            shops.wait(1);
             shops.force(store, coat, Reason::Manual).await;
             let mut run = Box::pin(push_in(&shops.app.app, store));
             if poll_times(&mut run, polls).await.is_some() {
@@ -120,7 +122,6 @@ async fn nothing_is_closed_of_a_store_that_has_become_live(
             }
             let switch = async {
                 shops.set_store(store, "stock_push_mode = 'LIVE'").await;
-                // For its row to be the last one, if it is a new one.
                 shops.wait(1);
                 shops.force(store, coat, Reason::Resync).await;
             };
