@@ -23,8 +23,9 @@ pub(crate) const SLOT_BEFORE_PUSH: TimeDelta = TimeDelta::seconds(30);
 /// How long a slot lasts while its job waits; longer than a full queue takes to drain.
 const SLOT: TimeDelta = TimeDelta::minutes(15);
 
-/// So few jobs are begun before such a short slot ends.
-const FEW: u64 = 128;
+/// So few jobs are begun before such a short slot ends, as a rule: one that is not is enqueued once
+/// more by the next tick, and the queue has it already.
+const FEW: u64 = 512;
 
 /// A job whose row has an enqueue slot. The statements are of the row's domain.
 pub(crate) trait Slotted: Job {

@@ -19,6 +19,7 @@ use crate::db::{on, sql};
 
 /// Nothing takes as long as that.
 const PATIENCE: Duration = Duration::from_mins(5);
+const WARM_UP_SECONDS: u32 = 1;
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// What is delivered.
@@ -102,7 +103,8 @@ impl Callbacks {
         })
     }
 
-    /// Events one after the other, at a rate that waits for nobody.
+    /// Events one after the other, at a rate that waits for nobody. The first second warms up: its
+    /// connections are new.
     async fn stream(
         &self,
         app: &Arc<App>,
@@ -113,19 +115,23 @@ impl Callbacks {
         let mut ticks = interval(Duration::from_secs(1) / rate);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
         let mut publishing = JoinSet::new();
-        for number in 0..(rate * self.seconds) as usize {
+        let warm = (rate * WARM_UP_SECONDS) as usize;
+        for number in 0..warm + (rate * self.seconds) as usize {
             let due = ticks.tick().await;
             let (app, tenants) = (app.clone(), tenants.clone());
             publishing.spawn(async move {
                 let tenant = &tenants[number % tenants.len()];
                 let (id, _) = tenant.publish(&app).await?;
-                Ok::<_, anyhow::Error>((id, due.into_std()))
+                Ok::<_, anyhow::Error>((number, id, due.into_std()))
             });
         }
         let mut latencies = Vec::new();
         while let Some(published) = publishing.join_next().await {
-            let (id, due) = published.context("nobody recorded it")??;
-            latencies.push(receiver.arrival(id).await?.saturating_duration_since(due));
+            let (number, id, due) = published.context("nobody recorded it")??;
+            let arrival = receiver.arrival(id).await?;
+            if number >= warm {
+                latencies.push(arrival.saturating_duration_since(due));
+            }
         }
         Ok(latencies.into())
     }
