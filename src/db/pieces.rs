@@ -3,7 +3,7 @@
 //! [`both!`] takes a text in pieces: literals, which both dialects share, and macros, which are
 //! given the dialect and say the same in it. Most that differs is one of few things: where a list
 //! that is bound as JSON becomes a table ([`ids!`], [`rows!`]) or a condition ([`is_listed!`],
-//! [`is_one_of!`]), and that PostgreSQL is told to look up each row by its key ([`look_up!`]) and
+//! [`is_locked!`], [`is_one_of!`]), and that PostgreSQL is told to look up each row by its key ([`look_up!`]) and
 //! to lock it ([`only_postgres!`]), while SQLite, which has one writer, is told which index to use
 //! ([`only_sqlite!`]).
 
@@ -112,6 +112,22 @@ macro_rules! is_one_of {
     };
 }
 
+/// "Is one of the ids of the JSON argument $1 for which a condition holds in this table".
+/// PostgreSQL locks their rows in the order of the key, so that two who do the same at once do not
+/// wait for each other crosswise. An array rather than `IN`, which it joins by reading all of the
+/// table.
+macro_rules! is_locked {
+    ($dialect:ident $lock:literal in $table:literal by $key:literal where $($condition:literal)+) => {
+        $crate::db::is_locked!(@$dialect concat!(
+            "SELECT ", $key, " FROM ", $table,
+            " WHERE ", $key, " ", $crate::db::is_listed!($dialect "$1"),
+            " AND ", $($condition,)+ " ORDER BY ", $key
+        ), $lock)
+    };
+    (@postgres $rows:expr, $lock:literal) => { concat!("= ANY (ARRAY (", $rows, " ", $lock, "))") };
+    (@sqlite $rows:expr, $lock:literal) => { concat!("IN (", $rows, ")") };
+}
+
 /// Joins the rows of a table that a condition names by a key, looking them up for each row that was
 /// joined so far: PostgreSQL has no statistics of a list, and may read all of a table for it. It
 /// locks them as well, if it is told how, in the order of the list.
@@ -153,6 +169,7 @@ macro_rules! only_sqlite {
 pub(crate) use both;
 pub(crate) use ids;
 pub(crate) use is_listed;
+pub(crate) use is_locked;
 pub(crate) use is_one_of;
 pub(crate) use look_up;
 pub(crate) use only_postgres;

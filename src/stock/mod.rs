@@ -100,7 +100,7 @@ pub use operate::{push_now, resync_now, set_push_mode, unblock_product};
 pub(crate) use push::{free_slot as free_push_slot, push_stock};
 pub(crate) use queries::claim::due_rows;
 pub(crate) use queries::quantities::pairs;
-pub(crate) use queries::settings::{GateRow, api_keys, api_secrets};
+pub(crate) use queries::settings::{GateRow, api_keys, api_secrets, gate_columns};
 pub(crate) use reconcile::{free_slot as free_comparison_slot, reconcile_stock};
 pub use resync::enqueue_requested_resyncs;
 pub(crate) use resync::{free_slot as free_resync_slot, resync_store};

@@ -7,7 +7,7 @@ use jobs::StoreId;
 use sqlx::{FromRow, query, query_as, query_scalar};
 use uuid::Uuid;
 
-use crate::db::{Tx, both, is_listed, is_one_of, json_uuid, on, only_postgres, sql};
+use crate::db::{Tx, both, is_locked, json_uuid, on, sql};
 
 /// A store that has something due.
 #[derive(Clone, Debug, FromRow)]
@@ -76,19 +76,14 @@ pub async fn claim_slots(
     until: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<HashSet<StoreId>> {
-    // In the order of ids, so that two passes at once cannot wait for each other.
-    // An array rather than `IN`, which PostgreSQL joins by reading all stores.
     let sql = both!(
         tx,
         "UPDATE stores
          SET enqueued_until = $2
          WHERE id ",
-        is_one_of!(
-            "SELECT id FROM stores WHERE id ",
-            is_listed!("$1"),
-            " AND (enqueued_until IS NULL OR enqueued_until <= $3)
-             ORDER BY id",
-            only_postgres!(" FOR UPDATE")
+        is_locked!(
+            "FOR UPDATE" in "stores" by "id" where
+            "(enqueued_until IS NULL OR enqueued_until <= $3)"
         ),
         " RETURNING id"
     );
@@ -111,13 +106,7 @@ pub async fn move_slots(
         "UPDATE stores
          SET enqueued_until = $3
          WHERE id ",
-        is_one_of!(
-            "SELECT id FROM stores WHERE id ",
-            is_listed!("$1"),
-            " AND enqueued_until = $2
-             ORDER BY id",
-            only_postgres!(" FOR UPDATE")
-        )
+        is_locked!("FOR UPDATE" in "stores" by "id" where "enqueued_until = $2")
     );
     on!(tx, conn => query(sql).bind(json_uuid::list(stores)).bind(from).bind(until)
         .execute(conn).await.map(|_| ()))

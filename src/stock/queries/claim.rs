@@ -9,6 +9,7 @@ use serde::Serialize;
 use sqlx::types::Json;
 use sqlx::{FromRow, query, query_as};
 
+use super::queue::unless_it_waits;
 use crate::db::{
     Tx, both, ids, is_one_of, json_instant, json_uuid, look_up, on, only_postgres, only_sqlite,
     rows,
@@ -178,19 +179,10 @@ pub(crate) async fn requeue(
             "product_stores" as "ps" on "ps.store_id = $1 AND ps.product_id = r.product_id"
         ),
         " WHERE ps.is_listed
-         ORDER BY r.product_id
-         ON CONFLICT (product_id, store_id) WHERE processed_at IS NULL DO UPDATE
-         SET version = q.version + 1,
-             reason = CASE WHEN excluded.priority > q.priority THEN excluded.reason
-                           ELSE q.reason END,
-             priority = CASE WHEN excluded.priority > q.priority THEN excluded.priority
-                             ELSE q.priority END,
-             force = q.force OR excluded.force,
-             last_enqueued_at = excluded.last_enqueued_at,
-             next_attempt_at = CASE
-                 WHEN excluded.next_attempt_at < q.next_attempt_at
-                 THEN excluded.next_attempt_at ELSE q.next_attempt_at END,
-             updated_at = excluded.updated_at"
+         ORDER BY r.product_id",
+        unless_it_waits!(),
+        " CASE WHEN excluded.next_attempt_at < q.next_attempt_at
+               THEN excluded.next_attempt_at ELSE q.next_attempt_at END"
     );
     on!(tx, conn => query(sql)
         .bind(store_id).bind(Json(rows)).bind(now)

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use jobs::{PushId, StoreId};
 use sqlx::{FromRow, query, query_as, query_scalar};
 
-use crate::db::{Tx, both, is_listed, is_one_of, json_uuid, on, only_postgres, sql};
+use crate::db::{Tx, both, is_locked, json_uuid, on, sql};
 use crate::stock::model::{ItemState, PairState, ProductId, PushState, Reason};
 
 /// A push whose results are awaited.
@@ -177,18 +177,14 @@ pub(crate) async fn claim_slots(
     until: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<HashSet<PushId>> {
-    // In the order of ids, so that two passes at once cannot wait for each other.
     let sql = both!(
         tx,
         "UPDATE stock_pushes
          SET enqueued_until = $2
          WHERE id ",
-        is_one_of!(
-            "SELECT id FROM stock_pushes WHERE id ",
-            is_listed!("$1"),
-            " AND (enqueued_until IS NULL OR enqueued_until <= $3)
-             ORDER BY id",
-            only_postgres!(" FOR UPDATE")
+        is_locked!(
+            "FOR UPDATE" in "stock_pushes" by "id" where
+            "(enqueued_until IS NULL OR enqueued_until <= $3)"
         ),
         " RETURNING id"
     );
@@ -210,13 +206,7 @@ pub(crate) async fn move_slots(
         "UPDATE stock_pushes
          SET enqueued_until = $3
          WHERE id ",
-        is_one_of!(
-            "SELECT id FROM stock_pushes WHERE id ",
-            is_listed!("$1"),
-            " AND enqueued_until = $2
-             ORDER BY id",
-            only_postgres!(" FOR UPDATE")
-        )
+        is_locked!("FOR UPDATE" in "stock_pushes" by "id" where "enqueued_until = $2")
     );
     on!(tx, conn => query(sql).bind(json_uuid::list(pushes)).bind(from).bind(until)
         .execute(conn).await.map(|_| ()))

@@ -25,6 +25,24 @@ pub(crate) struct Entry<'a> {
     pub(crate) force: bool,
 }
 
+/// A product of a store has one row that waits. One that is there already tells the newest, and
+/// keeps its reason and its priority unless the new one is more urgent; what follows says when it
+/// is due.
+macro_rules! unless_it_waits {
+    ($dialect:ident) => {
+        " ON CONFLICT (product_id, store_id) WHERE processed_at IS NULL DO UPDATE
+         SET version = q.version + 1,
+             reason = CASE WHEN excluded.priority > q.priority THEN excluded.reason
+                           ELSE q.reason END,
+             priority = CASE WHEN excluded.priority > q.priority THEN excluded.priority
+                             ELSE q.priority END,
+             force = q.force OR excluded.force,
+             last_enqueued_at = excluded.last_enqueued_at, updated_at = excluded.updated_at,
+             next_attempt_at ="
+    };
+}
+pub(crate) use unless_it_waits;
+
 /// The id of a row: a new one for each row, in the order in which they are made, for $7 begins it.
 macro_rules! row_id {
     (postgres) => {
@@ -91,23 +109,16 @@ pub(crate) async fn upsert(tx: &mut Tx, entry: Entry<'_>, now: DateTime<Utc>) ->
         ),
         " WHERE pair.is_listed
          ORDER BY pair.product_id
-         ON CONFLICT (product_id, store_id) WHERE processed_at IS NULL DO UPDATE
-         SET version = q.version + 1,
-             reason = CASE WHEN excluded.priority > q.priority THEN excluded.reason
-                           ELSE q.reason END,
-             priority = CASE WHEN excluded.priority > q.priority THEN excluded.priority
-                             ELSE q.priority END,
-             force = q.force OR excluded.force,
-             last_enqueued_at = excluded.last_enqueued_at,
-             next_attempt_at = CASE
+",
+        unless_it_waits!(),
+        " CASE
                  WHEN q.next_attempt_at <= excluded.next_attempt_at THEN q.next_attempt_at
                  WHEN excluded.priority <= q.priority AND (
                      SELECT held.in_flight_push_id
                      FROM product_stores AS held
                      WHERE held.store_id = q.store_id AND held.product_id = q.product_id
                  ) IS NOT NULL THEN q.next_attempt_at
-                 ELSE excluded.next_attempt_at END,
-             updated_at = excluded.updated_at"
+                 ELSE excluded.next_attempt_at END"
     );
     on!(tx, conn => query(sql)
         .bind(entry.store_id).bind(json_uuid::list(entry.products)).bind(entry.reason)

@@ -7,7 +7,7 @@ use jobs::StoreId;
 use sqlx::{FromRow, query, query_as, query_scalar};
 use uuid::Uuid;
 
-use crate::db::{Tx, both, ids, is_listed, is_one_of, json_uuid, look_up, on, only_postgres, sql};
+use crate::db::{Tx, both, ids, is_locked, is_one_of, json_uuid, look_up, on, sql};
 
 /// Puts rows that have waited for too long first in line, the oldest first; returns the store of
 /// each. Rows that wait on purpose are left alone.
@@ -155,13 +155,7 @@ macro_rules! slots {
                 "UPDATE marketplace_rate_limits
                  SET ", $column, " = $3
                  WHERE store_id ",
-                is_one_of!(
-                    "SELECT store_id FROM marketplace_rate_limits WHERE store_id ",
-                    is_listed!("$1"),
-                    " AND ", $column, " = $2
-                     ORDER BY store_id",
-                    only_postgres!(" FOR UPDATE")
-                )
+                is_locked!("FOR UPDATE" in "marketplace_rate_limits" by "store_id" where $column " = $2")
             );
             on!(tx, conn => query(sql).bind(json_uuid::list(stores)).bind(from).bind(until)
                 .execute(conn).await.map(|_| ()))

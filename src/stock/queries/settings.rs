@@ -138,13 +138,25 @@ pub(crate) struct GateRow {
     pub(crate) daily_used: i64,
 }
 
+/// The columns of a [`GateRow`]; of `l`, when it is joined with stores of which nothing may be known.
+macro_rules! gate_columns {
+    () => {
+        "last_sent_at, pending_count, window_opens_at, backoff_until, backoff_reason,
+             consecutive_failures, batch_limit, daily_date, daily_used"
+    };
+    (of joined) => {
+        "l.last_sent_at,
+             COALESCE(l.pending_count, 0) AS pending_count, l.window_opens_at, l.backoff_until,
+             l.backoff_reason, COALESCE(l.consecutive_failures, 0) AS consecutive_failures,
+             l.batch_limit, l.daily_date, COALESCE(l.daily_used, 0) AS daily_used"
+    };
+}
+pub(crate) use gate_columns;
+
 /// What the service knows of the marketplace of a store.
 pub(crate) async fn gate_row(tx: &mut Tx, id: StoreId) -> sqlx::Result<Option<GateRow>> {
-    on!(tx, conn => query_as(sql!(
-        "SELECT last_sent_at, pending_count, window_opens_at, backoff_until, backoff_reason,
-             consecutive_failures, batch_limit, daily_date, daily_used
-         FROM marketplace_rate_limits
-         WHERE store_id = $1"))
+    on!(tx, conn => query_as(sql!(concat!(
+        "SELECT ", gate_columns!(), " FROM marketplace_rate_limits WHERE store_id = $1")))
         .bind(id)
         .fetch_optional(conn).await)
 }
@@ -160,15 +172,12 @@ pub(crate) struct StoreGate {
 
 /// What the service knows of the marketplaces of the stores of an organization.
 pub(crate) async fn gates_of(tx: &mut Tx, organization_id: &str) -> sqlx::Result<Vec<StoreGate>> {
-    on!(tx, conn => query_as(sql!(
-        "SELECT s.id AS store_id, s.marketplace, l.last_sent_at,
-             COALESCE(l.pending_count, 0) AS pending_count, l.window_opens_at, l.backoff_until,
-             l.backoff_reason, COALESCE(l.consecutive_failures, 0) AS consecutive_failures,
-             l.batch_limit, l.daily_date, COALESCE(l.daily_used, 0) AS daily_used
+    on!(tx, conn => query_as(sql!(concat!(
+        "SELECT s.id AS store_id, s.marketplace, ", gate_columns!(of joined), "
          FROM stores AS s
          LEFT JOIN marketplace_rate_limits AS l ON l.store_id = s.id
          WHERE s.organization_id = $1
-         ORDER BY s.id"))
+         ORDER BY s.id")))
         .bind(organization_id)
         .fetch_all(conn).await)
 }

@@ -7,7 +7,9 @@ use jobs::OutboxId;
 use sqlx::{FromRow, query, query_as, query_scalar};
 use uuid::Uuid;
 
-use crate::db::{Tx, both, ids, is_listed, is_one_of, json_uuid, look_up, on, only_postgres, sql};
+use crate::db::{
+    Tx, both, ids, is_listed, is_locked, is_one_of, json_uuid, look_up, on, only_postgres, sql,
+};
 use crate::webhooks::model::EndpointId;
 use crate::webhooks::outbox::CallbackStatus;
 
@@ -270,13 +272,7 @@ pub(crate) async fn move_slots(
         "UPDATE callback_outbox
          SET enqueued_until = $3
          WHERE id ",
-        is_one_of!(
-            "SELECT id FROM callback_outbox WHERE id ",
-            is_listed!("$1"),
-            " AND enqueued_until = $2
-             ORDER BY id",
-            only_postgres!(" FOR NO KEY UPDATE")
-        )
+        is_locked!("FOR NO KEY UPDATE" in "callback_outbox" by "id" where "enqueued_until = $2")
     );
     on!(tx, conn => query(sql).bind(json_uuid::list(events)).bind(from).bind(until)
         .execute(conn).await.map(|_| ()))

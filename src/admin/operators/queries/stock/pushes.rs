@@ -112,28 +112,31 @@ pub(crate) async fn body(tx: &mut Tx, id: PushId) -> sqlx::Result<Option<String>
         .fetch_one(conn).await)
 }
 
+/// The requests of a push, in this order.
+macro_rules! calls_in {
+    ($order:literal) => {
+        concat!(
+            "SELECT id, type, method, url, request_body, response_body, truncated, http_status,
+                 is_success, error, duration_ms, created_at
+             FROM api_logs
+             WHERE push_id = $1
+             ORDER BY ",
+            $order,
+            " LIMIT $2"
+        )
+    };
+}
+
 /// The first requests of a push.
 pub(crate) async fn first_calls(tx: &mut Tx, id: PushId, limit: i64) -> sqlx::Result<Vec<Call>> {
-    on!(tx, conn => query_as(sql!(
-        "SELECT id, type, method, url, request_body, response_body, truncated, http_status,
-             is_success, error, duration_ms, created_at
-         FROM api_logs
-         WHERE push_id = $1
-         ORDER BY created_at, id
-         LIMIT $2"))
+    on!(tx, conn => query_as(sql!(calls_in!("created_at, id")))
         .bind(id).bind(limit)
         .fetch_all(conn).await)
 }
 
 /// The last ones, the very last first.
 pub(crate) async fn last_calls(tx: &mut Tx, id: PushId, limit: i64) -> sqlx::Result<Vec<Call>> {
-    on!(tx, conn => query_as(sql!(
-        "SELECT id, type, method, url, request_body, response_body, truncated, http_status,
-             is_success, error, duration_ms, created_at
-         FROM api_logs
-         WHERE push_id = $1
-         ORDER BY created_at DESC, id DESC
-         LIMIT $2"))
+    on!(tx, conn => query_as(sql!(calls_in!("created_at DESC, id DESC")))
         .bind(id).bind(limit)
         .fetch_all(conn).await)
 }

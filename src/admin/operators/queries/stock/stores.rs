@@ -9,8 +9,8 @@ use crate::admin::operators::queries::stores::Listing;
 use crate::db::{Tx, on, sql};
 use crate::http::page::Cursor;
 use crate::marketplace::model::Marketplace;
-use crate::stock::GateRow;
 use crate::stock::model::PushMode;
+use crate::stock::{GateRow, gate_columns};
 
 /// A store whose marketplace has something to be told.
 #[derive(Clone, Copy, Debug, FromRow)]
@@ -172,13 +172,12 @@ pub(crate) async fn age(
 /// The next stores by their ids of which anything is stored that may keep them from being pushed
 /// to, whether or not it does.
 pub(crate) async fn limited(tx: &mut Tx, after: Uuid, limit: i64) -> sqlx::Result<Vec<Limited>> {
-    on!(tx, conn => query_as(sql!(
-        "SELECT store_id AS id, last_sent_at, pending_count, window_opens_at, backoff_until,
-             backoff_reason, consecutive_failures, batch_limit, daily_date, daily_used
+    on!(tx, conn => query_as(sql!(concat!(
+        "SELECT store_id AS id, ", gate_columns!(), "
          FROM marketplace_rate_limits
          WHERE store_id > $1
          ORDER BY store_id
-         LIMIT $2"))
+         LIMIT $2")))
         .bind(after).bind(limit)
         .fetch_all(conn).await)
 }
@@ -201,12 +200,10 @@ pub(crate) async fn details(
     id: StoreId,
     count_limit: i64,
 ) -> sqlx::Result<Option<Details>> {
-    on!(tx, conn => query_as(sql!(
+    on!(tx, conn => query_as(sql!(concat!(
         "SELECT s.id, s.organization_id, s.marketplace, s.store_name, s.external_store_id,
-             s.is_active, s.send_stock, s.stock_push_mode, l.last_sent_at,
-             COALESCE(l.pending_count, 0) AS pending_count, l.window_opens_at, l.backoff_until,
-             l.backoff_reason, COALESCE(l.consecutive_failures, 0) AS consecutive_failures,
-             l.batch_limit, l.daily_date, COALESCE(l.daily_used, 0) AS daily_used, l.lease_until, l.push_enqueued_until, l.resync_requested_at, (
+             s.is_active, s.send_stock, s.stock_push_mode, ", gate_columns!(of joined), ",
+             l.lease_until, l.push_enqueued_until, l.resync_requested_at, (
                  SELECT COUNT(*) FROM (
                      SELECT 1
                      FROM stock_update_queue
@@ -231,7 +228,7 @@ pub(crate) async fn details(
              ) AS blocked
          FROM stores AS s
          LEFT JOIN marketplace_rate_limits AS l ON l.store_id = s.id
-         WHERE s.id = $1"))
+         WHERE s.id = $1")))
         .bind(id).bind(count_limit)
         .fetch_optional(conn).await)
 }
