@@ -26,6 +26,7 @@ mod fairness;
 mod history;
 mod latency;
 mod load;
+mod loopback;
 mod marketplace;
 mod no_op;
 mod place;

@@ -1,25 +1,22 @@
 //! The API of the service that is measured, as a merchant calls it.
 
 use anyhow::{Result, ensure};
-use reqwest::{Client, Method};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::super::subject::Subject;
 use super::seed::{Merchant, Shop};
-use crate::tls::install_provider;
+use crate::cli::client::Client;
 
 pub(super) struct Api {
     client: Client,
-    base_url: String,
     organization_id: String,
 }
 
 impl Api {
     pub(super) fn new(subject: &Subject, merchant: &Merchant) -> Result<Self> {
-        install_provider();
         Ok(Self {
-            client: Client::builder().no_proxy().build()?,
-            base_url: subject.base_url(),
+            client: Client::new(&subject.base_url(), None)?,
             organization_id: merchant.organization_id.clone(),
         })
     }
@@ -47,19 +44,12 @@ impl Api {
     }
 
     async fn ask(&self, method: Method, shop: &Shop, what: &str, body: &Value) -> Result<()> {
-        let Self {
-            base_url,
-            organization_id,
-            ..
-        } = self;
-        let id = shop.id;
-        let url = format!("{base_url}/stores/{id}/{what}?organizationId={organization_id}");
-        let answer = self.client.request(method, url).json(body).send().await?;
-        let status = answer.status();
-        let text = answer.text().await?;
+        let (id, organization) = (shop.id, &self.organization_id);
+        let path = format!("/stores/{id}/{what}?organizationId={organization}");
+        let (status, answer) = self.client.request(method, &path, body).await?;
         ensure!(
             status.is_success(),
-            "{what} was answered with {status}: {text}"
+            "{what} was answered with {status}: {answer}"
         );
         Ok(())
     }

@@ -2,26 +2,20 @@
 //! asked for results.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use http_body_util::{BodyExt, Collected, Full};
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper::body::Bytes;
+use hyper::{Method, Request, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
-use tokio::net::TcpListener;
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
+
+use super::super::loopback::{Answer, Loopback};
 
 /// How long an answer takes.
 pub(super) const LATENCY: Duration = Duration::from_millis(5);
@@ -30,9 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Listens on the loopback interface until it is dropped.
 pub(super) struct Market {
-    address: SocketAddr,
+    loopback: Loopback,
     books: Arc<Books>,
-    task: JoinHandle<()>,
 }
 
 /// What a seller has told.
@@ -78,33 +71,22 @@ struct ItemResult<'a> {
 
 impl Market {
     pub(super) async fn start() -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await;
-        let listener = listener.context("the marketplace cannot listen")?;
-        let address = listener.local_addr()?;
         let books = Arc::<Books>::default();
         let kept = books.clone();
-        let task = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                stream.set_nodelay(true).ok();
-                let books = books.clone();
-                let service = service_fn(move |request| answer(request, books.clone()));
-                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
-            }
-        });
+        let loopback = Loopback::serve(move |request, body| answer(request, body, kept.clone()));
         Ok(Self {
-            address,
-            books: kept,
-            task,
+            loopback: loopback.await?,
+            books,
         })
     }
 
     pub(super) fn address(&self) -> SocketAddr {
-        self.address
+        self.loopback.address
     }
 
     /// As a setting.
     pub(super) fn base_url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.address())
     }
 
     /// What a seller has told so far.
@@ -129,12 +111,6 @@ impl Market {
         };
         let come = timeout(PATIENCE, come).await;
         come.with_context(|| format!("the marketplace was not told anything by {seller}"))
-    }
-}
-
-impl Drop for Market {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 
@@ -177,32 +153,23 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn answer(
-    request: Request<Incoming>,
-    books: Arc<Books>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(request: Request<()>, body: Bytes, books: Arc<Books>) -> Answer {
     let is_told = request.method() == Method::POST;
-    let path = request.uri().path().to_owned();
-    // To its end, or the connection is not used again.
-    let body = request.into_body().collect().await;
-    let body = body.map(Collected::to_bytes).unwrap_or_default();
+    let path = request.uri().path();
     // /integration/{service}/sellers/{seller}/products/…
     let seller = path.split('/').nth(4).unwrap_or_default();
-    let last = path.rsplit('/').next();
     let told = is_told.then(|| books.take(seller, body));
     sleep(LATENCY).await;
     let answer = match told {
         Some(Ok(id)) => Some(Bytes::from(json!({ "batchRequestId": id }).to_string())),
         Some(Err(_)) => None,
-        None => last.and_then(|batch| books.results(batch)),
+        None => path
+            .rsplit('/')
+            .next()
+            .and_then(|batch| books.results(batch)),
     };
-    let status = match answer {
-        Some(_) => StatusCode::OK,
-        None => StatusCode::NOT_FOUND,
-    };
-    let mut response = Response::new(Full::new(answer.unwrap_or_default()));
-    *response.status_mut() = status;
-    let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(CONTENT_TYPE, json);
-    Ok(response)
+    match answer {
+        Some(answer) => (StatusCode::OK, answer),
+        None => (StatusCode::NOT_FOUND, Bytes::new()),
+    }
 }
