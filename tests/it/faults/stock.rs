@@ -20,6 +20,7 @@ use crate::support::app::Profile::{self, Embedded, Server};
 use crate::support::app::on;
 use crate::support::dice::Dice;
 use crate::support::lock::Lock;
+use crate::support::mock_marketplaces::assert_told_in_order;
 use crate::support::process::Process;
 
 /// Of each profile.
@@ -89,7 +90,9 @@ async fn kill(on: Profile, seed: u64) {
         println!("{on:?} {number}: {step:?}");
     }
     scene.assert_comes_to_rest().await;
-    scene.assert_in_order();
+    for place in &scene.places {
+        assert_told_in_order(&place.mock, &PRODUCTS);
+    }
     scene.assert_requests_are_known().await;
 }
 
@@ -362,24 +365,6 @@ impl Scene {
                 "SELECT state, polls, created_at, next_poll_at, error FROM stock_pushes
                  ORDER BY created_at").fetch_all(pool).await.unwrap());
         format!("gates {gates:#?}\nrows {rows:#?}\npushes {pushes:#?}")
-    }
-
-    /// The arrival log of the marketplaces, of all products.
-    fn assert_in_order(&self) {
-        for place in &self.places {
-            for name in PRODUCTS {
-                let told: Vec<i64> = place.mock.look(|world| {
-                    let lines = world.batches.iter().flat_map(|batch| &batch.lines);
-                    let of_name = lines.filter(|line| line.identifier == name);
-                    of_name.map(|line| line.quantity).collect()
-                });
-                assert!(
-                    told.is_sorted(),
-                    "{} was told {told:?} of {name}",
-                    place.marketplace
-                );
-            }
-        }
     }
 
     /// Each request that came is of a push that was written before it was sent.

@@ -6,6 +6,7 @@ mod overview;
 mod page;
 mod pauses;
 mod stock;
+mod visit;
 
 use marketplace_sync::admin::{self, LogStream};
 use poem::Route;

@@ -1,24 +1,19 @@
 //! The page, as a person meets it in a browser.
 
-use std::path::Path;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use marketplace_sync::admin::{self, LogStream};
 use marketplace_sync::marketplace::pause_store;
 use marketplace_sync::worker;
-use poem::Route;
 use reqwest::{StatusCode, header};
 use rstest::rstest;
-use secrecy::SecretString;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
+use super::visit::{self, Visit};
 use crate::support::app::Profile::{Embedded, Server};
 use crate::support::app::{Profile, TestApp, on};
-use crate::support::browser::Browser;
 use crate::support::scripted_connector::{broken, valid};
-use crate::support::server::TestServer;
 
 /// A store that does not get on, one that is paused, one whose orders were given up; a webhook
 /// that is left in peace, and an event that was given up.
@@ -59,10 +54,7 @@ async fn a_person_sees_what_is_stuck_and_why_and_gets_it_going(
 ) {
     let app = TestApp::start(on).await;
     trouble(&app).await;
-    let pages = Route::new().nest("/admin", admin::operators::routes(&app.app));
-    let password = Some(SecretString::from("geheim"));
-    let site = admin::with_pages(pages, &app.app.queue, LogStream::new(), password.as_ref());
-    let server = TestServer::start(site).await;
+    let server = visit::serve(&app).await;
     let stop = CancellationToken::new();
     let jobs = tokio::spawn(worker::run_jobs(app.app.clone(), stop.clone()));
     let address = server.base_url().authority().to_owned();
@@ -80,38 +72,19 @@ async fn a_person_sees_what_is_stuck_and_why_and_gets_it_going(
 }
 
 fn act_as_a_person(address: &str, on: Profile) {
-    let mut browser = Browser::start();
-    // As when a person types the password: the browser keeps it for all that follows.
-    browser.open(&format!(
-        "http://admin:geheim@{address}/admin/operators.css"
-    ));
-    let picture = |browser: &mut Browser, name: &str| {
-        let file = format!("operators-{on:?}-{name}.png").to_lowercase();
-        browser.screenshot(&Path::new(env!("CARGO_TARGET_TMPDIR")).join(file));
-    };
+    let mut visit = Visit::begin(address, "operators", on);
     let page = format!("http://{address}/admin/");
     let is_complete = "/Stores failing\\s+1/.test(text) && /stuck/.test(text) \
         && document.querySelectorAll('.items > li').length >= 4";
-    browser.show_on((1280, 1400), false);
-    browser.open(&page);
-    let text = browser.wait_for(is_complete);
-    for shown in [
+    let shown = [
         "the shop is closed",
         "Due since",
         "order-9",
         "left in peace",
         "example.com",
-    ] {
-        assert!(text.contains(shown), "{shown:?} in {text}");
-    }
-    picture(&mut browser, "desk");
-    for (is_dark, name) in [(false, "phone"), (true, "phone-dark")] {
-        browser.show_on((390, 2600), is_dark);
-        browser.open(&page);
-        browser.wait_for(is_complete);
-        browser.wait_for("document.documentElement.scrollWidth <= 390");
-        picture(&mut browser, name);
-    }
+    ];
+    visit.look(&page, is_complete, &shown, 2600);
+    let browser = &mut visit.browser;
     // On the phone: nobody is at a desk when something is stuck.
     browser.click("#stores .items button.first");
     browser.wait_for("/is being synced: 0 orders tried sooner/.test(text)");
@@ -124,7 +97,7 @@ fn act_as_a_person(address: &str, on: Profile) {
     browser.wait_for("document.querySelectorAll('#stores .items > li').length === 3");
     browser.click("#stores .items > li:first-child .actions button:nth-child(2)");
     browser.wait_for("/is paused/.test(text) && /Stores paused\\s+2/.test(text)");
-    picture(&mut browser, "done");
+    visit.picture("done");
 }
 
 #[rstest]

@@ -1,6 +1,7 @@
 //! Runs that die: at every point where they wait for something, whatever they have done before.
 
 use std::future::poll_fn;
+use std::iter::repeat_n;
 use std::pin::pin;
 use std::task::Poll;
 
@@ -52,8 +53,19 @@ pub(crate) async fn kill_look(shops: &Shops, push_id: PushId, after: usize) -> b
 
 /// Lets time pass until nothing is left to do.
 pub(crate) async fn settle_down(shops: &Shops, stores: &[StoreId]) {
-    for _ in 0..60 {
-        shops.wait(121);
+    let wait = |seconds| shops.wait(seconds);
+    rests(shops, stores, repeat_n(121, 60), wait).await.unwrap();
+}
+
+/// Waits as often and as long, in seconds, until nothing is left to do; the error is what is.
+pub(crate) async fn rests(
+    shops: &Shops,
+    stores: &[StoreId],
+    waits: impl IntoIterator<Item = u64>,
+    wait: impl Fn(u64),
+) -> Result<(), String> {
+    for seconds in waits {
+        wait(seconds);
         shops.look().await;
         for store in stores {
             shops.push(*store).await;
@@ -61,16 +73,16 @@ pub(crate) async fn settle_down(shops: &Shops, stores: &[StoreId]) {
         let open = "SELECT COUNT(*) FROM stock_pushes WHERE next_poll_at IS NOT NULL";
         let waiting = "SELECT COUNT(*) FROM stock_update_queue WHERE processed_at IS NULL";
         if shops.app.count(open).await == 0 && shops.app.count(waiting).await == 0 {
-            return;
+            return Ok(());
         }
     }
     let store = stores[0];
-    panic!(
+    Err(format!(
         "it never comes to rest: {:#?} {:#?} {:#?}",
         shops.pending(store).await,
         shops.pushes(store).await,
         shops.gate(store).await
-    );
+    ))
 }
 
 /// The marketplace shows what it has to, and that is known.

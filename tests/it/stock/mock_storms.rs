@@ -1,6 +1,7 @@
 //! The whole way to the mocks of Trendyol and Hepsiburada, over real HTTP: whatever goes wrong
 //! there, the newest quantities are shown in the end, and none after a newer one.
 
+use std::iter::repeat_n;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -16,11 +17,12 @@ use marketplace_sync::stock::model::{ProductId, Reason};
 use rstest::rstest;
 use serde_json::json;
 
-use super::crashes::kill_push;
+use super::crashes::{kill_push, rests};
 use super::shop::Shops;
 use crate::support::app::Profile::{self, Embedded, Server};
 use crate::support::dice::Dice;
 use crate::support::marketplace::noon;
+use crate::support::mock_marketplaces::assert_told_in_order;
 
 const SELLER: &str = "4321";
 const NAMES: [&str; 3] = ["8680001", "8680002", "8680003"];
@@ -100,7 +102,11 @@ impl Scene {
     /// known to be.
     async fn assert_comes_to_rest(&self, after: &str) {
         self.mock.clear_faults();
-        self.settle_down(after).await;
+        // Results that do not come are asked for during a day.
+        let waits = repeat_n(LEASE, 50).chain(repeat_n(3600, 30));
+        let wait = |seconds| self.wait(seconds);
+        let rested = rests(&self.shops, &[self.store], waits, wait).await;
+        rested.expect(after);
         for (product, name) in self.products.iter().zip(NAMES) {
             let pair = self.shops.pair(self.store, *product).await;
             let quantity = Some(pair.sellable_quantity);
@@ -111,37 +117,6 @@ impl Scene {
             );
             assert_eq!(pair.last_confirmed_quantity, quantity, "{name}, {after}");
             assert_eq!(pair.in_flight_push_id, None, "{name}, {after}");
-        }
-    }
-
-    async fn settle_down(&self, after: &str) {
-        let is_left = "SELECT (SELECT COUNT(*) FROM stock_pushes WHERE next_poll_at IS NOT NULL)
-             + (SELECT COUNT(*) FROM stock_update_queue WHERE processed_at IS NULL)";
-        for round in 0..80 {
-            // Results that do not come are asked for during a day.
-            self.wait(if round < 50 { LEASE } else { 3600 });
-            self.shops.look().await;
-            self.shops.push(self.store).await;
-            if self.shops.app.count(is_left).await == 0 {
-                return;
-            }
-        }
-        panic!(
-            "it never comes to rest {after}: {:#?}\n{:#?}",
-            self.shops.pending(self.store).await,
-            self.shops.gate(self.store).await
-        );
-    }
-
-    /// L2: of what the marketplace took, nothing followed a newer quantity.
-    fn assert_in_order(&self) {
-        for name in NAMES {
-            let taken: Vec<i64> = self.mock.look(|world| {
-                let lines = world.batches.iter().flat_map(|batch| &batch.lines);
-                let of_name = lines.filter(|line| line.identifier == name);
-                of_name.map(|line| line.quantity).collect()
-            });
-            assert!(taken.is_sorted(), "{name}: {taken:?}");
         }
     }
 }
@@ -215,7 +190,7 @@ async fn each_fault_of_a_marketplace_is_survived(
         scene.shops.push(scene.store).await;
         scene.assert_comes_to_rest(&after).await;
     }
-    scene.assert_in_order();
+    assert_told_in_order(&scene.mock, &NAMES);
 }
 
 /// P5 over real HTTP: all of them by chance, with runs that die.
@@ -244,5 +219,5 @@ async fn any_faults_of_a_marketplace_and_any_deaths_of_runs_are_survived(
         }
     }
     scene.assert_comes_to_rest("after the storm").await;
-    scene.assert_in_order();
+    assert_told_in_order(&scene.mock, &NAMES);
 }

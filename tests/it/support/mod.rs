@@ -11,6 +11,7 @@ pub(crate) mod json_schema;
 pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod marketplace;
+pub(crate) mod mock_marketplaces;
 pub(crate) mod outbox;
 pub(crate) mod postgres;
 pub(crate) mod process;

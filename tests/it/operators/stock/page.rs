@@ -1,22 +1,16 @@
 //! The page, as a person meets it in a browser.
 
-use std::path::Path;
-
 use chrono::TimeDelta;
-use marketplace_sync::admin::{self, LogStream};
 use marketplace_sync::stock::model::Reason;
-use poem::Route;
 use rstest::rstest;
-use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
 use uuid::Uuid;
 
+use super::super::visit::{self, Visit};
 use super::scene::{CONFIRMED, Call, Push};
 use crate::support::app::Profile::{Embedded, Server};
 use crate::support::app::{Profile, TestApp, TestStore, store_body};
-use crate::support::browser::Browser;
-use crate::support::server::TestServer;
 
 async fn register(app: &TestApp, marketplace: &str, name: &str) -> TestStore {
     let mut body = store_body(name);
@@ -116,10 +110,7 @@ async fn a_person_sees_what_marketplaces_are_not_told_and_why(
 ) {
     let app = TestApp::start(on).await;
     trouble(&app).await;
-    let pages = Route::new().nest("/admin", admin::operators::routes(&app.app));
-    let password = Some(SecretString::from("geheim"));
-    let site = admin::with_pages(pages, &app.app.queue, LogStream::new(), password.as_ref());
-    let server = TestServer::start(site).await;
+    let server = visit::serve(&app).await;
     let address = server.base_url().authority().to_owned();
     block_in_place(|| look(&address, on));
     let modes = app
@@ -136,20 +127,8 @@ const IS_COMPLETE: &str = "/Quantities pending\\s+7/.test(text) && /Schuhe & Meh
     && document.querySelectorAll('.items > li').length >= 6";
 
 fn look(address: &str, on: Profile) {
-    let mut browser = Browser::start();
-    // As when a person types the password: the browser keeps it for all that follows.
-    browser.open(&format!(
-        "http://admin:geheim@{address}/admin/operators.css"
-    ));
-    let picture = |browser: &mut Browser, name: &str| {
-        let file = format!("stock-{on:?}-{name}.png").to_lowercase();
-        browser.screenshot(&Path::new(env!("CARGO_TARGET_TMPDIR")).join(file));
-    };
-    let page = format!("http://{address}/admin/stock");
-    browser.show_on((1280, 1400), false);
-    browser.open(&page);
-    let text = browser.wait_for(IS_COMPLETE);
-    for shown in [
+    let mut visit = Visit::begin(address, "stock", on);
+    let shown = [
         "Quantities overdue",
         "1 AUTH",
         "The marketplace does not take the credentials",
@@ -159,26 +138,22 @@ fn look(address: &str, on: Profile) {
         "not by itself",
         "1000 items, 1 refused",
         "HTTP 401",
-    ] {
-        assert!(text.contains(shown), "{shown:?} in {text}");
-    }
-    picture(&mut browser, "desk");
-    for (is_dark, name) in [(false, "phone"), (true, "phone-dark")] {
-        browser.show_on((390, 3600), is_dark);
-        browser.open(&page);
-        browser.wait_for(IS_COMPLETE);
-        browser.wait_for("document.documentElement.scrollWidth <= 390");
-        picture(&mut browser, name);
-    }
-    browser.show_on((390, 844), false);
-    read_a_push(&mut browser, &picture);
-    narrow(&mut browser, &picture);
-    act(&mut browser, &picture);
+    ];
+    let page = format!("http://{address}/admin/stock");
+    visit.look(&page, IS_COMPLETE, &shown, 3600);
+    visit.browser.show_on((390, 844), false);
+    read_a_push(&mut visit);
+    narrow(&mut visit);
+    act(&mut visit);
 }
 
-fn read_a_push(browser: &mut Browser, picture: &impl Fn(&mut Browser, &str)) {
-    browser.click("#pushes .items > li:nth-child(3) button");
-    let text = browser.wait_for("/UPDATE_STOCK: HTTP 200/.test(text)");
+fn read_a_push(visit: &mut Visit) {
+    visit
+        .browser
+        .click("#pushes .items > li:nth-child(3) button");
+    let text = visit
+        .browser
+        .wait_for("/UPDATE_STOCK: HTTP 200/.test(text)");
     for shown in [
         "8680000000999",
         "fa75dfd5",
@@ -187,40 +162,66 @@ fn read_a_push(browser: &mut Browser, picture: &impl Fn(&mut Browser, &str)) {
     ] {
         assert!(text.contains(shown), "{shown:?} in {text}");
     }
-    browser.wait_for("document.querySelector('dialog').scrollWidth <= 390 && /\"868[0-9]+\",\"quantity\":5}/.test(text)");
-    picture(browser, "push");
-    browser.click("dialog button");
-    browser.wait_for("!document.querySelector('dialog').open");
+    visit.browser.wait_for("document.querySelector('dialog').scrollWidth <= 390 && /\"868[0-9]+\",\"quantity\":5}/.test(text)");
+    visit.picture("push");
+    visit.browser.click("dialog button");
+    visit
+        .browser
+        .wait_for("!document.querySelector('dialog').open");
 }
 
 /// To what is of one store, and back.
-fn narrow(browser: &mut Browser, picture: &impl Fn(&mut Browser, &str)) {
-    browser.click("#stores .filters button:nth-child(5)");
-    browser.wait_for("document.querySelectorAll('#stores .items > li').length === 3");
-    browser.wait_for("/sends no stock/.test(text) && /dry run/.test(text)");
-    browser.click("#stores .items > li:nth-child(2) .actions button:nth-last-child(2)");
-    browser.wait_for(
+fn narrow(visit: &mut Visit) {
+    visit.browser.click("#stores .filters button:nth-child(5)");
+    visit
+        .browser
+        .wait_for("document.querySelectorAll('#stores .items > li').length === 3");
+    visit
+        .browser
+        .wait_for("/sends no stock/.test(text) && /dry run/.test(text)");
+    visit
+        .browser
+        .click("#stores .items > li:nth-child(2) .actions button:nth-last-child(2)");
+    visit.browser.wait_for(
         "/Of Dry shop/.test(text) && document.querySelectorAll('#pushes .items > li').length === 1",
     );
-    browser.click("#pushes .items button");
-    browser.wait_for("/Would have been sent/.test(text) && /merchantSku/.test(text)");
-    browser.click("dialog button");
-    browser.click("#pushes .filters button");
-    browser.wait_for("document.querySelectorAll('#pushes .items > li').length === 3");
-    picture(browser, "narrowed");
+    visit.browser.click("#pushes .items button");
+    visit
+        .browser
+        .wait_for("/Would have been sent/.test(text) && /merchantSku/.test(text)");
+    visit.browser.click("dialog button");
+    visit.browser.click("#pushes .filters button");
+    visit
+        .browser
+        .wait_for("document.querySelectorAll('#pushes .items > li').length === 3");
+    visit.picture("narrowed");
 }
 
 /// On the phone: nobody is at a desk when something is stuck.
-fn act(browser: &mut Browser, picture: &impl Fn(&mut Browser, &str)) {
-    browser.click("#blocked .items button.first");
-    browser.wait_for("/Gloves is unblocked|colours and sizes is unblocked/.test(text)");
-    browser.wait_for("/Products blocked\\s+1/.test(text) && /Quantities pending\\s+8/.test(text)");
-    browser.click("#stores .items > li:first-child .actions button:nth-child(3)");
-    browser.wait_for("/Schuhe & Mehr is off/.test(text)");
+fn act(visit: &mut Visit) {
+    visit.browser.click("#blocked .items button.first");
+    visit
+        .browser
+        .wait_for("/Gloves is unblocked|colours and sizes is unblocked/.test(text)");
+    visit
+        .browser
+        .wait_for("/Products blocked\\s+1/.test(text) && /Quantities pending\\s+8/.test(text)");
+    visit
+        .browser
+        .click("#stores .items > li:first-child .actions button:nth-child(3)");
+    visit.browser.wait_for("/Schuhe & Mehr is off/.test(text)");
     // What is not meant is not done.
-    browser.click("#stores .items > li:nth-child(3) .actions button:first-child");
-    browser.wait_for("/Send real quantities of Off shop\\?/.test(text)");
-    picture(browser, "asked");
-    browser.click("#stores .items > li:nth-child(3) .actions button:first-child");
-    browser.wait_for("/Off shop is live, but nothing is sent/.test(text)");
+    visit
+        .browser
+        .click("#stores .items > li:nth-child(3) .actions button:first-child");
+    visit
+        .browser
+        .wait_for("/Send real quantities of Off shop\\?/.test(text)");
+    visit.picture("asked");
+    visit
+        .browser
+        .click("#stores .items > li:nth-child(3) .actions button:first-child");
+    visit
+        .browser
+        .wait_for("/Off shop is live, but nothing is sent/.test(text)");
 }
