@@ -125,6 +125,7 @@ impl MockTrendyol {
             has_limits: !self.common.no_limits,
             applies_after: TimeDelta::milliseconds(self.common.apply_after_ms.into()),
             credentials: self.common.credentials()?,
+            ..TrendyolRules::default()
         };
         let options = self.common.options(made_up, str::to_owned)?;
         serve(rules, options, "TRENDYOL_BASE_URL", self.port).await

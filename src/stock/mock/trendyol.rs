@@ -18,8 +18,6 @@ use crate::stock::model::ListingTier;
 
 /// What it says to a request that it had already.
 pub const IDENTICAL: &str = "15 dakika boyunca aynı isteği tekrarlı olarak atamazsınız!";
-/// The window of identical requests.
-const WINDOW: TimeDelta = TimeDelta::seconds(900);
 /// How long results can be asked for.
 const RESULTS_FOR: TimeDelta = TimeDelta::hours(4);
 const MAX_ITEMS: usize = 1000;
@@ -37,6 +35,8 @@ pub struct TrendyolRules {
     pub has_limits: bool,
     /// How long it takes until quantities are applied.
     pub applies_after: TimeDelta,
+    /// How long it refuses a request that it had.
+    pub identical_window: TimeDelta,
     /// Who is let in; everybody with a key and a secret when there is none.
     pub credentials: Option<(String, SecretString)>,
 }
@@ -48,6 +48,7 @@ impl Default for TrendyolRules {
             tier: ListingTier::Fifty,
             has_limits: true,
             applies_after: TimeDelta::seconds(1),
+            identical_window: TimeDelta::minutes(15),
             credentials: None,
         }
     }
@@ -121,7 +122,7 @@ impl TrendyolRules {
         canonical.sort_unstable();
         let seller = &incoming.route.seller;
         let canonical = canonical.join("\n").into_bytes();
-        if world.repeats(seller, canonical, WINDOW, incoming.now) {
+        if world.repeats(seller, canonical, self.identical_window, incoming.now) {
             return Err(bad_request("repeated.request", IDENTICAL));
         }
         let id = batch_id(incoming);

@@ -139,6 +139,7 @@ impl Place {
             let rules = TrendyolRules {
                 has_limits: false,
                 applies_after,
+                identical_window: TimeDelta::seconds(1),
                 ..TrendyolRules::default()
             };
             MockMarketplace::new(rules, options, clock)
@@ -179,7 +180,8 @@ impl Scene {
         let settings = [
             ("TRENDYOL_BASE_URL", urls[0].as_str()),
             ("HEPSIBURADA_BASE_URL", urls[1].as_str()),
-            ("TRENDYOL_IDENTICAL_WINDOW_SECONDS", "1"),
+            // Not shorter than that of the marketplace, whose refusals would close the store.
+            ("TRENDYOL_IDENTICAL_WINDOW_SECONDS", "2"),
             ("STOCK_PUSH_CRON", "* * * * * *"),
             ("STOCK_CONFIRM_CRON", "* * * * * *"),
             ("STOCK_LEASE_SECONDS", "4"),
