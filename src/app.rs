@@ -27,6 +27,7 @@ use crate::marketplace::{Imports, SyncLanes, Together};
 use crate::metrics::Metrics;
 use crate::retry::{Backoff, Jitter};
 use crate::stock::connector::Adapters;
+use crate::stock::turns::Turns;
 use crate::traces::Traces;
 use crate::webhooks::{DeliverySteps, Guard, Lanes, Sender};
 
@@ -69,6 +70,8 @@ pub struct App {
     pub organizations: Organizations,
     /// Whether an API key was seen: anonymous access by default ends with the first.
     pub key_exists: Arc<AtomicBool>,
+    /// Orders that wait for their turn to change reservations.
+    pub(crate) turns: Turns,
     /// Callers that wait for an import of this process.
     pub imports: Imports,
     /// What callers of this process have done together.
@@ -217,6 +220,7 @@ impl App {
         let webhooks = Sender::new(guard, settings.callback.timeout)?;
         let adapters = Adapters::new(&settings.stock)?;
         let traces = Traces::new(&settings.traces);
+        let turns = Turns::new(settings.database_max_connections);
         let rates = &settings.rates;
         let proxies = rates.proxies.clone();
         let rates = Rates::new(rates.per_key, rates.per_address, proxies, &clock);
@@ -235,6 +239,7 @@ impl App {
             rates,
             organizations: Organizations::default(),
             key_exists: Arc::default(),
+            turns,
             imports: Imports::default(),
             together: Together::default(),
             deliveries: DeliverySteps::default(),

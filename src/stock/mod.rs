@@ -14,6 +14,7 @@
 //! | [`shared`], [`pool`], [`layout`] | how counters are moved: locked, worked out, written; and which stores share what |
 //! | [`adjust`], [`shelves`], [`warehouses`], [`recount`] | what moves them: counting, shelves, and other warehouses than before |
 //! | [`intake`], [`reserve`], [`pick`] | what an order orders, takes and gives back; from which shelves |
+//! | [`turns`] | whose order is next |
 //! | [`mod@enqueue`] | what marketplaces have to be told, in the caller's transaction |
 //! | [`queue`] | that, shown and added to by hand |
 //! | [`push`], [`run`] | what [`PushStock`](jobs::PushStock) does, top to bottom; step by step |
@@ -88,6 +89,7 @@ mod settings_shapes;
 mod settle;
 mod shared;
 mod shelves;
+pub(crate) mod turns;
 mod warehouse_shapes;
 mod warehouses;
 pub mod warehouses_api;

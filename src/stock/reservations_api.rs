@@ -122,6 +122,7 @@ impl ReservationsApi {
             mode: body.0.mode.unwrap_or(ReservationMode::Strict),
             lines: &lines,
         };
+        let turn = self.app.turns.wait(&organization_id).await;
         let (tx, reserved) = persist(|| async {
             let mut tx = self.app.db.write().await?;
             let reserved = reserve_order(&self.app, &mut tx, &order).await?;
@@ -135,6 +136,7 @@ impl ReservationsApi {
         }
         once.save(tx, Answer::json(&view).with_status(StatusCode::CREATED))
             .await?;
+        drop(turn);
         for recorded in reserved.recorded {
             enqueue_recorded(&self.app, recorded).await;
         }
@@ -244,6 +246,7 @@ impl ReservationsApi {
         end: End,
     ) -> Result<Json<ReservationView>, Problem> {
         once.begin(&self.app, Scope::organization(&own.0)).await?;
+        let turn = self.app.turns.wait(&own.0).await;
         let (tx, reservation): (Tx, Reservation) = persist(|| async {
             let mut tx = self.app.db.write().await?;
             let reservation = match end {
@@ -255,6 +258,7 @@ impl ReservationsApi {
         .await?;
         let view = ReservationView::from(reservation);
         once.save(tx, Answer::json(&view)).await?;
+        drop(turn);
         let action = match end {
             End::Release => "release",
             End::Fulfil => "fulfil",

@@ -1,17 +1,24 @@
 //! Many at once, in one process and in two: nothing is sold twice, nobody waits in a circle.
 
+use std::time::Duration;
+
 use futures::future::join_all;
 use marketplace_sync::service;
 use reqwest::StatusCode;
 use rstest::rstest;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::goods::line;
+use super::goods::{ORG, line};
 use crate::support::app::Profile::{Embedded, Server};
 use crate::support::app::{Profile, TestApp, TestStore};
 use crate::support::dice::Dice;
+use crate::support::lock::Lock;
 use crate::support::server::TestServer;
+
+/// Nobody waits so long who waits for nothing.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A second process on the same data.
 async fn beside(app: &TestApp) -> TestServer {
@@ -223,4 +230,32 @@ async fn an_order_and_its_cancellation_may_come_at_once(#[values(Embedded, Serve
     assert_eq!(app.level(store, coat).await, (100, 0));
     app.check_books().await;
     assert_eq!(app.deadlocks().await, 0);
+}
+
+/// Orders that wait for a row of their product leave connections to everybody else.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_for_a_product_keeps_nobody_else_waiting(
+    #[values(Embedded, Server)] on: Profile,
+) {
+    let app = TestApp::start(on).await;
+    let store = app.register("shop").await;
+    let coat = app.stocked(store, "coat", 100).await;
+    let lock = Lock::take(&app.database, &app.app.db, "product_stores").await;
+    let one = [line("coat", 1)];
+    let names: Vec<String> = (0..40).map(|n| format!("o-{n}")).collect();
+    let orders = join_all(names.iter().map(|order| app.reserved(store, order, &one)));
+    let others = async {
+        // All orders have come long before the last of these.
+        for _ in &names {
+            let path = format!("/warehouses?{ORG}");
+            let answer = timeout(PATIENCE, app.get(&path)).await;
+            let (status, _) = answer.expect("there is a connection");
+            assert_eq!(status, StatusCode::OK);
+        }
+        lock.release().await;
+    };
+    tokio::join!(orders, others);
+    assert_eq!(app.level(store, coat).await, (60, 40));
+    app.check_books().await;
 }
