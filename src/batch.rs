@@ -18,6 +18,9 @@ use crate::db::{AsTransient, is_collision};
 
 /// Callers of one batch.
 const MAX: usize = 128;
+/// How often everybody else who is ready to go on does so before a batch is closed: those who are on
+/// their way are in it then, and where there is nobody, it costs nothing.
+const YIELDS: u32 = 4;
 /// How often a batch is worked on that collides with somebody else's work.
 const TRIES: u32 = 3;
 
@@ -129,7 +132,7 @@ where
             let (waiting, context) = (self.0.clone(), context.clone());
             tokio::spawn(async move {
                 let work = |inputs| work(context.clone(), inputs);
-                while let Some(callers) = next(&waiting) {
+                while let Some(callers) = next(&waiting).await {
                     answer_all(callers, &work).await;
                 }
             });
@@ -143,7 +146,10 @@ fn lock<I, O>(waiting: &Mutex<Waiting<I, O>>) -> MutexGuard<'_, Waiting<I, O>> {
 }
 
 /// Those who wait; when there are none, whoever comes next leads.
-fn next<I, O>(waiting: &Mutex<Waiting<I, O>>) -> Option<Vec<Caller<I, O>>> {
+async fn next<I, O>(waiting: &Mutex<Waiting<I, O>>) -> Option<Vec<Caller<I, O>>> {
+    for _ in 0..YIELDS {
+        tokio::task::yield_now().await;
+    }
     let mut waiting = lock(waiting);
     let count = waiting.callers.len().min(MAX);
     if count == 0 {

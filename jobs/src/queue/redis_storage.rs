@@ -41,6 +41,7 @@ pub(crate) struct RedisFetcher {
     keys: Arc<Keys>,
     /// Registers the worker, says that it lives, takes acknowledgements; is never asked for a job.
     storage: RedisStorage<(), RedisConnection>,
+    is_registered: bool,
     /// The places of the worker. One of them is held by whoever asks for a job.
     places: Arc<Semaphore>,
     /// How many fetched jobs were not given out yet, for others to see.
@@ -61,6 +62,7 @@ impl RedisFetcher {
             // The size of a batch is the room for acknowledgements here.
             storage: RedisStorage::new(connection.clone())
                 .with_config(config.clone().batch_size(MOST_FETCHED).lock_tasks(false)),
+            is_registered: false,
             connection,
             keys: Arc::new(keys),
             places,
@@ -83,8 +85,13 @@ impl RedisFetcher {
         worker: &WorkerContext,
     ) -> Poll<Result<(), QueueError>> {
         match self.storage.poll_ready(cx, worker) {
-            // What was fetched has places; it need not wait for heartbeats and acknowledgements.
-            Poll::Pending if !self.fetched.is_empty() => Poll::Ready(Ok(())),
+            // Jobs need not wait for heartbeats and acknowledgements: where many jobs end there is
+            // always one on its way.
+            Poll::Pending if self.is_registered => Poll::Ready(Ok(())),
+            Poll::Ready(Ok(())) => {
+                self.is_registered = true;
+                Poll::Ready(Ok(()))
+            }
             polled => polled.map_err(Into::into),
         }
     }
