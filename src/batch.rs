@@ -18,6 +18,9 @@ use crate::db::{AsTransient, is_collision};
 
 /// Callers of one batch.
 const MAX: usize = 128;
+/// Rows of one batch, unless one caller alone has more: they are all in memory at the same time, in
+/// some forms.
+const MAX_ROWS: usize = 2_000;
 /// How often everybody else who is ready to go on does so before a batch is closed: those who are on
 /// their way are in it then, and where there is nobody, it costs nothing.
 const YIELDS: u32 = 4;
@@ -32,6 +35,8 @@ struct Waiting<I, O> {
     /// How many batches are under way, and may be.
     running: usize,
     most: usize,
+    /// How many rows an input is about.
+    rows: fn(&I) -> usize,
 }
 
 struct Caller<I, O> {
@@ -98,10 +103,16 @@ where
 {
     /// At most so many batches at the same time.
     pub(crate) fn new(most: usize) -> Self {
+        Self::of_rows(most, |_| 1)
+    }
+
+    /// The same where an input may be about many rows, which `rows` counts.
+    pub(crate) fn of_rows(most: usize, rows: fn(&I) -> usize) -> Self {
         Self(Arc::new(Mutex::new(Waiting {
             callers: VecDeque::new(),
             running: 0,
             most,
+            rows,
         })))
     }
 
@@ -151,7 +162,13 @@ async fn next<I, O>(waiting: &Mutex<Waiting<I, O>>) -> Option<Vec<Caller<I, O>>>
         tokio::task::yield_now().await;
     }
     let mut waiting = lock(waiting);
-    let count = waiting.callers.len().min(MAX);
+    let mut rows = 0;
+    let fits = |it: &&Caller<I, O>| {
+        let is_first = rows == 0;
+        rows += (waiting.rows)(&it.input).max(1);
+        is_first || rows <= MAX_ROWS
+    };
+    let count = waiting.callers.iter().take(MAX).take_while(fits).count();
     if count == 0 {
         waiting.running -= 1;
         return None;
@@ -254,8 +271,18 @@ mod tests {
         let answers: Vec<u64> = answers.into_iter().map(Result::unwrap).collect();
         assert_eq!(answers, inputs.iter().map(|it| it * 2).collect::<Vec<_>>());
         assert!(batches <= 5, "{batches} batches");
-        let (answers, batches) = run(&numbers, &[4]).await;
+        // Whoever led the last batch may look once more.
+        let (answers, batches) = run(&Numbers::new(2), &[4]).await;
         assert_eq!((answers[0].as_ref().unwrap(), batches), (&8, 1));
+    }
+
+    #[tokio::test]
+    async fn a_batch_has_so_many_rows_or_one_caller() {
+        let numbers = Numbers::of_rows(1, |it| usize::try_from(*it).unwrap());
+        let (answers, batches) = run(&numbers, &[1100, 1000, 999, 1, 9000]).await;
+        let answers: Vec<u64> = answers.into_iter().map(Result::unwrap).collect();
+        assert_eq!(answers, [2200, 2000, 1998, 2, 18000]);
+        assert_eq!(batches, 3, "1100; 1000, 999 and 1; 9000");
     }
 
     #[tokio::test]

@@ -39,10 +39,10 @@ pub(crate) struct Together {
 impl Default for Together {
     fn default() -> Self {
         Self {
-            look_ups: Batcher::new(READS),
+            look_ups: Batcher::of_rows(READS, |it| it.receipts.len()),
             looks: Batcher::new(READS),
-            claims: Batcher::new(WRITES),
-            outcomes: Batcher::new(WRITES),
+            claims: Batcher::of_rows(WRITES, |it| it.0.len()),
+            outcomes: Batcher::of_rows(WRITES, |it| it.rows.len()),
         }
     }
 }
