@@ -246,7 +246,7 @@ impl ReservationsApi {
         end: End,
     ) -> Result<Json<ReservationView>, Problem> {
         once.begin(&self.app, Scope::organization(&own.0)).await?;
-        let turn = self.app.turns.wait(&own.0).await;
+        let _turn = self.app.turns.wait(&own.0).await;
         let (tx, reservation): (Tx, Reservation) = persist(|| async {
             let mut tx = self.app.db.write().await?;
             let reservation = match end {
@@ -258,7 +258,6 @@ impl ReservationsApi {
         .await?;
         let view = ReservationView::from(reservation);
         once.save(tx, Answer::json(&view)).await?;
-        drop(turn);
         let action = match end {
             End::Release => "release",
             End::Fulfil => "fulfil",

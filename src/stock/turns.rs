@@ -6,6 +6,9 @@
 //! which all who come then walk along; and who is next is chance. So only a few of an organization
 //! are let in at a time, in the order in which they came. That is for speed and fairness alone:
 //! what keeps counters right are the locks of the database, between processes too.
+//!
+//! Whoever is in line was admitted already ([`crate::places`]), so a line is as long as it is, and
+//! nobody is sent away.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -551,8 +551,7 @@ fn see_every_page(address: &str, on: Transport, logs: &LogStream) {
         "failed",
         "text.match(/Failed\\s+just now/g)?.length === 3",
     );
-    browser.click("tbody a");
-    let task = browser.wait_for("text.includes('storeId')");
+    let task = browser.click_until("tbody a", "text.includes('storeId')");
     assert!(task.contains("the marketplace is away"), "{task}");
 
     let speaker = Speaker::start(logs);

@@ -520,10 +520,10 @@ async fn a_person_can_try_it_out_in_swagger_ui() {
             (".try-out__btn", ".execute"),
             (".execute", ".live-responses-table"),
         ] {
-            browser.click(&format!("{block} {button}"));
-            browser.wait_for(&format!(
-                "document.querySelector('{block} {next}') !== null"
-            ));
+            browser.click_until(
+                &format!("{block} {button}"),
+                &format!("document.querySelector('{block} {next}') !== null"),
+            );
         }
         let text = browser.wait_for("/\"syncToken\": \"[0-9a-f]{8}-/.test(text)");
         assert!(text.contains("x-request-id"), "{text}");

@@ -41,6 +41,7 @@ pub(crate) struct RedisFetcher {
     keys: Arc<Keys>,
     /// Registers the worker, says that it lives, takes acknowledgements; is never asked for a job.
     storage: RedisStorage<(), RedisConnection>,
+    /// Whether Redis knows the worker: before that it may not take jobs.
     is_registered: bool,
     /// The places of the worker. One of them is held by whoever asks for a job.
     places: Arc<Semaphore>,

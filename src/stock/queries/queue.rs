@@ -108,8 +108,7 @@ pub(crate) async fn upsert(tx: &mut Tx, entry: Entry<'_>, now: DateTime<Utc>) ->
             "pair.store_id = $1 AND pair.product_id = affected.id"
         ),
         " WHERE pair.is_listed
-         ORDER BY pair.product_id
-",
+         ORDER BY pair.product_id",
         unless_it_waits!(),
         " CASE
                  WHEN q.next_attempt_at <= excluded.next_attempt_at THEN q.next_attempt_at

@@ -86,17 +86,23 @@ fn act_as_a_person(address: &str, on: Profile) {
     visit.look(&page, is_complete, &shown, 2600);
     let browser = &mut visit.browser;
     // On the phone: nobody is at a desk when something is stuck.
-    browser.click("#stores .items button.first");
-    browser.wait_for("/is being synced: 0 orders tried sooner/.test(text)");
+    browser.click_until(
+        "#stores .items button.first",
+        "/is being synced: 0 orders tried sooner/.test(text)",
+    );
     browser.wait_for("/Stores failing\\s+0/.test(text) && /Overdue\\s+0/.test(text)");
-    browser.click("#stores .filters button:nth-child(2)");
-    browser.wait_for(
+    browser.click_until(
+        "#stores .filters button:nth-child(2)",
         "document.querySelector('#stores .items').childElementCount === 0 && /Nothing/.test(text)",
     );
-    browser.click("#stores .filters button:nth-child(5)");
-    browser.wait_for("document.querySelectorAll('#stores .items > li').length === 3");
-    browser.click("#stores .items > li:first-child .actions button:nth-child(2)");
-    browser.wait_for("/is paused/.test(text) && /Stores paused\\s+2/.test(text)");
+    browser.click_until(
+        "#stores .filters button:nth-child(5)",
+        "document.querySelectorAll('#stores .items > li').length === 3",
+    );
+    browser.click_until(
+        "#stores .items > li:first-child .actions button:nth-child(2)",
+        "/is paused/.test(text) && /Stores paused\\s+2/.test(text)",
+    );
     visit.picture("done");
 }
 

@@ -105,6 +105,12 @@ impl Browser {
         );
     }
 
+    /// Clicks, and waits for what comes of it; see [`Self::wait_for`].
+    pub(crate) fn click_until(&mut self, selector: &str, condition: &str) -> String {
+        self.click(selector);
+        self.wait_for(condition)
+    }
+
     /// The visible text of the page, once `condition` (JavaScript over `text`) holds.
     /// Panics with what is shown instead when it does not come to hold.
     pub(crate) fn wait_for(&mut self, condition: &str) -> String {

@@ -148,12 +148,10 @@ fn look(address: &str, on: Profile) {
 }
 
 fn read_a_push(visit: &mut Visit) {
-    visit
-        .browser
-        .click("#pushes .items > li:nth-child(3) button");
-    let text = visit
-        .browser
-        .wait_for("/UPDATE_STOCK: HTTP 200/.test(text)");
+    let text = visit.browser.click_until(
+        "#pushes .items > li:nth-child(3) button",
+        "/UPDATE_STOCK: HTTP 200/.test(text)",
+    );
     for shown in [
         "8680000000999",
         "fa75dfd5",
@@ -164,64 +162,57 @@ fn read_a_push(visit: &mut Visit) {
     }
     visit.browser.wait_for("document.querySelector('dialog').scrollWidth <= 390 && /\"868[0-9]+\",\"quantity\":5}/.test(text)");
     visit.picture("push");
-    visit.browser.click("dialog button");
     visit
         .browser
-        .wait_for("!document.querySelector('dialog').open");
+        .click_until("dialog button", "!document.querySelector('dialog').open");
 }
 
 /// To what is of one store, and back.
 fn narrow(visit: &mut Visit) {
-    visit.browser.click("#stores .filters button:nth-child(5)");
-    visit
-        .browser
-        .wait_for("document.querySelectorAll('#stores .items > li').length === 3");
+    visit.browser.click_until(
+        "#stores .filters button:nth-child(5)",
+        "document.querySelectorAll('#stores .items > li').length === 3",
+    );
     visit
         .browser
         .wait_for("/sends no stock/.test(text) && /dry run/.test(text)");
-    visit
-        .browser
-        .click("#stores .items > li:nth-child(2) .actions button:nth-last-child(2)");
-    visit.browser.wait_for(
+    visit.browser.click_until(
+        "#stores .items > li:nth-child(2) .actions button:nth-last-child(2)",
         "/Of Dry shop/.test(text) && document.querySelectorAll('#pushes .items > li').length === 1",
     );
-    visit.browser.click("#pushes .items button");
-    visit
-        .browser
-        .wait_for("/Would have been sent/.test(text) && /merchantSku/.test(text)");
+    visit.browser.click_until(
+        "#pushes .items button",
+        "/Would have been sent/.test(text) && /merchantSku/.test(text)",
+    );
     visit.browser.click("dialog button");
-    visit.browser.click("#pushes .filters button");
-    visit
-        .browser
-        .wait_for("document.querySelectorAll('#pushes .items > li').length === 3");
+    visit.browser.click_until(
+        "#pushes .filters button",
+        "document.querySelectorAll('#pushes .items > li').length === 3",
+    );
     visit.picture("narrowed");
 }
 
 /// On the phone: nobody is at a desk when something is stuck.
 fn act(visit: &mut Visit) {
-    visit.browser.click("#blocked .items button.first");
-    visit
-        .browser
-        .wait_for("/Gloves is unblocked|colours and sizes is unblocked/.test(text)");
+    visit.browser.click_until(
+        "#blocked .items button.first",
+        "/Gloves is unblocked|colours and sizes is unblocked/.test(text)",
+    );
     visit
         .browser
         .wait_for("/Products blocked\\s+1/.test(text) && /Quantities pending\\s+8/.test(text)");
-    visit
-        .browser
-        .click("#stores .items > li:first-child .actions button:nth-child(3)");
-    visit.browser.wait_for("/Schuhe & Mehr is off/.test(text)");
+    visit.browser.click_until(
+        "#stores .items > li:first-child .actions button:nth-child(3)",
+        "/Schuhe & Mehr is off/.test(text)",
+    );
     // What is not meant is not done.
-    visit
-        .browser
-        .click("#stores .items > li:nth-child(3) .actions button:first-child");
-    visit
-        .browser
-        .wait_for("/Send real quantities of Off shop\\?/.test(text)");
+    visit.browser.click_until(
+        "#stores .items > li:nth-child(3) .actions button:first-child",
+        "/Send real quantities of Off shop\\?/.test(text)",
+    );
     visit.picture("asked");
-    visit
-        .browser
-        .click("#stores .items > li:nth-child(3) .actions button:first-child");
-    visit
-        .browser
-        .wait_for("/Off shop is live, but nothing is sent/.test(text)");
+    visit.browser.click_until(
+        "#stores .items > li:nth-child(3) .actions button:first-child",
+        "/Off shop is live, but nothing is sent/.test(text)",
+    );
 }
