@@ -44,7 +44,8 @@ pub(crate) use error::Trouble;
 pub(crate) use persist::{AsTransient, is_collision, persist, persist_within};
 pub use pg_tx::PgTx;
 pub(crate) use pieces::{
-    both, ids, is_listed, is_locked, is_one_of, look_up, only_postgres, only_sqlite, rows, texts,
+    both, ids, is_listed, is_locked, is_one_of, look_up, look_up_any, only_postgres, only_sqlite,
+    rows, texts,
 };
 pub use statement::Statement;
 pub(crate) use statement::sql;

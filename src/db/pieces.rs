@@ -3,8 +3,8 @@
 //! [`both!`] takes a text in pieces: literals, which both dialects share, and macros, which are
 //! given the dialect and say the same in it. Most that differs is one of few things: where a list
 //! that is bound as JSON becomes a table ([`ids!`], [`rows!`]) or a condition ([`is_listed!`],
-//! [`is_locked!`], [`is_one_of!`]), and that PostgreSQL is told to look up each row by its key ([`look_up!`]) and
-//! to lock it ([`only_postgres!`]), while SQLite, which has one writer, is told which index to use
+//! [`is_locked!`], [`is_one_of!`]), and that PostgreSQL is told to look up each row by its key ([`look_up!`],
+//! [`look_up_any!`]) and to lock it ([`only_postgres!`]), while SQLite, which has one writer, is told which index to use
 //! ([`only_sqlite!`]).
 
 /// The text of a statement in the dialect of a transaction, of literals and of macros that are
@@ -146,6 +146,28 @@ macro_rules! look_up {
     };
 }
 
+/// The same, but a row for which the table has none stays, without one.
+macro_rules! look_up_any {
+    (postgres $table:literal as $name:literal on $key:literal) => {
+        concat!(
+            "LEFT JOIN LATERAL (SELECT ",
+            $name,
+            ".* FROM ",
+            $table,
+            " AS ",
+            $name,
+            " WHERE ",
+            $key,
+            " OFFSET 0) AS ",
+            $name,
+            " ON TRUE"
+        )
+    };
+    (sqlite $table:literal as $name:literal on $key:literal) => {
+        concat!("LEFT JOIN ", $table, " AS ", $name, " ON ", $key)
+    };
+}
+
 /// What only PostgreSQL is told.
 macro_rules! only_postgres {
     (postgres $text:literal) => {
@@ -172,6 +194,7 @@ pub(crate) use is_listed;
 pub(crate) use is_locked;
 pub(crate) use is_one_of;
 pub(crate) use look_up;
+pub(crate) use look_up_any;
 pub(crate) use only_postgres;
 pub(crate) use only_sqlite;
 pub(crate) use rows;

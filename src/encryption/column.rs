@@ -27,10 +27,10 @@ pub(crate) struct SealedColumn {
 
 /// A stored secret.
 #[derive(Clone, Debug, FromRow)]
-pub(super) struct StoredSecret {
-    pub(super) id: Uuid,
+pub(crate) struct StoredSecret {
+    pub(crate) id: Uuid,
     #[sqlx(try_from = "String")]
-    pub(super) secret: Sealed,
+    pub(crate) secret: Sealed,
 }
 
 impl SealedColumn {

@@ -19,7 +19,7 @@ mod registry;
 mod rotate;
 mod seal;
 
-pub(crate) use column::SealedColumn;
+pub(crate) use column::{SealedColumn, StoredSecret};
 pub use keyring::{KeyId, Keyring, NoKey};
 pub(crate) use registry::hold_key;
 pub use registry::{MissingKey, check_keys};

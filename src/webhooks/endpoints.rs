@@ -12,7 +12,7 @@ use super::error::Error;
 use super::guard::GuardError;
 use super::model::{Endpoint, EndpointId, EventType};
 use super::queries::endpoints;
-use super::secrets::{insert_secret, signing_secrets};
+use super::secrets::{insert_secret, signing};
 use super::send::Sent;
 use super::sign::{SigningSecret, reference_headers, standard_headers};
 use crate::App;
@@ -275,9 +275,9 @@ pub(crate) async fn test_endpoint(
     let now = app.clock.now();
     let mut tx = app.db.read().await?;
     let endpoint = own_present_endpoint(&mut tx, organization_id, id).await?;
-    let mut secrets = signing_secrets(app, &mut tx, &[id], now).await?;
+    let stored = endpoints::signing_secrets(&mut tx, id, now).await?;
     tx.save().await?;
-    let Some(Ok(secrets)) = secrets.remove(&id) else {
+    let Ok(secrets) = signing(app, id, &stored) else {
         return Ok(Sent::unsigned());
     };
     let envelope = TestEnvelope {

@@ -1,7 +1,5 @@
 //! The stored secrets of endpoints.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret;
 use tracing::error;
@@ -12,7 +10,7 @@ use super::queries::endpoints as queries;
 use super::sign::{NoSigningSecret, SigningSecret};
 use crate::App;
 use crate::db::Tx;
-use crate::encryption::{Column, Sealed, hold_key};
+use crate::encryption::{Column, Sealed, StoredSecret, hold_key};
 
 /// Where they are.
 pub(super) const SECRET: Column = Column("webhook_secrets.secret");
@@ -39,35 +37,27 @@ pub(super) async fn insert_secret(
 /// What signs for an endpoint.
 pub(super) type Signing = Result<Vec<SigningSecret>, SecretUnreadable>;
 
-/// The secrets that sign for these endpoints now, the newest first. One that cannot be read is
-/// left out as long as there is another: a receiver that knows that one is not to suffer.
-pub(super) async fn signing_secrets(
-    app: &App,
-    tx: &mut Tx,
-    endpoints: &[EndpointId],
-    now: DateTime<Utc>,
-) -> sqlx::Result<HashMap<EndpointId, Signing>> {
-    let mut signing: HashMap<EndpointId, Signing> =
-        endpoints.iter().map(|id| (*id, Ok(Vec::new()))).collect();
-    for (endpoint_id, id, text) in queries::signing_secrets(tx, endpoints, now).await? {
-        let signing = signing.entry(endpoint_id).or_insert_with(|| Ok(Vec::new()));
-        match (open(app, id, text), &mut *signing) {
-            (Ok(secret), Ok(secrets)) => secrets.push(secret),
-            (Ok(secret), Err(SecretUnreadable)) => *signing = Ok(vec![secret]),
-            (Err(error), secrets) => {
+/// What signs for an endpoint, of what is stored. One that cannot be read is left out as long as
+/// there is another: a receiver that knows that one is not to suffer.
+pub(super) fn signing(app: &App, endpoint_id: EndpointId, stored: &[StoredSecret]) -> Signing {
+    let mut secrets = Vec::new();
+    for StoredSecret { id, secret } in stored {
+        match open(app, *id, secret) {
+            Ok(secret) => secrets.push(secret),
+            Err(error) => {
                 error!(event = "signing_secret_unreadable", endpointId = %endpoint_id, secretId = %id, error, "failed to read a signing secret of webhook {endpoint_id}: {error}");
-                if secrets.as_ref().is_ok_and(Vec::is_empty) {
-                    *secrets = Err(SecretUnreadable);
-                }
             }
         }
     }
-    Ok(signing)
+    if secrets.is_empty() && !stored.is_empty() {
+        return Err(SecretUnreadable);
+    }
+    Ok(secrets)
 }
 
-fn open(app: &App, id: Uuid, text: String) -> Result<SigningSecret, String> {
+fn open(app: &App, id: Uuid, sealed: &Sealed) -> Result<SigningSecret, String> {
     let keyring = &app.settings.encryption;
-    let opened = keyring.open(SECRET.of(id), &Sealed::from(text));
+    let opened = keyring.open(SECRET.of(id), sealed);
     let opened = opened.map_err(|error| error.to_string())?;
     let secret = opened.expose_secret().parse();
     secret.map_err(|error: NoSigningSecret| error.to_string())

@@ -17,14 +17,16 @@ use super::model::{DeliveryId, EndpointId};
 use super::outbox::CallbackStatus;
 use super::queries::deliveries::{
     DeliveryLease, DueDelivery, OutcomeRow, OwedEvent, StateOfDelivery, StateOfEvent,
+    WrittenDelivery,
 };
 use super::queries::schedule::EndedEvent;
 use super::queries::{breaker as breakers, deliveries, endpoints, schedule};
-use super::secrets::{Signing, signing_secrets};
-use super::settle::{EventState, settle};
+use super::secrets::{Signing, signing as signing_of};
+use super::settle::{DeliveryState, EventState, settle};
 use crate::App;
 use crate::batch::{BatchError, Batcher};
 use crate::db::Tx;
+use crate::encryption::StoredSecret;
 use crate::schedule::slots::SLOT_BEFORE_PUSH;
 
 /// Writes at the same time. Two would make smaller batches, and want the same events next.
@@ -103,6 +105,19 @@ pub(super) struct Answered {
     pub(super) is_gone: bool,
 }
 
+impl Answered {
+    /// How the delivery stands by that.
+    fn state(&self) -> DeliveryState {
+        DeliveryState {
+            endpoint_id: self.delivery.endpoint_id,
+            status: self.row.status,
+            attempt: self.row.failures,
+            next_attempt_at: self.row.next_attempt_at,
+            last_error: self.row.last_error.clone(),
+        }
+    }
+}
+
 /// What came of writing it down.
 #[derive(Debug)]
 enum Record {
@@ -150,35 +165,33 @@ async fn take_all(app: &App, asked: &[Arc<OutboxId>]) -> sqlx::Result<Vec<Look>>
     let ids = distinct(asked);
     let mut tx = app.db.write().await?;
     let now = app.clock.now();
-    let events = deliveries::owed_events(&mut tx, &ids).await?;
-    let due = deliveries::due_deliveries(&mut tx, &ids, now).await?;
-    let taken = events.into_iter().map(|event| {
+    let owed = deliveries::owed_events(&mut tx, &ids, now).await?;
+    let taken = owed.events.into_iter().map(|(id, event)| {
         let taken = Taken {
             event,
             parcels: Vec::new(),
             crowded: Vec::new(),
             missed: Vec::new(),
         };
-        (taken.event.id, taken)
+        (id, taken)
     });
     let mut taken: HashMap<OutboxId, Taken> = taken.collect();
     let mut admitted = Vec::new();
-    for delivery in due {
-        // It may have been requeued between the two statements.
-        let taken = taken.get_mut(&delivery.outbox_id);
-        let Some(taken) = taken.filter(|it| it.event.status == CallbackStatus::Pending) else {
-            continue;
-        };
+    for delivery in owed.due {
         match app
             .lanes
             .enter(delivery.endpoint_id, width(delivery.is_ordered))
         {
             Some(lane) => admitted.push((delivery, lane)),
-            None => taken.crowded.push(delivery),
+            None => {
+                if let Some(taken) = taken.get_mut(&delivery.outbox_id) {
+                    taken.crowded.push(delivery);
+                }
+            }
         }
     }
     if !admitted.is_empty() {
-        hand_out(app, &mut tx, &mut taken, admitted, now).await?;
+        hand_out(app, &mut tx, &mut taken, admitted, &owed.secrets, now).await?;
     }
     tx.save().await?;
     let there: HashSet<OutboxId> = taken.keys().copied().collect();
@@ -196,6 +209,7 @@ async fn hand_out(
     tx: &mut Tx,
     taken: &mut HashMap<OutboxId, Taken>,
     admitted: Vec<(DueDelivery, Lane)>,
+    secrets: &HashMap<EndpointId, Vec<StoredSecret>>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     let events: HashSet<OutboxId> = admitted.iter().map(|(it, _)| it.outbox_id).collect();
@@ -204,22 +218,24 @@ async fn hand_out(
         .map(|taken| &taken.event)
         .filter(|it| events.contains(&it.id));
     let leases = take_leases(app, tx, events, &admitted, now).await?;
-    let endpoints = admitted.iter().filter(|(it, _)| leases.of.contains(&it.id));
-    let endpoints = distinct_of(endpoints.map(|(it, _)| it.endpoint_id));
-    let signing = signing_secrets(app, tx, &endpoints, now).await?;
+    let mut signings: HashMap<EndpointId, Signing> = HashMap::new();
     for (delivery, lane) in admitted {
         let Some(taken) = taken.get_mut(&delivery.outbox_id) else {
             continue;
         };
-        match signing.get(&delivery.endpoint_id) {
-            Some(signing) if leases.of.contains(&delivery.id) => taken.parcels.push(Parcel {
-                delivery,
-                lease: leases.lease,
+        if leases.of.contains(&delivery.id) {
+            let id = delivery.endpoint_id;
+            let stored = || secrets.get(&id).map(Vec::as_slice).unwrap_or_default();
+            let signing = signings.entry(id);
+            let signing = signing.or_insert_with(|| signing_of(app, id, stored()));
+            taken.parcels.push(Parcel {
                 signing: signing.clone(),
+                lease: leases.lease,
+                delivery,
                 lane,
-            }),
-            _ if lane.leave() => taken.missed.push(delivery),
-            _ => {}
+            });
+        } else if lane.leave() {
+            taken.missed.push(delivery);
         }
     }
     Ok(())
@@ -300,34 +316,33 @@ async fn record_all(app: &App, answered: &[Arc<Answered>]) -> sqlx::Result<Vec<R
     let mut tx = app.db.write().await?;
     let now = app.clock.now();
     let locked = schedule::lock_events(&mut tx, &events).await?;
-    let (events, missed): (Vec<OutboxId>, Vec<OutboxId>) =
-        events.into_iter().partition(|id| locked.contains(id));
+    let missed = events.into_iter().filter(|id| !locked.contains(id));
+    let missed: Vec<OutboxId> = missed.collect();
     let busy = schedule::there(&mut tx, &missed).await?;
     let rows = answered
         .iter()
         .filter(|it| locked.contains(&it.delivery.outbox_id));
     let rows: Vec<OutcomeRow> = rows.map(|it| it.row.clone()).collect();
     let written = deliveries::write_outcomes(&mut tx, &rows, now).await?;
-    let is_written = |it: &&OutcomeRow| written.contains(&it.delivery_id);
-    let rows: Vec<&OutcomeRow> = rows.iter().filter(is_written).collect();
+    let written: HashMap<DeliveryId, WrittenDelivery> =
+        written.into_iter().map(|it| (it.id, it)).collect();
+    let ours = answered.iter().filter_map(|it| {
+        let written = written.get(&it.delivery.id)?;
+        Some((&**it, written))
+    });
+    let ours: Vec<(&Answered, &WrittenDelivery)> = ours.collect();
+    let rows: Vec<&OutcomeRow> = ours.iter().map(|(it, _)| &it.row).collect();
     deliveries::insert_attempts(&mut tx, &rows).await?;
-    let states = settle_events(&mut tx, &events, now).await?;
-    let ours = || {
-        answered
-            .iter()
-            .filter(|it| written.contains(&it.delivery.id))
-    };
-    keep_records(&mut tx, ours().map(|it| &**it), now).await?;
-    let served = served(app, ours().map(|it| &it.delivery), 1);
+    let states = settle_events(&mut tx, &ours, now).await?;
+    keep_records(&mut tx, &ours, now).await?;
+    let served = served(app, ours.iter().map(|(it, _)| &it.delivery), 1);
     let until = now + SLOT_BEFORE_PUSH;
     let mut next = claim_next(&mut tx, &served, until, now).await?;
     tx.save().await?;
     let records = answered.iter().map(|it| {
         let id = it.delivery.outbox_id;
-        match states
-            .get(&id)
-            .filter(|_| written.contains(&it.delivery.id))
-        {
+        let is_written = written.contains_key(&it.delivery.id);
+        match states.get(&id).filter(|_| is_written) {
             Some(state) => Record::Written(Written {
                 status: state.status,
                 next_retry_at: state.next_retry_at,
@@ -346,18 +361,24 @@ async fn record_all(app: &App, answered: &[Arc<Answered>]) -> sqlx::Result<Vec<R
 /// Writes how events stand by what their deliveries are.
 async fn settle_events(
     tx: &mut Tx,
-    events: &[OutboxId],
+    written: &[(&Answered, &WrittenDelivery)],
     now: DateTime<Utc>,
 ) -> sqlx::Result<HashMap<OutboxId, EventState>> {
-    let mut deliveries: HashMap<OutboxId, Vec<_>> = HashMap::new();
-    for StateOfDelivery { outbox_id, state } in deliveries::delivery_states(tx, events).await? {
-        deliveries.entry(outbox_id).or_default().push(state);
+    // Most events have one subscriber, and how it stands was written just now.
+    let (shared, alone): (Vec<_>, Vec<_>) = written.iter().partition(|(_, it)| it.has_others);
+    let shared = distinct_of(shared.iter().map(|(it, _)| it.delivery.outbox_id));
+    let mut states: HashMap<OutboxId, Vec<_>> = HashMap::new();
+    for StateOfDelivery { outbox_id, state } in deliveries::delivery_states(tx, &shared).await? {
+        states.entry(outbox_id).or_default().push(state);
+    }
+    for (it, _) in alone {
+        states.insert(it.delivery.outbox_id, vec![it.state()]);
     }
     let settled = |(id, states): (OutboxId, Vec<_>)| StateOfEvent {
         id,
         state: settle(&states),
     };
-    let states: Vec<StateOfEvent> = deliveries.into_iter().map(settled).collect();
+    let states: Vec<StateOfEvent> = states.into_iter().map(settled).collect();
     deliveries::write_event_states(tx, &states, now).await?;
     Ok(states.into_iter().map(|it| (it.id, it.state)).collect())
 }
@@ -365,18 +386,18 @@ async fn settle_events(
 /// What requests say of their endpoints, in the order of their ids.
 async fn keep_records(
     tx: &mut Tx,
-    answered: impl Iterator<Item = &Answered>,
+    written: &[(&Answered, &WrittenDelivery)],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     let mut by_endpoint: BTreeMap<EndpointId, Vec<&Answered>> = BTreeMap::new();
-    for it in answered {
-        by_endpoint
-            .entry(it.delivery.endpoint_id)
-            .or_default()
-            .push(it);
+    let mut failing = HashSet::new();
+    for (answered, written) in written {
+        let endpoint = answered.delivery.endpoint_id;
+        by_endpoint.entry(endpoint).or_default().push(answered);
+        if written.was_failing {
+            failing.insert(endpoint);
+        }
     }
-    let endpoints: Vec<EndpointId> = by_endpoint.keys().copied().collect();
-    let mut failing = breakers::failing_endpoints(tx, &endpoints).await?;
     for (endpoint, answered) in by_endpoint {
         for it in answered {
             if it.row.status != CallbackStatus::Success {

@@ -1,11 +1,9 @@
 //! What requests say of their endpoints: failures in a row, and who is left in peace.
 
-use std::collections::HashSet;
-
 use chrono::{DateTime, Utc};
 use sqlx::{query, query_scalar};
 
-use crate::db::{Tx, both, ids, json_uuid, look_up, on, sql};
+use crate::db::{Tx, on, sql};
 use crate::webhooks::model::EndpointId;
 
 /// Takes the one chance that an endpoint has to show that it is back; the next one comes when
@@ -22,25 +20,6 @@ pub(crate) async fn take_probe(
          WHERE id = $1 AND (open_until IS NULL OR open_until <= $3)"))
         .bind(id).bind(until).bind(now)
         .execute(conn).await.map(|done| done.rows_affected() == 1))
-}
-
-/// Which of these endpoints have failed since they took something.
-pub(crate) async fn failing_endpoints(
-    tx: &mut Tx,
-    ids: &[EndpointId],
-) -> sqlx::Result<HashSet<EndpointId>> {
-    let sql = both!(
-        tx,
-        "SELECT e.id
-         FROM ",
-        ids!("$1"),
-        " AS wanted ",
-        look_up!("webhook_endpoints" as "e" on "e.id = wanted.id"),
-        " WHERE e.consecutive_failures > 0"
-    );
-    let ids: Vec<EndpointId> =
-        on!(tx, conn => query_scalar(sql).bind(json_uuid::list(ids)).fetch_all(conn).await)?;
-    Ok(ids.into_iter().collect())
 }
 
 /// Closes the breaker of an endpoint that took an event; tells whether it had been open.

@@ -1,6 +1,6 @@
 //! Events and their deliveries: recorded, claimed, and written down again after each request.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use jobs::{OutboxId, StoreId};
@@ -10,9 +10,10 @@ use sqlx::{FromRow, query, query_as, query_scalar};
 use uuid::Uuid;
 
 use crate::db::{
-    Tx, both, ids, is_listed, is_one_of, json_instant, json_uuid, look_up, on, only_postgres, rows,
-    sql,
+    Tx, both, ids, is_listed, is_one_of, json_instant, json_uuid, look_up, look_up_any, on,
+    only_postgres, rows, sql,
 };
+use crate::encryption::StoredSecret;
 use crate::traces;
 use crate::webhooks::model::{DeliveryId, EndpointId, EventType};
 use crate::webhooks::outbox::CallbackStatus;
@@ -43,7 +44,7 @@ pub(crate) struct OwedEvent {
 }
 
 /// A delivery that is due, and what is known of its endpoint.
-#[derive(Clone, Debug, FromRow)]
+#[derive(Clone, Debug)]
 pub(crate) struct DueDelivery {
     pub(crate) id: DeliveryId,
     pub(crate) outbox_id: OutboxId,
@@ -52,6 +53,74 @@ pub(crate) struct DueDelivery {
     pub(crate) target_url: String,
     pub(crate) is_ordered: bool,
     pub(crate) consecutive_failures: i32,
+}
+
+/// Events, and what may be sent of them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Owed {
+    pub(crate) events: HashMap<OutboxId, OwedEvent>,
+    /// In the order of their ids.
+    pub(crate) due: Vec<DueDelivery>,
+    /// What signs for their endpoints, the newest first.
+    pub(crate) secrets: HashMap<EndpointId, Vec<StoredSecret>>,
+}
+
+/// An event with a delivery of it that is due, if there is one, and with a secret of its endpoint.
+#[derive(Debug, FromRow)]
+struct OwedRow {
+    #[sqlx(flatten)]
+    event: OwedEvent,
+    delivery_id: Option<DeliveryId>,
+    delivery_attempt: Option<i32>,
+    endpoint_id: Option<EndpointId>,
+    target_url: Option<String>,
+    is_ordered: Option<bool>,
+    consecutive_failures: Option<i32>,
+    secret_id: Option<Uuid>,
+    secret: Option<String>,
+}
+
+impl Owed {
+    fn of(rows: Vec<OwedRow>) -> Self {
+        let mut owed = Self::default();
+        for mut row in rows {
+            if let Some(delivery) = row.due_delivery() {
+                let secrets = owed.secrets.entry(delivery.endpoint_id).or_default();
+                if let Some(secret) = row.stored_secret()
+                    && !secrets.iter().any(|it| it.id == secret.id)
+                {
+                    secrets.push(secret);
+                }
+                if owed.due.last().is_none_or(|it| it.id != delivery.id) {
+                    owed.due.push(delivery);
+                }
+            }
+            owed.events.entry(row.event.id).or_insert(row.event);
+        }
+        owed
+    }
+}
+
+impl OwedRow {
+    /// None when its endpoint is not to be had.
+    fn due_delivery(&mut self) -> Option<DueDelivery> {
+        Some(DueDelivery {
+            endpoint_id: self.endpoint_id?,
+            id: self.delivery_id?,
+            outbox_id: self.event.id,
+            attempt: self.delivery_attempt?,
+            target_url: self.target_url.take()?,
+            is_ordered: self.is_ordered?,
+            consecutive_failures: self.consecutive_failures?,
+        })
+    }
+
+    fn stored_secret(&mut self) -> Option<StoredSecret> {
+        Some(StoredSecret {
+            id: self.secret_id?,
+            secret: self.secret.take()?.into(),
+        })
+    }
 }
 
 /// The lease of a delivery that is sent.
@@ -87,6 +156,16 @@ pub(crate) struct OutcomeRow {
     pub(crate) duration_ms: i32,
     pub(crate) error: Option<String>,
     pub(crate) response: Option<String>,
+}
+
+/// A delivery whose outcome was written.
+#[derive(Clone, Copy, Debug, FromRow)]
+pub(crate) struct WrittenDelivery {
+    pub(crate) id: DeliveryId,
+    /// Its endpoint had failed since it took something.
+    pub(crate) was_failing: bool,
+    /// Others hear of its event, too.
+    pub(crate) has_others: bool,
 }
 
 /// How one delivery of an event stands.
@@ -159,55 +238,51 @@ pub(crate) async fn insert_delivery(
         .execute(conn).await.map(|_| ()))
 }
 
-/// Events with what their subscribers receive.
-pub(crate) async fn owed_events(tx: &mut Tx, ids: &[OutboxId]) -> sqlx::Result<Vec<OwedEvent>> {
-    let sql = both!(
-        tx,
-        "SELECT id, organization_id, store_id, event, traceparent, payload, status, attempt,
-             enqueued_until
-         FROM callback_outbox
-         WHERE id ",
-        is_listed!("$1")
-    );
-    on!(tx, conn => query_as(sql).bind(json_uuid::list(ids)).fetch_all(conn).await)
-}
-
-/// The deliveries of events that may be sent now: due, not being sent, to an endpoint that is
-/// there, active and not left in peace. To an ordered endpoint only what it is owed first.
-pub(crate) async fn due_deliveries(
+/// Events, and the deliveries of each that may be sent now: due, not being sent, to an endpoint that
+/// is there, active and not left in peace, with what signs for it. To an ordered endpoint only what
+/// it is owed first.
+pub(crate) async fn owed_events(
     tx: &mut Tx,
     ids: &[OutboxId],
     now: DateTime<Utc>,
-) -> sqlx::Result<Vec<DueDelivery>> {
+) -> sqlx::Result<Owed> {
     // Each is looked up: by its statistics, which are old when many events came just now, PostgreSQL
     // might rather read all that is pending, here and below.
     let sql = both!(
         tx,
-        "SELECT d.id, d.outbox_id, d.endpoint_id, d.attempt, e.target_url, e.is_ordered,
-             e.consecutive_failures
+        "SELECT o.id, o.organization_id, o.store_id, o.event, o.traceparent, o.payload, o.status,
+             o.attempt, o.enqueued_until, d.id AS delivery_id, d.attempt AS delivery_attempt,
+             e.id AS endpoint_id, e.target_url, e.is_ordered, e.consecutive_failures,
+             s.id AS secret_id, s.secret
          FROM ",
         ids!("$1"),
         " AS wanted ",
-        look_up!("callback_deliveries" as "d" on "d.outbox_id = wanted.id"),
+        look_up!("callback_outbox" as "o" on "o.id = wanted.id"),
         " ",
-        look_up!("webhook_endpoints" as "e" on "e.id = d.endpoint_id"),
-        " WHERE d.status = 'pending'
-           AND COALESCE(d.next_attempt_at, d.created_at) <= $2
-           AND (d.lease_expires_at IS NULL OR d.lease_expires_at <= $2)
-           AND e.is_active AND e.deleted_at IS NULL
-           AND (e.open_until IS NULL OR e.open_until <= $2)
-           AND (NOT e.is_ordered OR d.id = (
-               SELECT f.id
-               FROM callback_deliveries AS f
-               WHERE f.endpoint_id = d.endpoint_id AND f.status = 'pending'
-               ORDER BY f.created_at, f.id
-               LIMIT 1
-           ))
-         ORDER BY d.id"
+        look_up_any!("callback_deliveries" as "d" on
+            "d.outbox_id = o.id AND o.status = 'pending' AND d.status = 'pending'
+             AND COALESCE(d.next_attempt_at, d.created_at) <= $2
+             AND (d.lease_expires_at IS NULL OR d.lease_expires_at <= $2)"),
+        " ",
+        look_up_any!("webhook_endpoints" as "e" on
+            "e.id = d.endpoint_id AND e.is_active AND e.deleted_at IS NULL
+             AND (e.open_until IS NULL OR e.open_until <= $2)
+             AND (NOT e.is_ordered OR d.id = (
+                 SELECT f.id
+                 FROM callback_deliveries AS f
+                 WHERE f.endpoint_id = d.endpoint_id AND f.status = 'pending'
+                 ORDER BY f.created_at, f.id
+                 LIMIT 1
+             ))"),
+        " ",
+        look_up_any!("webhook_secrets" as "s" on
+            "s.endpoint_id = e.id AND (s.expires_at IS NULL OR s.expires_at > $2)"),
+        " ORDER BY d.id, s.created_at DESC, s.id DESC"
     );
-    on!(tx, conn => query_as(sql)
+    let rows: Vec<OwedRow> = on!(tx, conn => query_as(sql)
         .bind(json_uuid::list(ids)).bind(now)
-        .fetch_all(conn).await)
+        .fetch_all(conn).await)?;
+    Ok(Owed::of(rows))
 }
 
 /// Takes the leases of the deliveries that are still due and sent by nobody; returns which.
@@ -249,7 +324,7 @@ pub(crate) async fn write_outcomes(
     tx: &mut Tx,
     outcomes: &[OutcomeRow],
     now: DateTime<Utc>,
-) -> sqlx::Result<HashSet<DeliveryId>> {
+) -> sqlx::Result<Vec<WrittenDelivery>> {
     // PostgreSQL would rather read all of a small table than look up each.
     let sql = both!(
         tx,
@@ -269,12 +344,20 @@ pub(crate) async fn write_outcomes(
             " AND callback_deliveries.id = ANY (ARRAY (
                   SELECT CAST(value ->> 'delivery_id' AS UUID) FROM jsonb_array_elements($1)))"
         ),
-        " RETURNING callback_deliveries.id"
+        " RETURNING callback_deliveries.id, (
+              SELECT e.consecutive_failures > 0
+              FROM webhook_endpoints AS e
+              WHERE e.id = callback_deliveries.endpoint_id
+          ) AS was_failing, EXISTS (
+              SELECT 1
+              FROM callback_deliveries AS other
+              WHERE other.outbox_id = callback_deliveries.outbox_id
+                AND other.endpoint_id <> callback_deliveries.endpoint_id
+          ) AS has_others"
     );
-    let ids: Vec<DeliveryId> = on!(tx, conn => query_scalar(sql)
+    on!(tx, conn => query_as(sql)
         .bind(Json(outcomes)).bind(now)
-        .fetch_all(conn).await)?;
-    Ok(ids.into_iter().collect())
+        .fetch_all(conn).await)
 }
 
 /// Remembers requests.
@@ -298,6 +381,9 @@ pub(crate) async fn delivery_states(
     tx: &mut Tx,
     ids: &[OutboxId],
 ) -> sqlx::Result<Vec<StateOfDelivery>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
     let sql = both!(
         tx,
         "SELECT outbox_id, endpoint_id, status, attempt, next_attempt_at, last_error

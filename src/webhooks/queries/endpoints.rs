@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use sqlx::{query, query_as, query_scalar};
 use uuid::Uuid;
 
-use crate::db::{Tx, both, ids, json_uuid, look_up, on, sql};
-use crate::encryption::{Sealed, SealedColumn};
+use crate::db::{Tx, on, sql};
+use crate::encryption::{Sealed, SealedColumn, StoredSecret};
 use crate::webhooks::model::{Endpoint, EndpointId, EventType};
 use crate::webhooks::secrets::SECRET;
 
@@ -214,24 +214,18 @@ pub(crate) async fn forget_old_secrets(
         .execute(conn).await.map(|_| ()))
 }
 
-/// The secrets that sign for endpoints now, with their ids, the newest first.
+/// The secrets that sign for an endpoint now, the newest first.
 pub(crate) async fn signing_secrets(
     tx: &mut Tx,
-    ids: &[EndpointId],
+    id: EndpointId,
     now: DateTime<Utc>,
-) -> sqlx::Result<Vec<(EndpointId, Uuid, String)>> {
-    let sql = both!(
-        tx,
-        "SELECT s.endpoint_id, s.id, s.secret
-         FROM ",
-        ids!("$1"),
-        " AS wanted ",
-        look_up!("webhook_secrets" as "s" on "s.endpoint_id = wanted.id"),
-        " WHERE s.expires_at IS NULL OR s.expires_at > $2
-         ORDER BY s.created_at DESC, s.id DESC"
-    );
-    on!(tx, conn => query_as(sql)
-        .bind(json_uuid::list(ids)).bind(now)
+) -> sqlx::Result<Vec<StoredSecret>> {
+    on!(tx, conn => query_as(sql!(
+        "SELECT id, secret
+         FROM webhook_secrets
+         WHERE endpoint_id = $1 AND (expires_at IS NULL OR expires_at > $2)
+         ORDER BY created_at DESC, id DESC"))
+        .bind(id).bind(now)
         .fetch_all(conn).await)
 }
 

@@ -152,9 +152,8 @@ pub(crate) struct WaitingEvents {
     pub(crate) events: Vec<OutboxId>,
 }
 
-/// The longest due events of each endpoint that are neither being sent nor enqueued, up to 16, if
-/// anything may be sent to it now. Only a few are looked at: when all of those are enqueued,
-/// their jobs bring the others.
+/// Which of the 16 longest due events of each endpoint are neither being sent nor enqueued, if
+/// anything may be sent to it now. When all of those are enqueued, their jobs bring the others.
 pub(crate) async fn waiting_events(
     tx: &mut Tx,
     endpoints: &[EndpointId],
@@ -173,12 +172,10 @@ pub(crate) async fn waiting_events(
                            AND COALESCE(next_attempt_at, created_at) <= $2
                            AND (lease_expires_at IS NULL OR lease_expires_at <= $2)
                          ORDER BY COALESCE(next_attempt_at, created_at), id
-                         LIMIT 32
+                         LIMIT 16
                      ) AS head
                      JOIN callback_outbox AS o ON o.id = head.outbox_id
                      WHERE o.enqueued_until IS NULL OR o.enqueued_until <= $2
-                     ORDER BY head.due_at, head.id
-                     LIMIT 16
                  ) AS waiting
              ) AS events
              FROM (SELECT CAST(jsonb_array_elements_text($1) AS UUID) AS id) AS wanted
@@ -202,12 +199,10 @@ pub(crate) async fn waiting_events(
                            AND COALESCE(next_attempt_at, created_at) <= $2
                            AND (lease_expires_at IS NULL OR lease_expires_at <= $2)
                          ORDER BY COALESCE(next_attempt_at, created_at), id
-                         LIMIT 32
+                         LIMIT 16
                      ) AS head
                      JOIN callback_outbox AS o ON o.id = head.outbox_id
                      WHERE o.enqueued_until IS NULL OR o.enqueued_until <= $2
-                     ORDER BY head.due_at, head.id
-                     LIMIT 16
                  ) AS waiting
              ) AS events
              FROM webhook_endpoints AS e
