@@ -146,9 +146,9 @@ macro_rules! look_up {
     };
 }
 
-/// The same, but a row for which the table has none stays, without one.
+/// The same with a further condition, and a row for which the table has none stays, without one.
 macro_rules! look_up_any {
-    (postgres $table:literal as $name:literal on $key:literal) => {
+    (postgres $table:literal as $name:literal on $key:literal where $condition:literal) => {
         concat!(
             "LEFT JOIN LATERAL (SELECT ",
             $name,
@@ -160,11 +160,21 @@ macro_rules! look_up_any {
             $key,
             " OFFSET 0) AS ",
             $name,
-            " ON TRUE"
+            " ON ",
+            $condition
         )
     };
-    (sqlite $table:literal as $name:literal on $key:literal) => {
-        concat!("LEFT JOIN ", $table, " AS ", $name, " ON ", $key)
+    (sqlite $table:literal as $name:literal on $key:literal where $condition:literal) => {
+        concat!(
+            "LEFT JOIN ",
+            $table,
+            " AS ",
+            $name,
+            " ON ",
+            $key,
+            " AND ",
+            $condition
+        )
     };
 }
 

@@ -259,13 +259,13 @@ pub(crate) async fn owed_events(
         " AS wanted ",
         look_up!("callback_outbox" as "o" on "o.id = wanted.id"),
         " ",
-        look_up_any!("callback_deliveries" as "d" on
-            "d.outbox_id = o.id AND o.status = 'pending' AND d.status = 'pending'
+        look_up_any!("callback_deliveries" as "d" on "d.outbox_id = o.id" where
+            "o.status = 'pending' AND d.status = 'pending'
              AND COALESCE(d.next_attempt_at, d.created_at) <= $2
              AND (d.lease_expires_at IS NULL OR d.lease_expires_at <= $2)"),
         " ",
-        look_up_any!("webhook_endpoints" as "e" on
-            "e.id = d.endpoint_id AND e.is_active AND e.deleted_at IS NULL
+        look_up_any!("webhook_endpoints" as "e" on "e.id = d.endpoint_id" where
+            "e.is_active AND e.deleted_at IS NULL
              AND (e.open_until IS NULL OR e.open_until <= $2)
              AND (NOT e.is_ordered OR d.id = (
                  SELECT f.id
@@ -275,8 +275,8 @@ pub(crate) async fn owed_events(
                  LIMIT 1
              ))"),
         " ",
-        look_up_any!("webhook_secrets" as "s" on
-            "s.endpoint_id = e.id AND (s.expires_at IS NULL OR s.expires_at > $2)"),
+        look_up_any!("webhook_secrets" as "s" on "s.endpoint_id = e.id" where
+            "(s.expires_at IS NULL OR s.expires_at > $2)"),
         " ORDER BY d.id, s.created_at DESC, s.id DESC"
     );
     let rows: Vec<OwedRow> = on!(tx, conn => query_as(sql)
@@ -322,7 +322,7 @@ pub(crate) async fn claim_deliveries(
 /// written.
 pub(crate) async fn write_outcomes(
     tx: &mut Tx,
-    outcomes: &[OutcomeRow],
+    outcomes: &[&OutcomeRow],
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<WrittenDelivery>> {
     // PostgreSQL would rather read all of a small table than look up each.

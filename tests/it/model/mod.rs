@@ -13,9 +13,9 @@
 //! | `Claim` | the tick's look at what is due, and `claim_slots` (`marketplace/queries/schedule.rs`, `webhooks/queries/schedule.rs`): `enqueued_until IS NULL OR enqueued_until <= now` |
 //! | `Push`, `KeepSlot` | `push_claimed` in `schedule/slots.rs`: the push, then `move_slots` where the slot is still the one that was claimed |
 //! | `Fetch` | a worker takes a job; the queue has it no more, or hands it to another (`Rescue`, `CrashAndRescue`) |
-//! | `Take` | of a store: `take` of `store_lease` (`marketplace/queries/stores.rs`), `already_running` when it is held, then `due_rows`; of an event: `due_deliveries`, and `claim_delivery` with `hold_slot` (`webhooks/deliver.rs`) |
+//! | `Take` | of a store: `take` of `store_lease` (`marketplace/queries/stores.rs`), `already_running` when it is held, then `due_rows`; of an event: `owed_events`, and `claim_deliveries` with `hold_slots` (`webhooks/together/take.rs`) |
 //! | `Answer` | the marketplace or the webhook answered, within its time-out |
-//! | `Write` | of a store: `try_write` in `marketplace/sync.rs`, which is `lock_leased_store`, `record_outcomes`, `record_attempt`; of an event: `try_write` in `webhooks/deliver.rs`, whose `write_outcome` also frees the lease. Then the next row |
+//! | `Write` | of a store: `try_write` in `marketplace/sync.rs`, which is `lock_leased_store`, `record_outcomes`, `record_attempt`; of an event: `record_all` in `webhooks/together/record.rs`, whose `write_outcomes` also frees the lease. Then the next row |
 //! | `WriteUnheard` | the commit happened and its answer was lost, so that `db::persist` writes again |
 //! | `End` | of a store: `release` of `store_lease`; of an event: `free_slot`, whoever holds it |
 //! | `Time` | an instant passes: whoever waits for an answer and is not stalled has renewed (`renew` of `store_lease`) or has found its lease lost and stopped (`keep` in `lease.rs`); the next tick may come |
