@@ -4,7 +4,6 @@
 //! 0 done, 1 failed, 2 a bad setting or argument, 3 the database or the queue is not usable
 //! (unreachable, locked, read-only, full), 4 the database is newer than this release.
 
-mod arenas;
 mod bench;
 mod client;
 mod dead_letters;
@@ -13,6 +12,7 @@ mod demo_stock;
 mod export_schema;
 mod flow;
 mod keys;
+mod memory;
 mod migrate;
 mod mock_stock;
 pub mod mock_webhook;
@@ -91,7 +91,7 @@ enum Command {
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
-    arenas::limit();
+    memory::share();
     let arguments = Arguments::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
