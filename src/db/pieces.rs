@@ -3,9 +3,9 @@
 //! [`both!`] takes a text in pieces: literals, which both dialects share, and macros, which are
 //! given the dialect and say the same in it. Most that differs is one of few things: where a list
 //! that is bound as JSON becomes a table ([`ids!`], [`rows!`]) or a condition ([`is_listed!`],
-//! [`is_locked!`], [`is_one_of!`]), and that PostgreSQL is told to look up each row by its key ([`look_up!`],
-//! [`look_up_any!`]) and to lock it ([`only_postgres!`]), while SQLite, which has one writer, is told which index to use
-//! ([`only_sqlite!`]).
+//! [`is_locked!`], [`is_one_of!`]), and that PostgreSQL is told to look up each row by its key
+//! ([`look_up!`], [`look_up_any!`]) and to lock it ([`only_postgres!`]), while SQLite, which has one
+//! writer, is told which index to use ([`only_sqlite!`]).
 
 /// The text of a statement in the dialect of a transaction, of literals and of macros that are
 /// given the dialect first.
@@ -172,8 +172,9 @@ macro_rules! look_up_any {
             $name,
             " ON ",
             $key,
-            " AND ",
-            $condition
+            " AND (",
+            $condition,
+            ")"
         )
     };
 }

@@ -66,7 +66,7 @@ pub(crate) struct Owed {
 }
 
 /// An event with a delivery of it that is due, if there is one, and with a secret of its endpoint.
-#[derive(Debug, FromRow)]
+#[derive(FromRow)]
 struct OwedRow {
     #[sqlx(flatten)]
     event: OwedEvent,
@@ -276,7 +276,7 @@ pub(crate) async fn owed_events(
              ))"),
         " ",
         look_up_any!("webhook_secrets" as "s" on "s.endpoint_id = e.id" where
-            "(s.expires_at IS NULL OR s.expires_at > $2)"),
+            "s.expires_at IS NULL OR s.expires_at > $2"),
         " ORDER BY d.id, s.created_at DESC, s.id DESC"
     );
     let rows: Vec<OwedRow> = on!(tx, conn => query_as(sql)
