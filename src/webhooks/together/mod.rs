@@ -1,7 +1,7 @@
 //! What deliveries want of the database, done together for all that want it at the same moment:
 //! one transaction for each step, whatever the event and its endpoints.
 //!
-//! Alone each delivery would be some twenty round trips and four commits.
+//! Alone each delivery would be some fifteen round trips and four commits.
 
 mod record;
 mod take;
