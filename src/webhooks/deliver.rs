@@ -28,7 +28,7 @@ use super::attempt::Outcome;
 use super::lanes::width;
 use super::outbox::CallbackStatus;
 use super::queries::deliveries::{DeliveryLease, DueDelivery, OutcomeRow, OwedEvent};
-use super::queries::schedule;
+use super::queries::schedule::EndedEvent;
 use super::secrets::SecretUnreadable;
 use super::send::Sent;
 use super::sign::{SigningSecret, reference_headers, standard_headers};
@@ -39,7 +39,7 @@ use crate::batch::BatchError;
 use crate::db;
 use crate::traces::{self, NewSpan};
 
-/// How long a job that ends waits for its event, which somebody else has locked.
+/// How long a job that ends waits for its event while somebody has it locked.
 const BUSY: Duration = Duration::from_secs(2);
 
 /// How an event stands.
@@ -302,8 +302,7 @@ fn log_dead_letter(event: &OwedEvent, delivery: &DueDelivery, outcome: &Outcome)
 /// Whoever looks for what its endpoint is owed next locks an event for an instant; whoever deletes
 /// a webhook, for longer: then the slot ends by itself.
 async fn finish(app: &Arc<App>, id: OutboxId) -> Result<State, BatchError> {
-    let ended = db::persist_within(BUSY, || together::end(app, id)).await;
-    let ended = match ended {
+    let ended = match end(app, id).await {
         Err(BatchError::Busy) => None,
         ended => ended?,
     };
@@ -312,11 +311,14 @@ async fn finish(app: &Arc<App>, id: OutboxId) -> Result<State, BatchError> {
     }))
 }
 
-/// Lets the next tick enqueue an event whose job failed.
-pub(crate) async fn free_slot(app: &App, id: OutboxId) -> sqlx::Result<()> {
-    let mut tx = app.db.write().await?;
-    schedule::free_slots(&mut tx, &[id]).await?;
-    tx.save().await
+/// Lets the next tick enqueue an event whose job failed. What failed may hold the event for an
+/// instant yet: a transaction that is not saved is rolled back when nobody waits for it any more.
+pub(crate) async fn free_slot(app: &Arc<App>, id: OutboxId) -> Result<(), BatchError> {
+    end(app, id).await.map(|_| ())
+}
+
+async fn end(app: &Arc<App>, id: OutboxId) -> Result<Option<EndedEvent>, BatchError> {
+    db::persist_within(BUSY, || together::end(app, id)).await
 }
 
 fn log_deliveries(event: &OwedEvent, counts: Counts, next_retry_at: Option<DateTime<Utc>>) {
