@@ -17,7 +17,7 @@ async fn of_nine_thousand_due_stores_nobody_is_forgotten() {
     let installation = Installation::new(Server, &settings).await;
     installation.insert(9_000, 1).await;
     let fleet = installation.start_fleet().await;
-    let took = installation.wait_until_synced(Duration::from_mins(2)).await;
+    let took = installation.wait_until_synced(Duration::from_mins(1)).await;
     println!("9,000 stores took {took:?}");
     let passes = fleet[0].wait_for_event("scheduler_run").await;
     assert_eq!(
