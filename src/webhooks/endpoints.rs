@@ -12,7 +12,7 @@ use super::error::Error;
 use super::guard::GuardError;
 use super::model::{Endpoint, EndpointId, EventType};
 use super::queries::endpoints;
-use super::secrets::{insert_secret, signing};
+use super::secrets::{insert_secret, signing_of};
 use super::send::Sent;
 use super::sign::{SigningSecret, reference_headers, standard_headers};
 use crate::App;
@@ -277,7 +277,7 @@ pub(crate) async fn test_endpoint(
     let endpoint = own_present_endpoint(&mut tx, organization_id, id).await?;
     let stored = endpoints::signing_secrets(&mut tx, id, now).await?;
     tx.save().await?;
-    let Ok(secrets) = signing(app, id, &stored) else {
+    let Ok(secrets) = signing_of(app, id, &stored) else {
         return Ok(Sent::unsigned());
     };
     let envelope = TestEnvelope {

@@ -39,7 +39,7 @@ pub(super) type Signing = Result<Vec<SigningSecret>, SecretUnreadable>;
 
 /// What signs for an endpoint, of what is stored. One that cannot be read is left out as long as
 /// there is another: a receiver that knows that one is not to suffer.
-pub(super) fn signing(app: &App, endpoint_id: EndpointId, stored: &[StoredSecret]) -> Signing {
+pub(super) fn signing_of(app: &App, endpoint_id: EndpointId, stored: &[StoredSecret]) -> Signing {
     let mut secrets = Vec::new();
     for StoredSecret { id, secret } in stored {
         match open(app, *id, secret) {

@@ -17,7 +17,7 @@ use crate::webhooks::lanes::{Lane, width};
 use crate::webhooks::model::{DeliveryId, EndpointId};
 use crate::webhooks::queries::deliveries::{DeliveryLease, DueDelivery, OwedEvent};
 use crate::webhooks::queries::{breaker as breakers, deliveries, schedule};
-use crate::webhooks::secrets::{Signing, signing as signing_of};
+use crate::webhooks::secrets::{Signing, signing_of};
 
 /// How much longer than a request its lease lasts: time to write down what came of it.
 pub(in crate::webhooks) const LEASE_MARGIN: TimeDelta = TimeDelta::seconds(10);
