@@ -275,31 +275,6 @@ async fn an_event_whose_job_failed_is_enqueued_again(#[values(Embedded, Server)]
     assert_eq!(subscriber.events("/webhook"), vec![event.to_string(); 2]);
 }
 
-/// Whoever has the event locked just then is waited for: else its slot stays taken, and nobody
-/// enqueues it for a while.
-#[tokio::test]
-async fn a_job_that_failed_waits_for_its_event_to_free_it() {
-    // No instant is that far away.
-    let mut app = TestApp::build(Server, &[], |app| {
-        app.settings.callback.timeout = Duration::MAX;
-    })
-    .await;
-    let store = app.register("shop").await;
-    app.subscribe("sync.completed", "https://example.com/")
-        .await;
-    let event = app.owe_events(store, 1).await[0];
-    assert_eq!(app.sweep().await.enqueued_jobs, 1);
-    app.leave_jobs();
-    let log = Log::capture();
-    let lock = Lock::take_event(&app.app.db, event).await;
-    let job = spawn_delivery(&app.app, event);
-    until(async || job.is_finished() || log.text().contains("cannot be freed yet")).await;
-    assert!(!job.is_finished(), "its slot is taken still");
-    lock.release().await;
-    job.await.unwrap().unwrap_err();
-    assert_eq!(app.outbox_row(event).await.enqueued_until, None);
-}
-
 /// So does one that panics.
 #[rstest]
 #[tokio::test]
@@ -327,4 +302,29 @@ async fn an_event_whose_job_panicked_is_enqueued_again(#[values(Embedded, Server
     let process = app.other_process_with(usual).await;
     assert_eq!(run_jobs_until_empty(&process).await.unwrap(), 1);
     assert_eq!(subscriber.events("/webhook"), [event.to_string()]);
+}
+
+/// Whoever has the event locked just then is waited for: else its slot stays taken, and nobody
+/// enqueues it for a while.
+#[tokio::test]
+async fn a_job_that_failed_waits_for_its_event_to_free_it() {
+    // No instant is that far away.
+    let mut app = TestApp::build(Server, &[], |app| {
+        app.settings.callback.timeout = Duration::MAX;
+    })
+    .await;
+    let store = app.register("shop").await;
+    app.subscribe("sync.completed", "https://example.com/")
+        .await;
+    let event = app.owe_events(store, 1).await[0];
+    assert_eq!(app.sweep().await.enqueued_jobs, 1);
+    app.leave_jobs();
+    let log = Log::capture();
+    let lock = Lock::take_event(&app.app.db, event).await;
+    let job = spawn_delivery(&app.app, event);
+    until(async || job.is_finished() || log.text().contains("cannot be freed yet")).await;
+    assert!(!job.is_finished(), "its slot is taken still");
+    lock.release().await;
+    job.await.unwrap().unwrap_err();
+    assert_eq!(app.outbox_row(event).await.enqueued_until, None);
 }
