@@ -190,24 +190,24 @@ impl Installation {
         on!(&self.db, pool => sqlx::query_scalar(sql).fetch_one(pool).await.unwrap())
     }
 
-    /// Waits until every row is a success, and tells how long that took: as long as the machine
-    /// needs, unless no row becomes one for as long as `patience`.
+    /// Waits until every row is a success, and tells how long that took.
     async fn wait_until_synced(&self, patience: Duration) -> Duration {
+        self.wait_until_left(0, patience).await
+    }
+
+    /// Waits until no more rows than that are no success yet, and tells how long that took.
+    async fn wait_until_left(&self, most: i64, patience: Duration) -> Duration {
         let started = Instant::now();
-        let (mut fewest, mut since) = (i64::MAX, started);
         loop {
             let left = self
                 .count("SELECT COUNT(*) FROM sync_logs WHERE status <> 'success'")
                 .await;
-            if left == 0 {
+            if left <= most {
                 return started.elapsed();
             }
-            if left < fewest {
-                (fewest, since) = (left, Instant::now());
-            }
             assert!(
-                since.elapsed() < patience,
-                "{left} rows are left, and none was synced for {patience:?}"
+                started.elapsed() < patience,
+                "{left} rows are left after {patience:?}"
             );
             sleep(Duration::from_millis(50)).await;
         }
